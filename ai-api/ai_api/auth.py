@@ -1,0 +1,174 @@
+"""Who is calling, from a snapshot that data-api gave: no call leaves the process while a request is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import jwt
+from jwt.algorithms import OKPAlgorithm
+from pydantic import BaseModel, ValidationError
+
+from .data_client import DataClient
+from .errors import DataUnavailable, IdentityUnavailable, NotAllowed, NotSignedIn
+from .metrics import SNAPSHOT_AGE
+
+log = logging.getLogger(__name__)
+
+ISSUER = AUDIENCE = "volant"
+SCOPES = frozenset({"predict", "feedback", "read", "train"})
+TRAINERS = frozenset({"trainer", "admin"})
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A person or program that is known. `scopes` are those of the key; a token carries all that its role may."""
+
+    user_id: str
+    role: str
+    scopes: frozenset[str]
+
+    @property
+    def is_trainer(self) -> bool:
+        return self.role in TRAINERS
+
+    def require(self, scope: str) -> Caller:
+        """This caller, if it has `scope` (and, for `train`, the role); NotAllowed else."""
+        if scope not in self.scopes:
+            raise NotAllowed(f"This key does not have the scope `{scope}`.")
+        if scope == "train" and not self.is_trainer:
+            raise NotAllowed("Training and promoting take the role `trainer` or `admin`.")
+        return self
+
+
+class KeyEntry(BaseModel):
+    """A live API key, known by its hash alone."""
+
+    hash: str
+    user_id: str
+    role: str
+    scopes: frozenset[str]
+    expires_at: datetime | None = None
+
+
+class Snapshot(BaseModel):
+    """What data-api's `GET /auth/snapshot` answers."""
+
+    generated_at: datetime
+    keys: list[KeyEntry]
+    disabled_users: frozenset[str]
+    tokens_valid_after: dict[str, float]
+    jwks: dict[str, list[dict[str, object]]]
+
+
+class Callers:
+    """The snapshot in memory and on disk, refreshed in the background, and the check of one request against it."""
+
+    def __init__(self, client: DataClient, path: Path, *, refresh_seconds: float, stale_seconds: float) -> None:
+        self._client = client
+        self._path = path
+        self._refresh_seconds = refresh_seconds
+        self._stale_seconds = stale_seconds
+        self._keys: dict[str, KeyEntry] = {}
+        self._public: dict[str, object] = {}
+        self._snapshot: Snapshot | None = None
+        self._as_of = 0.0
+
+    @property
+    def age_seconds(self) -> float | None:
+        """Age of the snapshot, None when there never was one."""
+        return None if self._snapshot is None else time.time() - self._as_of
+
+    async def run(self) -> None:
+        """Refreshes until cancelled. The first snapshot is asked for every half second until it is there."""
+        failed = False
+        while True:
+            try:
+                await self.refresh()
+                if failed:
+                    log.info("data-api gives the snapshot of callers again")
+                failed = False
+            except DataUnavailable as error:
+                if not failed:
+                    log.warning("the snapshot of callers could not be refreshed: %s", error)
+                failed = True
+            SNAPSHOT_AGE.set(self.age_seconds or 0.0)
+            await asyncio.sleep(self._refresh_seconds if self._snapshot is not None else 0.5)
+
+    async def refresh(self) -> None:
+        """Fetches the snapshot now and keeps it on disk; DataUnavailable when it cannot be had."""
+        found = await self._client.snapshot()
+        try:
+            snapshot = Snapshot.model_validate(found)
+        except ValidationError as error:
+            raise DataUnavailable(
+                "data-api gave a snapshot of callers that this version does not understand."
+            ) from error
+        self._use(snapshot, time.time())
+        await asyncio.to_thread(self._write, snapshot)
+
+    def restore(self) -> None:
+        """Takes the snapshot of an earlier process from disk, if there is one; its age counts."""
+        try:
+            self._use(Snapshot.model_validate_json(self._path.read_bytes()), self._path.stat().st_mtime)
+        except FileNotFoundError:
+            return
+        except (OSError, ValidationError):
+            log.warning("the snapshot of callers on disk cannot be read; waiting for data-api")
+
+    def identify(self, headers: Mapping[str, str]) -> Caller:
+        """The caller behind a request's headers; NotSignedIn, or IdentityUnavailable when the snapshot is too old."""
+        key = headers.get("x-api-key")
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if key is None and scheme.lower() != "bearer":
+            raise NotSignedIn
+        if self._snapshot is None or time.time() - self._as_of > self._stale_seconds:
+            raise IdentityUnavailable
+        return self._by_key(key) if key is not None else self._by_token(token.strip(), self._snapshot)
+
+    def _by_key(self, key: str) -> Caller:
+        entry = self._keys.get(hashlib.sha256(key.encode("utf-8", "replace")).hexdigest())
+        if entry is None or (entry.expires_at is not None and entry.expires_at.timestamp() <= time.time()):
+            raise NotSignedIn
+        return Caller(entry.user_id, entry.role, entry.scopes & SCOPES)
+
+    def _by_token(self, token: str, snapshot: Snapshot) -> Caller:
+        try:
+            public = self._public[str(jwt.get_unverified_header(token).get("kid"))]
+            claims = jwt.decode(
+                token,
+                public,  # type: ignore[arg-type]
+                algorithms=["EdDSA"],
+                audience=AUDIENCE,
+                issuer=ISSUER,
+                options={"require": ["exp", "iat", "nbf", "sub", "aud", "iss"]},
+            )
+        except (jwt.PyJWTError, KeyError, ValueError):
+            raise NotSignedIn from None
+        user_id, role = str(claims["sub"]), str(claims.get("role", ""))
+        if user_id in snapshot.disabled_users or float(claims["iat"]) < snapshot.tokens_valid_after.get(user_id, 0.0):
+            raise NotSignedIn
+        if role not in {"user", "trainer", "admin"}:
+            raise NotAllowed
+        return Caller(user_id, role, SCOPES if role in TRAINERS else SCOPES - {"train"})
+
+    def _use(self, snapshot: Snapshot, as_of: float) -> None:
+        self._keys = {entry.hash: entry for entry in snapshot.keys}
+        self._public = {
+            str(key["kid"]): OKPAlgorithm.from_jwk(json.dumps(key)) for key in snapshot.jwks.get("keys", [])
+        }
+        self._snapshot, self._as_of = snapshot, as_of
+
+    def _write(self, snapshot: Snapshot) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self._path.with_suffix(".new")
+        beside.touch(0o600)
+        beside.write_text(snapshot.model_dump_json())
+        beside.replace(self._path)

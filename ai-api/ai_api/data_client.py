@@ -1,0 +1,100 @@
+"""Predictions, feedback and promotions out; corrections and callers in. The only module that calls data-api."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import httpx
+
+from .errors import DataUnavailable, UnknownPrediction
+
+PATHS = {"prediction": "/predictions", "feedback": "/feedback", "promotion": "/promotions"}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What data-api says of one row: `stored`, `duplicate` (it had it) or `refused` for good, with the reason."""
+
+    status: str
+    reason: str | None
+
+
+class Refused(Exception):
+    """data-api refused a whole call because of what is in it (4xx), so sending it again is of no use."""
+
+
+class DataClient:
+    """A client of data-api with the service's own key. Async for serving, sync for a training's corrections."""
+
+    def __init__(self, url: str, service_key: str, timeout_seconds: float = 10) -> None:
+        headers = {"X-API-Key": service_key}
+        timeout = httpx.Timeout(timeout_seconds, connect=2)
+        self._new_async = lambda: httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout, trust_env=False)
+        self._new_sync = lambda: httpx.Client(base_url=url, headers=headers, timeout=timeout, trust_env=False)
+        self._opened: httpx.AsyncClient | None = None
+
+    @property
+    def _client(self) -> httpx.AsyncClient:
+        if self._opened is None:
+            self._opened = self._new_async()
+        return self._opened
+
+    async def close(self) -> None:
+        if self._opened is not None:
+            await self._opened.aclose()
+            self._opened = None
+
+    async def ingest(self, kind: str, bodies: Sequence[Mapping[str, object]]) -> list[Verdict]:
+        """One verdict per body, in order. DataUnavailable: try again later. Refused: this very call never succeeds."""
+        answer = await self._ask("POST", PATHS[kind], json={"rows": list(bodies)})
+        if answer.status_code in (400, 413, 422):
+            raise Refused(f"data-api answered {answer.status_code}")
+        self._expect_ok(answer)
+        verdicts = [Verdict(result["status"], result.get("reason")) for result in answer.json()["results"]]
+        if len(verdicts) != len(bodies):
+            raise DataUnavailable(f"data-api judged {len(verdicts)} of {len(bodies)} rows; they are sent again.")
+        return verdicts
+
+    async def snapshot(self) -> dict[str, object]:
+        """Who may call: key hashes, disabled users, revocations, public keys."""
+        answer = await self._ask("GET", "/auth/snapshot")
+        self._expect_ok(answer)
+        found: dict[str, object] = answer.json()
+        return found
+
+    async def prediction(self, id_: str) -> dict[str, object]:
+        """The stored prediction `id_`; UnknownPrediction when data-api does not have it (yet)."""
+        answer = await self._ask("GET", f"/predictions/{id_}", timeout=2)
+        if answer.status_code == 404:
+            raise UnknownPrediction
+        self._expect_ok(answer)
+        found: dict[str, object] = answer.json()
+        return found
+
+    def corrections(self, task: str) -> Iterator[dict[str, object]]:
+        """The latest accepted correction or confirmation of each prediction of `task`, streamed, oldest first."""
+        try:
+            with self._new_sync() as client, client.stream("GET", f"/tasks/{task}/corrections") as answer:
+                self._expect_ok(answer)
+                for line in answer.iter_lines():
+                    if line:
+                        yield json.loads(line)
+        except httpx.HTTPError as error:
+            raise DataUnavailable(f"data-api did not give the corrections: {type(error).__name__}.") from error
+
+    async def _ask(self, method: str, path: str, **arguments: object) -> httpx.Response:
+        try:
+            return await self._client.request(method, path, **arguments)  # type: ignore[arg-type]
+        except httpx.HTTPError as error:
+            raise DataUnavailable(f"data-api does not answer: {type(error).__name__}.") from error
+
+    @staticmethod
+    def _expect_ok(answer: httpx.Response) -> None:
+        if answer.status_code in (401, 403):
+            raise DataUnavailable(
+                "data-api does not accept this service's key: `secrets/service_key` differs between the services."
+            )
+        if answer.status_code != 200:
+            raise DataUnavailable(f"data-api answered {answer.status_code}.")

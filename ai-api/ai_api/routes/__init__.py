@@ -1,0 +1,1 @@
+"""The HTTP calls of ai-api, one file per subject."""

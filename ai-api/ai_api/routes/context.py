@@ -1,0 +1,82 @@
+"""What the calls share: the wired pieces, who is calling, and the shapes of errors in the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import APIKeyHeader, HTTPBearer
+from pydantic import BaseModel
+
+from ai_api.auth import Caller, Callers
+from ai_api.data_client import DataClient
+from ai_api.registry import Registry
+from ai_api.serving.model_loader import ModelLoader
+from ai_api.serving.outbox import Outbox
+from ai_api.serving.shipper import Shipper
+from ai_api.training.jobs import Jobs
+
+
+@dataclass
+class Context:
+    """The pieces that main.py wires, handed to every call."""
+
+    callers: Callers
+    loader: ModelLoader
+    outbox: Outbox
+    shipper: Shipper
+    client: DataClient
+    registry: Registry
+    jobs: Jobs
+    max_rows: int
+
+
+class ErrorBody(BaseModel):
+    """Every error of every call."""
+
+    error: str
+    detail: str
+    request_id: str
+
+
+def context(request: Request) -> Context:
+    found: Context = request.app.state.context
+    return found
+
+
+Ctx = Annotated[Context, Depends(context)]
+
+# only for the OpenAPI document: the check itself is Callers.identify
+documented = [
+    Depends(HTTPBearer(auto_error=False, description="A token of data-api's POST /auth/token")),
+    Depends(APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key of data-api's POST /api-keys")),
+]
+
+
+def caller_with(scope: str) -> Callable[[Request, Context], Caller]:
+    def identify(request: Request, ctx: Ctx) -> Caller:
+        return ctx.callers.identify(request.headers).require(scope)
+
+    return identify
+
+
+READING = Depends(caller_with("read"))
+TRAINING = Depends(caller_with("train"))
+PREDICTING = Depends(caller_with("predict"))
+"""Checked, but the call does not need to know who it is."""
+
+Predicting = Annotated[Caller, Depends(caller_with("predict"))]
+Correcting = Annotated[Caller, Depends(caller_with("feedback"))]
+Training = Annotated[Caller, Depends(caller_with("train"))]
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, object]]:
+    """The error answers of a call for its OpenAPI entry; 401, 403 and 503 are any call's."""
+    return {status: {"model": ErrorBody} for status in (401, 403, 503, *statuses)}
+
+
+def request_id(request: Request) -> str:
+    found: str = request.state.request_id
+    return found

@@ -1,0 +1,46 @@
+"""What is wrong with an input, in words that never repeat it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+NAMED = frozenset(
+    {
+        "body",
+        "query",
+        "path",
+        "header",
+        "task",
+        "inputs",
+        "version",
+        "prediction_id",
+        "label",
+        "value",
+        "comment",
+        "recipe",
+        "params",
+        "reason",
+    }
+)
+
+
+def describe(errors: Iterable[Mapping[str, object]], known: frozenset[str] = NAMED, prefix: str = "") -> str:
+    """One sentence per mistake: where (only names from `known` and positions) and what was expected."""
+    sentences = []
+    for error in list(errors)[:10]:
+        place = where(error["loc"], known)
+        if error["type"] == "extra_forbidden":
+            message = "unknown field"
+        elif error["type"] == "json_invalid":
+            place, message = "body", "not valid JSON"
+        elif error["type"] == "value_error":
+            message = "not an allowed value"
+        else:
+            message = str(error["msg"])
+        sentences.append(f"{'.'.join(filter(None, (prefix, place))) or 'body'}: {message}")
+    return "; ".join(sentences)
+
+
+def where(loc: object, known: frozenset[str]) -> str:
+    parts = loc if isinstance(loc, Sequence) and not isinstance(loc, str) else ()
+    return ".".join(str(part) for part in parts if isinstance(part, int) or part in known)

@@ -1,0 +1,200 @@
+"""POST /predict: rows in, answers with ids out, kept on disk before the caller has them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import UploadFile
+from uuid_utils.compat import uuid7
+
+from ai_api.auth import Caller
+from ai_api.errors import InvalidRow, TooLarge
+from ai_api.metrics import PREDICTIONS
+from ai_api.registry import Answer
+from ai_api.task import Row, Task
+
+from .context import PREDICTING, Context, Ctx, Predicting, documented, errors, request_id
+from .invalid import describe
+
+VersionAsked = Annotated[int | str, Field(description="A version's number or an alias; default: the champion")]
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+class PredictRequest(BaseModel):
+    """One row or many rows of one task."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"task": "tweets", "inputs": {"text": "late again, thanks"}}]}
+    )
+
+    task: str = Field(max_length=100, examples=["tweets"])
+    inputs: dict[str, object] | list[dict[str, object]] = Field(description="A row, or a list of rows")
+    version: VersionAsked | None = None
+
+
+class Prediction(BaseModel):
+    """One answer. A classification has label, score and probabilities, a regression has value."""
+
+    prediction_id: str
+    label: str | None = None
+    score: float | None = None
+    probabilities: dict[str, float] | None = None
+    value: float | None = None
+
+
+class Timing(BaseModel):
+    """Where the time went, in milliseconds."""
+
+    queue_ms: float
+    compute_ms: float
+    total_ms: float
+
+
+class PredictResponse(BaseModel):
+    """The answers in the order of the rows, all of one version."""
+
+    task: str
+    version: int
+    predictions: list[Prediction]
+    timing: Timing
+
+
+def router(tasks: Mapping[str, Task]) -> APIRouter:
+    """The calls of every task; each task's own call shows its row in the OpenAPI document."""
+    routes = APIRouter(tags=["predict"], dependencies=documented)
+
+    @routes.post("/predict", response_model_exclude_none=True, responses=errors(404, 413, 422, 429))
+    async def predict(body: PredictRequest, request: Request, ctx: Ctx, caller: Predicting) -> PredictResponse:
+        """Predict one row or many. The answers are kept; their ids take corrections at /feedback."""
+        task = ctx.loader.task(body.task)
+        if isinstance(body.inputs, list):
+            rows = [read_row(task, row, f"inputs.{place}") for place, row in enumerate(body.inputs)]
+        else:
+            rows = [read_row(task, body.inputs, "inputs")]
+        return await answer(ctx, caller, task, rows, body.version, request_id(request))
+
+    for task in tasks.values():
+        add_task_route(routes, task)
+
+    @routes.post("/predict/{task}", include_in_schema=False, dependencies=[PREDICTING])
+    async def predict_unknown(task: str, ctx: Ctx) -> None:
+        ctx.loader.task(task)
+
+    return routes
+
+
+def add_task_route(routes: APIRouter, task: Task) -> None:
+    schema = {"schema": {"$ref": f"#/components/schemas/{task.row.__name__}"}}
+    body = {
+        "requestBody": {
+            "required": True,
+            "content": dict.fromkeys(("application/json", *FORMS), schema),
+        }
+    }
+
+    @routes.post(
+        f"/predict/{task.name}",
+        name=f"predict_{task.name}",
+        summary=f"Predict one row of {task.name}",
+        response_model_exclude_none=True,
+        responses=errors(404, 413, 422, 429),
+        openapi_extra=body,
+    )
+    async def predict_task(
+        request: Request, ctx: Ctx, caller: Predicting, version: VersionAsked | None = None
+    ) -> PredictResponse:
+        """The same for one row, as JSON or as a form."""
+        row = await row_of(request, task)
+        return await answer(ctx, caller, task, [row], version, request_id(request))
+
+
+async def row_of(request: Request, task: Task) -> Row:
+    """The row in a request's body: JSON, or a form whose fields are the row's."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in FORMS:
+        async with request.form(max_files=1, max_fields=100) as form:
+            if any(isinstance(value, UploadFile) for value in form.values()):
+                raise InvalidRow("This task takes no files.")
+            return read_row(task, dict(form), "body", strict=False)
+    try:
+        found = json.loads(await request.body())
+    except (ValueError, RecursionError):
+        raise InvalidRow("body: not valid JSON") from None
+    return read_row(task, found, "body")
+
+
+def read_row(task: Task, found: object, place: str, *, strict: bool = True) -> Row:
+    """The typed row; InvalidRow says what is wrong without repeating it.
+
+    A form's fields are texts: they are read less strictly.
+    """
+    try:
+        return task.row.model_validate(found, strict=strict)
+    except ValidationError as error:
+        known = frozenset(task.row.model_fields)
+        raise InvalidRow(describe(error.errors(include_input=False, include_context=False), known, place)) from None
+
+
+async def answer(
+    ctx: Context, caller: Caller, task: Task, rows: Sequence[Row], version: int | str | None, request: str
+) -> PredictResponse:
+    """Asks the version, keeps the answers, gives them. Whoever fails before the commit gets an error and no answer."""
+    started = time.perf_counter()
+    if not rows:
+        raise InvalidRow("inputs: at least one row")
+    if len(rows) > ctx.max_rows:
+        raise TooLarge(f"At most {ctx.max_rows} rows fit one call (AI_MAX_ROWS).")
+    live = await ctx.loader.get(task.name, version)
+    ctx.outbox.admit(len(rows))
+    answered = await live.batcher.submit(rows)
+    timing = {
+        "queue_ms": round(answered.queue_seconds * 1e3, 3),
+        "compute_ms": round(answered.compute_seconds * 1e3, 3),
+    }
+    role = "champion" if version in (None, "champion") else "pinned"
+    events = [
+        event(task, live.number, row, given, caller, role, request, timing)
+        for row, given in zip(rows, answered.answers, strict=True)
+    ]
+    await ctx.outbox.put("prediction", events)
+    PREDICTIONS.labels(task.name, str(live.number)).inc(len(rows))
+    return PredictResponse(
+        task=task.name,
+        version=live.number,
+        predictions=[
+            Prediction.model_validate({"prediction_id": kept["id"], **given})
+            for kept, given in zip(events, answered.answers, strict=True)
+        ],
+        timing=Timing(**timing, total_ms=round((time.perf_counter() - started) * 1e3, 3)),
+    )
+
+
+def event(
+    task: Task,
+    version: int,
+    row: Row,
+    given: Answer,
+    caller: Caller,
+    role: str,
+    request: str,
+    timing: Mapping[str, float],
+) -> dict[str, object]:
+    """What is kept of one answer, in the shape that data-api takes."""
+    return {
+        "id": str(uuid7()),
+        "task": task.name,
+        "version": version,
+        "row": row.model_dump(mode="json"),
+        "row_schema": task.row_version,
+        "answer": given,
+        "user_id": caller.user_id,
+        "role": role,
+        "rollout": None,
+        "request_id": request,
+        "timing": timing,
+    }

@@ -1,0 +1,258 @@
+"""Load a version, warm it, compare it with its recorded sample, then swap; and watch which one is champion.
+
+The old version serves until the new one has proved itself, and stays when it has not. Requests in flight end on the
+version that took them, because they hold it. What was loaded once is served from the cache while MLflow is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ai_api.errors import AIError, ModelRefused, NoChampion, RegistryUnavailable, UnknownTask
+from ai_api.metrics import CHAMPION, LOAD_SECONDS, LOADS, REGISTRY_FAILURES
+from ai_api.registry import Answer, Model, Registry
+from ai_api.task import Row, Task
+
+from .batcher import Batcher
+
+log = logging.getLogger(__name__)
+
+SCORE_TOLERANCE = 0.02
+"""Largest difference of a score from the recorded one: processors round differently, a wrong model is further off."""
+VALUE_TOLERANCE = 0.001
+"""Largest relative difference of a regression's value from the recorded one."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much may wait for a version and how much goes into one call of it."""
+
+    budget: int
+    rows: int
+    capacity: int
+
+
+@dataclass
+class Live:
+    """A version that answers: the model and its queue."""
+
+    model: Model
+    batcher: Batcher[Row, Answer]
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def number(self) -> int:
+        return self.model.version.number
+
+
+class ModelLoader:
+    """The versions that answer now: the champion of each task, and the last few that somebody asked for by number."""
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Task],
+        registry: Registry,
+        memory: Path,
+        limits: Limits,
+        *,
+        executor: Executor,
+        watch_seconds: float,
+        keep: int,
+    ) -> None:
+        self.tasks = tasks
+        self._registry = registry
+        self._memory = memory
+        self._limits = limits
+        self._executor = executor
+        self._watch_seconds = watch_seconds
+        self._keep = keep
+        self._champions: dict[str, Live] = {}
+        self._others: dict[str, OrderedDict[int, Live]] = {name: OrderedDict() for name in tasks}
+        self._locks = {name: asyncio.Lock() for name in tasks}
+        self._refused: dict[str, tuple[int, str]] = {}
+        self.registry_answers = False
+
+    async def run(self) -> None:
+        """Serves what served last, then follows the registry until cancelled."""
+        await self._restore()
+        while True:
+            await asyncio.gather(*(self._follow(name) for name in self.tasks))
+            await asyncio.sleep(self._watch_seconds)
+
+    def task(self, name: str) -> Task:
+        if name not in self.tasks:
+            raise UnknownTask(f"There is no such task. Tasks: {', '.join(sorted(self.tasks))}.")
+        return self.tasks[name]
+
+    def serving(self, name: str) -> Live | None:
+        """What serves `name` now, if anything does."""
+        return self._champions.get(name)
+
+    def recipe(self, name: str) -> str:
+        """The recipe of what serves `name`, or the task's first."""
+        live = self.serving(name)
+        return live.model.version.recipe if live is not None else self.task(name).recipes[0].name
+
+    def refused(self, name: str) -> tuple[int, str] | None:
+        """The champion that the registry names but that was not let in, and why."""
+        return self._refused.get(name)
+
+    async def get(self, name: str, version: int | str | None = None) -> Live:
+        """The live version: the champion, or the one with that number or alias, loaded now if need be."""
+        if version is None or version == "champion":
+            live = self.serving(self.task(name).name)
+            if live is None:
+                raise NoChampion
+            return live
+        task = self.task(name)
+        champion = self.serving(name)
+        if isinstance(version, str) and version.isdigit():
+            version = int(version)
+        if isinstance(version, str):
+            version = (await asyncio.to_thread(self._registry.version, name, version)).number
+        if champion is not None and version == champion.number:
+            return champion
+        others = self._others[name]
+        if version not in others:
+            async with self._locks[name]:
+                if version not in others:
+                    others[version] = await self._load(task, version)
+        live = others[version]
+        others.move_to_end(version)
+        while len(others) > self._keep:
+            others.popitem(last=False)
+        return live
+
+    async def _restore(self) -> None:
+        try:
+            known: dict[str, int] = json.loads(self._memory.read_text())
+        except (OSError, ValueError):
+            return
+        for name, number in known.items():
+            if name in self.tasks:
+                await self._swap(self.tasks[name], number)
+
+    async def _follow(self, name: str) -> None:
+        try:
+            number = await asyncio.to_thread(self._registry.champion, name)
+        except RegistryUnavailable:
+            REGISTRY_FAILURES.inc()
+            if self.registry_answers:
+                log.warning("MLflow does not answer; what is loaded goes on serving")
+            self.registry_answers = False
+            return
+        self.registry_answers = True
+        current = self._champions.get(name)
+        if number is None or (current is not None and current.number == number):
+            self._refused.pop(name, None)
+            return
+        if self._refused.get(name, (None, ""))[0] != number:
+            await self._swap(self.tasks[name], number)
+
+    async def _swap(self, task: Task, number: int) -> None:
+        """Lets version `number` take over if it answers as recorded; else the old one stays, and the log says why."""
+        try:
+            others = self._others[task.name]
+            async with self._locks[task.name]:
+                live = others.get(number) or await self._load(task, number)
+        except RegistryUnavailable as error:
+            log.warning("%s: version %d cannot be fetched yet: %s", task.name, number, error)
+            return
+        except AIError as error:
+            log.error("%s: version %d does not take over: %s", task.name, number, error)
+            self._refused[task.name] = (number, str(error))
+            return
+        old = self._champions.get(task.name)
+        self._champions[task.name] = live
+        others.pop(number, None)
+        self._refused.pop(task.name, None)
+        CHAMPION.labels(task.name).set(number)
+        log.info("%s: version %d serves%s", task.name, number, f", after version {old.number}" if old else "")
+        await asyncio.to_thread(self._remember)
+
+    async def _load(self, task: Task, number: int) -> Live:
+        started = time.perf_counter()
+        try:
+            model = await asyncio.to_thread(self._registry.load, task.name, number)
+            await asyncio.to_thread(check, task, model)
+        except RegistryUnavailable:
+            raise
+        except AIError:
+            LOADS.labels(task.name, "refused").inc()
+            raise
+        except Exception as error:
+            LOADS.labels(task.name, "failed").inc()
+            raise ModelRefused(
+                f"It could not be loaded or failed on its own sample: {type(error).__name__}."
+            ) from error
+        LOADS.labels(task.name, "loaded").inc()
+        LOAD_SECONDS.labels(task.name).observe(time.perf_counter() - started)
+        limits = self._limits
+        batcher = Batcher[Row, Answer](
+            runner(model),
+            task=task.name,
+            cost=task.cost,
+            budget=limits.budget,
+            rows=limits.rows,
+            capacity=limits.capacity,
+            executor=self._executor,
+        )
+        return Live(model, batcher)
+
+    def _remember(self) -> None:
+        self._memory.parent.mkdir(parents=True, exist_ok=True)
+        beside = self._memory.with_suffix(".new")
+        beside.write_text(json.dumps({name: live.number for name, live in self._champions.items()}))
+        beside.replace(self._memory)
+
+
+def runner(model: Model) -> Callable[[Sequence[Row]], list[Answer]]:
+    return lambda rows: model.predict([row.model_dump() for row in rows])
+
+
+def check(task: Task, model: Model) -> None:
+    """Warms the model, row by row and in a batch, and holds both against the answers recorded when it was trained.
+
+    ModelRefused when its rows are not this task's rows any more, or an answer differs by more than the tolerances.
+    """
+    if model.version.row_version != task.row_version:
+        schemas = f"{model.version.row_version}, this release's have {task.row_version}"
+        raise ModelRefused(f"Its rows have schema {schemas}. Retrain the task.")
+    rows = [row for row, _ in model.sample]
+    if not rows:
+        raise ModelRefused("It carries no sample to compare its answers with.")
+    for row in rows:
+        task.row.model_validate(row)
+    recorded = [answer for _, answer in model.sample]
+    alone = [model.predict([row])[0] for row in rows[:4]]
+    for got, want in (*zip(model.predict(rows), recorded, strict=True), *zip(alone, recorded, strict=False)):
+        if not agree(got, want):
+            raise ModelRefused("It does not answer its own sample as recorded when it was trained.")
+
+
+def agree(got: Mapping[str, object], want: Mapping[str, object]) -> bool:
+    """Whether two answers are the same but for rounding; so a label can differ only where its score is a tie."""
+    if "value" in want:
+        return math.isclose(
+            as_number(got["value"]), as_number(want["value"]), rel_tol=VALUE_TOLERANCE, abs_tol=VALUE_TOLERANCE
+        )
+    here, there = got["probabilities"], want["probabilities"]
+    if not isinstance(here, Mapping) or not isinstance(there, Mapping) or here.keys() != there.keys():
+        return False
+    return all(abs(as_number(here[label]) - as_number(there[label])) <= SCORE_TOLERANCE for label in there)
+
+
+def as_number(found: object) -> float:
+    if not isinstance(found, int | float):
+        raise ModelRefused("An answer of it is not a number.")
+    return float(found)

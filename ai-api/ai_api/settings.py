@@ -1,0 +1,131 @@
+"""Every knob of ai-api, with a sentence; read by main.py and __main__.py only, which pass values on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .errors import MisSet
+
+PLACEHOLDERS = {"", "changeme", "change-me", "password", "secret", "admin", "example"}
+
+
+class Settings(BaseSettings):
+    """Environment variables with the prefix `AI_`, or the same names in `.env`. Secrets are files, never variables."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AI_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+        env_ignore_empty=True,
+    )
+
+    host: str = "127.0.0.1"
+    """Address that ai-api listens on. 0.0.0.0 inside a container; the published port is bound by VOLANT_BIND."""
+    port: PositiveInt = 8000
+    """Port of the HTTP interface."""
+    metrics_host: str = "127.0.0.1"
+    """Address of the metrics ports. Never publish it: metrics ask nobody who they are."""
+    metrics_port: PositiveInt = 9101
+    """Port where `ai-api serve` shows its metrics to Prometheus."""
+    work_metrics_port: PositiveInt = 9103
+    """Port where `ai-api work` (the trainer) shows its metrics to Prometheus."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severe log line that is written. No level writes inputs or secrets."""
+
+    secrets_dir: Path = Path("secrets")
+    """Folder with one file per secret. `scripts/secrets.sh` makes it."""
+    state_dir: Path = Path("data/state")
+    """Folder that must survive a restart: the outbox, the cache of versions, the snapshot of who may call."""
+    raw_dir: Path = Path("data/raw")
+    """Folder into which data sets are downloaded, once."""
+    data_mirror: Path | None = None
+    """Folder that holds the data sets already, laid out as the data set guide says. Used before any download."""
+
+    data_api_url: str = "http://127.0.0.1:8001"
+    """Where data-api answers."""
+    mlflow_url: str = "http://127.0.0.1:5000"
+    """Where MLflow (tracking and registry) answers."""
+    mlflow_timeout_seconds: PositiveFloat = 10
+    """Longest wait for one answer of MLflow."""
+    queue_host: str = "127.0.0.1"
+    """Host of the Postgres that holds the `queue` database."""
+    queue_port: PositiveInt = 5433
+    """Port of the Postgres that holds the `queue` database."""
+
+    watch_seconds: PositiveFloat = 2
+    """How often the registry is asked which version is champion. Less: a promotion is noticed sooner."""
+    keep_versions: PositiveInt = 2
+    """Versions per task, besides the champion, that stay loaded after somebody asked for them by number."""
+    batch_token_budget: PositiveInt = 4_096
+    """Most padded tokens (for numbers: rows) in one call of a model. More: higher throughput, longer waits."""
+    batch_rows: PositiveInt = 256
+    """Most rows in one call of a model, whatever they cost."""
+    queue_capacity: PositiveInt = 4_096
+    """Most rows that wait for one version. The row after the last place is refused at once with 429."""
+    max_rows: PositiveInt = 1_000
+    """Most rows in one /predict."""
+    max_body_bytes: PositiveInt = 4_194_304
+    """Largest request body, in bytes. A larger one is refused with 413 before it is read."""
+
+    outbox_max_rows: PositiveInt = 1_000_000
+    """Most answers that wait for data-api. At that bound /predict refuses with 503 rather than lose one."""
+    outbox_synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
+    """NORMAL: an answer survives the death of the process. FULL: also a power cut, for one fsync a commit."""
+    ship_rows: int = Field(default=1_000, ge=1, le=1_000)
+    """Most answers sent to data-api in one call."""
+
+    auth_refresh_seconds: PositiveFloat = 10
+    """How often the snapshot of keys, roles and revocations is fetched from data-api."""
+    auth_stale_seconds: PositiveInt = 3_600
+    """How long callers are still recognised by the last snapshot while data-api is away."""
+
+    train_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of the base training rows that each training uses, picked by row hash. Less: quicker, worse."""
+    job_timeout_seconds: PositiveInt = 7_200
+    """Longest a training may run before its process is stopped and the job fails."""
+    heartbeat_seconds: PositiveFloat = 5
+    """How often a trainer says that it is alive."""
+    stalled_seconds: PositiveFloat = 15
+    """A job whose trainer has been silent for this long is taken up again by another, at most 3 times in all."""
+    bootstrap_rounds: PositiveInt = 1_000
+    """Resamples behind each interval of the promotion gate."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where neural models run. auto: a GPU where there is one."""
+    threads: PositiveInt = 1
+    """Threads per model call on the CPU. One is the safe default next to busy neighbours."""
+    drain_seconds: NonNegativeFloat = 10
+    """How long a stopping ai-api lets requests in flight end."""
+
+    @property
+    def outbox_dir(self) -> Path:
+        return self.state_dir / "outbox"
+
+    @property
+    def versions_dir(self) -> Path:
+        return self.state_dir / "versions"
+
+    def secret(self, name: str) -> str:
+        """The secret `name`, from its file; MisSet when the file is missing, empty or a placeholder."""
+        path = self.secrets_dir / name
+        try:
+            value = path.read_text().strip()
+        except OSError:
+            raise MisSet(
+                f"The secret file {path} is missing or cannot be read. `make dev` and `make up` make it."
+            ) from None
+        if value.lower() in PLACEHOLDERS:
+            raise MisSet(f"The secret file {path} holds a placeholder. Delete it: the next start makes a real one.")
+        return value
+
+    @property
+    def queue_conninfo(self) -> str:
+        """Libpq connection string of the `queue` database."""
+        password = self.secret("postgres_queue_password")
+        server = f"host={self.queue_host} port={self.queue_port} connect_timeout=5"
+        return f"{server} dbname=queue user=volant_queue password={password}"
