@@ -1,0 +1,42 @@
+"""A whole Volant of processes in a temporary folder, with what these tests ask of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.ports import free_port
+from scripts.settings import PORTS
+from tests.loop.volant import Volant
+
+QUICK = {
+    "AI_AUTH_REFRESH_SECONDS": "1",
+    "AI_WATCH_SECONDS": "1",
+    "AI_HEARTBEAT_SECONDS": "1",
+    "AI_STALLED_SECONDS": "4",
+}
+
+
+def started(folder: Path, **settings: str) -> Iterator[Volant]:
+    ports = {name: str(free_port()) for name in PORTS}
+    volant = Volant(folder, {**ports, **QUICK, **settings})
+    try:
+        volant.start()
+        volant.wait_ready()
+        yield volant
+    finally:
+        volant.stop()
+
+
+@pytest.fixture(scope="module")
+def third(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
+    """Starters trained on a third of the rows."""
+    yield from started(open_folder("third"), AI_TRAIN_SHARE="0.33")
+
+
+@pytest.fixture(scope="session")
+def small(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
+    """Starters trained on few rows, for tests that do not ask how good they are."""
+    yield from started(open_folder("small"), AI_TRAIN_SHARE="0.05")

@@ -1,0 +1,37 @@
+"""The people of a test: an admin makes them, they sign in as anyone does."""
+
+from __future__ import annotations
+
+import httpx
+
+from scripts.stack import Stack
+
+PASSWORD = "a long enough passphrase"
+
+
+class Person:
+    """Somebody with a client for ai-api (`http`) and headers for either service."""
+
+    def __init__(self, stack: Stack, *, token: str | None = None, api_key: str | None = None) -> None:
+        self.headers = {"Authorization": f"Bearer {token}"} if token else {"X-API-Key": api_key or ""}
+        self.http = httpx.Client(base_url=stack.url, headers=self.headers, timeout=60, trust_env=False)
+
+
+def token(stack: Stack, email: str, password: str) -> str:
+    """An access token of data-api."""
+    answer = httpx.post(f"{stack.data_url}/auth/token", data={"username": email, "password": password}, trust_env=False)
+    assert answer.status_code == 200, answer.text
+    found: str = answer.json()["access_token"]
+    return found
+
+
+def admin(stack: Stack) -> Person:
+    return Person(stack, token=token(stack, "admin@volant.local", stack.secret("admin_password")))
+
+
+def sign_up(stack: Stack, email: str, role: str = "user") -> Person:
+    """A new person whom the admin makes and who signs in."""
+    body = {"email": email, "password": PASSWORD, "role": role}
+    answer = httpx.post(f"{stack.data_url}/users", json=body, headers=admin(stack).headers, trust_env=False)
+    assert answer.status_code == 201, answer.text
+    return Person(stack, token=token(stack, email, PASSWORD))

@@ -1,0 +1,146 @@
+"""Whatever dies or is away, whenever: what was answered is kept exactly once, and what can be answered is."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+
+import httpx
+import pytest
+
+from ai_api.serving.outbox import append_once
+from scripts.stack import answers
+from tests.loop.people import Person
+from tests.loop.volant import Volant
+from tests.traffic import Traffic, stored, until
+
+TWEET: dict[str, object] = {"text": "late again, thanks"}
+HOUSE: dict[str, object] = {
+    "MedInc": 8.3, "HouseAge": 41.0, "AveRooms": 6.98, "AveBedrms": 1.02,
+    "Population": 322.0, "AveOccup": 2.55, "Latitude": 37.88, "Longitude": -122.23,
+}  # fmt: skip
+VICTIMS = ("ai-api", "data-api", "postgres", "trainer")
+
+
+def kill_rounds(volant: Volant, rounds: int, seed: int) -> None:
+    """Each round kills each service once, in random order, at random moments under load, while a training runs."""
+    chance = random.Random(seed)
+    trainer = Person(volant, api_key=volant.key)
+    kills: Counter[str] = Counter()
+    attempts: Counter[int] = Counter()
+    with Traffic(volant.url, volant.key, "tweets", [TWEET], patient=True) as traffic:
+        for number in range(1, rounds + 1):
+            job = until(lambda: started_job(trainer), "a job to be taken", 60)
+            for victim in chance.sample(VICTIMS, len(VICTIMS)):
+                threading.Event().wait(chance.uniform(0.1, 1.5))
+                kill(volant, victim)
+                kills[victim] += 1
+            ended = until(lambda job=job: ended_job(trainer, job), f"job {job} to finish after its trainer died", 120)
+            assert ended["status"] == "succeeded", ended
+            attempts[ended["attempts"]] += 1
+            print(
+                f"round {number}: {len(traffic.ledger.answered)} answers, job {job} took {ended['attempts']} attempts"
+            )
+    until(lambda: answers(f"{volant.data_url}/health/ready"), "data-api")
+    volant.drained(120)
+    held = stored(volant.conninfo, traffic.ledger)
+    print(
+        f"{rounds} rounds, kills {dict(kills)}: {traffic.ledger.requests} requests, "
+        f"{len(traffic.ledger.answered)} rows answered, {held.found} in Postgres, {held.twice} twice, "
+        f"{held.other_version} of another version; attempts by job {dict(attempts)}"
+    )
+    assert traffic.ledger.failures == []
+    assert (held.found, held.twice, held.other_version) == (len(traffic.ledger.answered), 0, 0)
+    assert len(traffic.ledger.answered) > 20 * rounds
+
+
+def kill(volant: Volant, victim: str) -> None:
+    """`kill -9`, then waits until the service was started again and predictions are answered."""
+    before = volant.service(victim).restarts
+    volant.service(victim).kill()
+    until(lambda: volant.service(victim).restarts > before, f"{victim} to start again")
+    until(lambda: volant.predicts("tweets", TWEET), f"predictions after the death of {victim}")
+
+
+def started_job(trainer: Person) -> int | None:
+    try:
+        answer = trainer.http.post("/retrain", json={"task": "housing"})
+    except httpx.TransportError:
+        return None
+    return answer.json()["id"] if answer.status_code == 202 else None
+
+
+def ended_job(trainer: Person, job: int) -> dict[str, object] | None:
+    try:
+        answer = trainer.http.get(f"/jobs/{job}")
+    except httpx.TransportError:
+        return None
+    if answer.status_code != 200:
+        return None
+    found: dict[str, object] = answer.json()
+    return found if found["status"] in ("succeeded", "failed", "cancelled") else None
+
+
+def absence(volant: Volant, name: str, seconds: float) -> None:
+    """`name` is away for a while under load, and nobody who predicts notices."""
+    with Traffic(volant.url, volant.key, "housing", [HOUSE]) as traffic:
+        until(lambda: len(traffic.ledger.answered) > 20, "traffic")
+        volant.service(name).stop()
+        threading.Event().wait(seconds)
+        away = len(traffic.ledger.answered)
+        refused_before = volant.metric("volant_outbox_dead_letters")
+        append_once(volant.state_dir / "outbox", "prediction", {"id": "this is no uuid", "task": "tweets"})
+        volant.service(name).start()
+        until(lambda: volant.service(name).plan.is_ready(), f"{name} to be ready again")
+        until(lambda: len(traffic.ledger.answered) > away + 20, "traffic")
+    volant.drained()
+    until(
+        lambda: volant.metric("volant_outbox_dead_letters") > refused_before, "the refused row among the dead letters"
+    )
+    held = stored(volant.conninfo, traffic.ledger)
+    print(
+        f"{name} away for {seconds:.0f} s: {traffic.ledger.requests} requests, {len(traffic.ledger.failures)} failed, "
+        f"{len(traffic.ledger.answered)} rows answered, {held.found} in Postgres, {held.twice} twice"
+    )
+    assert traffic.ledger.failures == []
+    assert (held.found, held.twice) == (len(traffic.ledger.answered), 0)
+
+
+def test_three_rounds_of_kills_lose_nothing_that_was_answered(small: Volant) -> None:
+    kill_rounds(small, rounds=3, seed=1)
+
+
+@pytest.mark.parametrize("name", ["data-api", "mlflow", "postgres"])
+def test_predictions_go_on_while_a_service_is_away(small: Volant, name: str) -> None:
+    absence(small, name, seconds=5)
+
+
+def test_ai_api_started_while_mlflow_is_away_serves_from_its_cache(small: Volant) -> None:
+    small.service("mlflow").stop()
+    try:
+        before = small.service("ai-api").restarts
+        small.service("ai-api").kill()
+        until(lambda: small.service("ai-api").restarts > before, "ai-api to start again")
+        until(
+            lambda: small.predicts("tweets", TWEET) and small.predicts("housing", HOUSE), "answers from the cache", 30
+        )
+        ready = httpx.get(f"{small.url}/health/ready", trust_env=False)
+        assert ready.status_code == 200
+        until(
+            lambda: "MLflow does not answer" in httpx.get(f"{small.url}/health/ready", trust_env=False).text, "the note"
+        )
+    finally:
+        small.service("mlflow").start()
+        until(lambda: small.service("mlflow").plan.is_ready(), "mlflow to be ready again")
+
+
+@pytest.mark.campaign
+def test_twenty_rounds_of_kills_lose_nothing_that_was_answered(small: Volant) -> None:
+    kill_rounds(small, rounds=20, seed=2)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("name", ["data-api", "mlflow", "postgres"])
+def test_predictions_go_on_while_a_service_is_away_for_a_minute(small: Volant, name: str) -> None:
+    absence(small, name, seconds=60)

@@ -1,0 +1,125 @@
+"""A client as an application would be: it predicts all the time and keeps a ledger of what it was answered."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import psycopg
+
+
+@dataclass
+class Ledger:
+    """What a client was told: each prediction's id with the version that answered, and every request that failed."""
+
+    answered: dict[str, int] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    versions: list[int] = field(default_factory=list)
+    requests: int = 0
+
+
+class Traffic:
+    """Threads that predict one to `rows_at_once` rows of one task until stopped.
+
+    `patient`: a server that died or is not ready is no failure, the client asks again. What it was answered is in the
+    ledger either way.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        task: str,
+        rows: Sequence[dict[str, object]],
+        *,
+        threads: int = 2,
+        rows_at_once: int = 4,
+        pause_seconds: float = 0.005,
+        patient: bool = False,
+    ) -> None:
+        self.ledger = Ledger()
+        self._url, self._key, self._task, self._rows = url, key, task, rows
+        self._rows_at_once, self._pause, self._patient = rows_at_once, pause_seconds, patient
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(threads)]
+
+    def __enter__(self) -> Traffic:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _run(self, seed: int) -> None:
+        chance = random.Random(seed)
+        with httpx.Client(base_url=self._url, headers={"X-API-Key": self._key}, timeout=20, trust_env=False) as client:
+            while not self._stop.is_set():
+                self._ask(client, chance)
+                self._stop.wait(self._pause)
+
+    def _ask(self, client: httpx.Client, chance: random.Random) -> None:
+        rows = chance.choices(self._rows, k=chance.randint(1, self._rows_at_once))
+        try:
+            answer = client.post("/predict", json={"task": self._task, "inputs": rows})
+        except httpx.TransportError as error:
+            with self._lock:
+                self.ledger.requests += 1
+                if not self._patient:
+                    self.ledger.failures.append(type(error).__name__)
+            self._stop.wait(0.05)
+            return
+        with self._lock:
+            self.ledger.requests += 1
+            if answer.status_code != 200:
+                if not (self._patient and answer.status_code == 503):
+                    self.ledger.failures.append(f"{answer.status_code} {answer.text[:200]}")
+                return
+            body = answer.json()
+            if len(body["predictions"]) != len(rows):
+                self.ledger.failures.append(f"{len(body['predictions'])} answers for {len(rows)} rows")
+            if not self.ledger.versions or self.ledger.versions[-1] != body["version"]:
+                self.ledger.versions.append(body["version"])
+            for prediction in body["predictions"]:
+                self.ledger.answered[prediction["prediction_id"]] = body["version"]
+
+
+def until(true: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    """What `true` gives once it gives something true; AssertionError naming `what` when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        if found := true():
+            return found
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What Postgres holds of a ledger: rows found, rows found more than once, rows with another version than told."""
+
+    found: int
+    twice: int
+    other_version: int
+
+
+def stored(conninfo: str, ledger: Ledger) -> Stored:
+    """How the predictions of a ledger stand in Postgres."""
+    with psycopg.connect(conninfo) as connection:
+        rows = connection.execute(
+            "select id::text, count(*), min(version) from predictions where id = any(%s::uuid[]) group by id",
+            (list(ledger.answered),),
+        ).fetchall()
+    return Stored(
+        found=len(rows),
+        twice=sum(count > 1 for _, count, _ in rows),
+        other_version=sum(version != ledger.answered[id_] for id_, _, version in rows),
+    )
