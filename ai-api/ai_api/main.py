@@ -45,7 +45,7 @@ from .errors import (
     UnknownTask,
     UnknownVersion,
 )
-from .middleware import Envelope, error_body
+from .middleware import TOO_LARGE, Envelope, error_body
 from .registry import Registry
 from .routes import feedback, health, models, predict, train
 from .routes.context import Context
@@ -89,6 +89,7 @@ STATUS: dict[type[AIError], int] = {
 HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "5"}}
 NAMES = {400: "BadRequest", 404: "NotFound", 405: "MethodNotAllowed", 413: "TooLarge", 415: "UnsupportedMediaType"}
 DETAILS = {
+    413: TOO_LARGE,
     404: "There is no such address. GET /docs lists the calls.",
     405: "This address does not take this method. GET /docs lists the calls.",
 }

@@ -18,6 +18,8 @@ from .metrics import IN_FLIGHT, REQUEST_SECONDS, REQUESTS
 log = logging.getLogger(__name__)
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+READ_AND_FORGOTTEN = 64 * 2**20
+"""Bytes of a body over the bound that are still read, so that its sender sees the answer and not a broken pipe."""
 TOO_LARGE = "The request body is larger than AI_MAX_BODY_BYTES."
 
 
@@ -36,8 +38,7 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        given = headers.get("x-request-id", "")
+        given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         started, status, received = time.perf_counter(), 0, 0
@@ -47,6 +48,9 @@ class Envelope:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_body_bytes:
+                while message.get("more_body") and received < READ_AND_FORGOTTEN:
+                    message = await receive()
+                    received += len(message.get("body", b""))
                 raise HTTPException(413, TOO_LARGE)
             return message
 
@@ -59,12 +63,7 @@ class Envelope:
 
         IN_FLIGHT.inc()
         try:
-            length = headers.get("content-length", "0")
-            if length.isdigit() and int(length) > self._max_body_bytes:
-                answer = JSONResponse(error_body("TooLarge", TOO_LARGE, request_id), 413, {"Connection": "close"})
-                await answer(scope, receive, tagged_send)
-            else:
-                await self._app(scope, bounded_receive, tagged_send)
+            await self._app(scope, bounded_receive, tagged_send)
         except Exception as error:
             # the message of an exception may hold what the caller sent: only its name and the way to it are logged
             way = "".join(traceback.format_tb(error.__traceback__))

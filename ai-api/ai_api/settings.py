@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     raw_dir: Path = Path("data/raw")
     """Folder into which data sets are downloaded, once."""
     data_mirror: Path | None = None
-    """Folder that holds the data sets already, laid out as the data set guide says. Used before any download."""
+    """Folder that holds the data sets already, laid out as in docs/data.md. Used before any download."""
 
     data_api_url: str = "http://127.0.0.1:8001"
     """Where data-api answers."""
@@ -71,7 +71,7 @@ class Settings(BaseSettings):
     max_rows: PositiveInt = 1_000
     """Most rows in one /predict."""
     max_body_bytes: PositiveInt = 4_194_304
-    """Largest request body, in bytes. A larger one is refused with 413 before it is read."""
+    """Largest request body, in bytes. A larger one is refused with 413."""
 
     outbox_max_rows: PositiveInt = 1_000_000
     """Most answers that wait for data-api. At that bound /predict refuses with 503 rather than lose one."""

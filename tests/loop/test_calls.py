@@ -10,7 +10,8 @@ import jwt
 import pytest
 import schemathesis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.loop.people import PASSWORD, Person, admin, sign_up, token
 from tests.loop.volant import Volant
@@ -256,6 +257,37 @@ def test_a_running_job_can_be_cancelled_and_nothing_of_it_serves(caller: Person)
     assert caller.http.delete(f"/jobs/{job}").status_code == 202
     until(lambda: caller.http.get(f"/jobs/{job}").json()["status"] == "cancelled", "the job to be cancelled", 30)
     assert caller.http.get("/models/tweets").json()["serving"]["version"] == before
+
+
+numbers = st.floats(0, 100, allow_nan=False).map(lambda number: round(number, 6))
+houses = st.fixed_dictionaries(
+    dict.fromkeys(("MedInc", "HouseAge", "AveRooms", "Population", "AveOccup"), numbers)
+    | {"AveBedrms": st.none() | numbers, "Latitude": st.floats(-90, 90), "Longitude": st.floats(-180, 180)}
+)
+tweets = st.fixed_dictionaries(
+    {"text": st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=300)}
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    batch=st.one_of(
+        st.tuples(st.just("tweets"), st.lists(tweets, min_size=1, max_size=6)),
+        st.tuples(st.just("housing"), st.lists(houses, min_size=1, max_size=6)),
+    )
+)
+def test_a_batch_of_mixed_rows_gives_what_single_calls_give(
+    caller: Person, batch: tuple[str, list[dict[str, object]]]
+) -> None:
+    task, rows = batch
+    together = caller.http.post("/predict", json={"task": task, "inputs": rows}).json()["predictions"]
+    for row, prediction in zip(rows, together, strict=True):
+        (alone,) = caller.http.post("/predict", json={"task": task, "inputs": row}).json()["predictions"]
+        if task == "tweets":
+            assert alone["label"] == prediction["label"]
+            assert alone["probabilities"] == pytest.approx(prediction["probabilities"], abs=1e-9)
+        else:
+            assert alone["value"] == pytest.approx(prediction["value"], abs=1e-9)
 
 
 @pytest.fixture(scope="module")

@@ -144,3 +144,18 @@ def test_twenty_rounds_of_kills_lose_nothing_that_was_answered(small: Volant) ->
 @pytest.mark.parametrize("name", ["data-api", "mlflow", "postgres"])
 def test_predictions_go_on_while_a_service_is_away_for_a_minute(small: Volant, name: str) -> None:
     absence(small, name, seconds=60)
+
+
+@pytest.mark.campaign
+def test_a_minute_of_load_from_many_clients_is_answered_and_kept(small: Volant) -> None:
+    with Traffic(small.url, small.key, "housing", [HOUSE], threads=32, rows_at_once=8, pause_seconds=0) as traffic:
+        threading.Event().wait(60)
+    small.drained(120)
+    held = stored(small.conninfo, traffic.ledger)
+    rows, failed = len(traffic.ledger.answered), len(traffic.ledger.failures)
+    print(
+        f"60 s, 32 clients: {traffic.ledger.requests / 60:.0f} requests/s, {rows / 60:.0f} rows/s, {failed} failed, "
+        f"{held.found} of {rows} in Postgres, {held.twice} twice"
+    )
+    assert [failure for failure in traffic.ledger.failures if not failure.startswith("429")] == []
+    assert (held.found, held.twice) == (len(traffic.ledger.answered), 0)

@@ -1,0 +1,61 @@
+"""Writes the settings table of README.md from the settings classes: python -m scripts.settings_table"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings
+
+from ai_api.settings import Settings as AISettings
+from data_api.settings import Settings as DataSettings
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+START, END = "<!-- settings -->", "<!-- /settings -->"
+SHARED = {
+    "VOLANT_BIND": ("127.0.0.1", "Address on which every published port listens. 0.0.0.0: the whole network."),
+    "MLFLOW_PORT": ("5000", "Port of MLflow."),
+    "POSTGRES_PORT": ("5433", "Port of Postgres; only `make dev` opens it, on loopback."),
+    "PROMETHEUS_PORT": ("9090", "Port of Prometheus."),
+    "GRAFANA_PORT": ("3000", "Port of Grafana."),
+    "KUMA_PORT": ("3001", "Port of Uptime Kuma."),
+}
+
+
+def rows(settings: type[BaseSettings]) -> list[tuple[str, str, str]]:
+    """Name, default and sentence of every setting of a class."""
+    prefix = settings.model_config["env_prefix"]
+    return [
+        (
+            f"{prefix}{name}".upper(),
+            "" if field.default is None else str(field.default),
+            " ".join((field.description or "").split()),
+        )
+        for name, field in settings.model_fields.items()
+    ]
+
+
+def table() -> str:
+    """The three tables, as README.md holds them."""
+    groups = {
+        "Both ways to run": [(name, default, sentence) for name, (default, sentence) in SHARED.items()],
+        "ai-api and its trainer": rows(AISettings),
+        "data-api": rows(DataSettings),
+    }
+    parts = []
+    for title, found in groups.items():
+        lines = [f"| {title} | default | what it does |", "| --- | --- | --- |"]
+        lines += [
+            f"| `{name}` | {f'`{default}`' if default else ''} | {sentence} |" for name, default, sentence in found
+        ]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def with_table(text: str) -> str:
+    """README.md's text with the table as the classes have it now."""
+    before, _, rest = text.partition(START)
+    return f"{before}{START}\n{table()}\n{END}{rest.partition(END)[2]}"
+
+
+if __name__ == "__main__":
+    README.write_text(with_table(README.read_text()))
