@@ -1,0 +1,1 @@
+"""The only SQL. It flushes and never commits: the edge does."""

@@ -1,0 +1,22 @@
+"""Keyset pagination, newest first: the next page starts below the last id of this one, however deep it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+from uuid import UUID
+
+from sqlalchemy import Select
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+T = TypeVar("T")
+
+
+def page(
+    session: Session, query: Select[T], key: InstrumentedAttribute[UUID], limit: int, below: UUID | None
+) -> tuple[Sequence[T], bool]:
+    """Up to `limit` rows and whether there are more."""
+    if below is not None:
+        query = query.where(key < below)
+    rows = session.scalars(query.order_by(key.desc()).limit(limit + 1)).all()
+    return rows[:limit], len(rows) > limit

@@ -1,0 +1,85 @@
+"""Partitions of the predictions, one a UTC month. Only `data-api setup` uses this, as the owner of the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from data_api.ids import floor, time_of
+
+OLDEST_YEAR = 2020
+
+
+@dataclass(frozen=True, order=True)
+class Month:
+    """A month in UTC."""
+
+    year: int
+    month: int
+
+    @classmethod
+    def of(cls, moment: datetime) -> Month:
+        """The month that a moment falls in."""
+        moment = moment.astimezone(UTC)
+        return cls(moment.year, moment.month)
+
+    @property
+    def next(self) -> Month:
+        """The month after."""
+        return Month(self.year + self.month // 12, self.month % 12 + 1)
+
+    @property
+    def start(self) -> UUID:
+        """The least id of the month."""
+        return floor(datetime(self.year, self.month, 1, tzinfo=UTC))
+
+    @property
+    def table(self) -> str:
+        """The name of its partition."""
+        return f"predictions_{self.year:04}_{self.month:02}"
+
+
+def make(connection: Connection, now: datetime, ahead: int) -> list[Month]:
+    """Makes the partitions from this month on, and those of past months whose rows came to lie in the default one."""
+    last = Month.of(now)
+    wanted = [last]
+    for _ in range(ahead):
+        last = last.next
+        wanted.append(last)
+    wanted += [month for month in _strays(connection, last) if month not in wanted]
+    made = [month for month in sorted(wanted) if not _exists(connection, month)]
+    for month in made:
+        _attach(connection, month)
+    return made
+
+
+def _exists(connection: Connection, month: Month) -> bool:
+    return connection.scalar(text("SELECT to_regclass(:name)"), {"name": month.table}) is not None
+
+
+def _strays(connection: Connection, last: Month) -> Iterator[Month]:
+    """Months up to `last` that have rows in the default partition, found by one look into the index per month."""
+    query = text("SELECT id FROM predictions_default WHERE id >= :start ORDER BY id LIMIT 1")
+    month = Month(OLDEST_YEAR, 1)
+    while (key := connection.scalar(query, {"start": month.start})) and (found := Month.of(time_of(key))) <= last:
+        yield found
+        month = found.next
+
+
+def _attach(connection: Connection, month: Month) -> None:
+    """Moves the month's rows out of the default partition into one of their own. Inserts wait while the rows move."""
+    name, start, end = month.table, month.start, month.next.start
+    inside = f"id >= '{start}' AND id < '{end}'"
+    bounds = f"FROM ('{start}') TO ('{end}')"
+    for statement in (
+        "LOCK TABLE predictions_default IN ACCESS EXCLUSIVE MODE",
+        f"CREATE TABLE {name} (LIKE predictions INCLUDING ALL)",
+        f"INSERT INTO {name} SELECT * FROM predictions_default WHERE {inside}",  # noqa: S608
+        f"DELETE FROM predictions_default WHERE {inside}",  # noqa: S608
+        f"ALTER TABLE predictions ATTACH PARTITION {name} FOR VALUES {bounds}",
+    ):
+        connection.execute(text(statement))

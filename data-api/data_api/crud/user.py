@@ -1,0 +1,114 @@
+"""People: made, found, changed, deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from data_api.errors import EmailTaken, LastAdmin, UnknownUser
+from data_api.ids import new_id
+from data_api.models import DeletedUser, Role, User
+
+from . import refresh_token
+from .page import page
+
+PEOPLE = 0x70656F706C65
+"""Key of the advisory lock for changes to people; it spells "people"."""
+
+
+def create(session: Session, email: str, role: Role, password_hash: str | None) -> User:
+    """A new user; EmailTaken when there is one, also when two are made at once."""
+    statement = insert(User).values(id=new_id(), email=email, role=role, password_hash=password_hash)
+    user: User | None = session.scalar(statement.on_conflict_do_nothing(index_elements=["email"]).returning(User))
+    if user is None:
+        raise EmailTaken
+    return user
+
+
+def get(session: Session, user_id: UUID) -> User:
+    """The user, or UnknownUser."""
+    user: User | None = session.get(User, user_id)
+    if user is None:
+        raise UnknownUser
+    return user
+
+
+def by_email(session: Session, email: str) -> User | None:
+    """The user who signs in with this e-mail."""
+    return session.scalar(select(User).where(User.email == email.lower()))
+
+
+def find(session: Session, limit: int, below: UUID | None) -> tuple[Sequence[User], bool]:
+    """A page, newest first."""
+    return page(session, select(User), User.id, limit, below)
+
+
+def change(
+    session: Session,
+    user_id: UUID,
+    *,
+    role: Role | None = None,
+    disabled: bool | None = None,
+    password_hash: str | None = None,
+) -> User:
+    """Changes what is given. A new password or role, or being disabled, ends every access token; a new password and
+    being disabled end the refresh tokens too. LastAdmin when nobody would be left to manage people.
+    """
+    user = _hold(session, user_id)
+    demoted = role is not None and role != user.role
+    locked_out = disabled is True and not user.disabled
+    if demoted or locked_out:
+        _keep_an_admin(session, user)
+    user.role = role or user.role
+    user.disabled = user.disabled if disabled is None else disabled
+    user.password_hash = password_hash or user.password_hash
+    if demoted or locked_out or password_hash:
+        user.tokens_valid_after = datetime.now(UTC)
+    session.flush()
+    if locked_out or password_hash:
+        refresh_token.revoke_all(session, user.id)
+    return user
+
+
+def delete(session: Session, user_id: UUID) -> None:
+    """Deletes the user with keys and refresh tokens. A mark stays, so that access tokens in use are refused."""
+    user = _hold(session, user_id)
+    _keep_an_admin(session, user)
+    session.add(DeletedUser(id=user.id))
+    session.delete(user)
+    session.flush()
+
+
+def turned_away(session: Session, window: timedelta) -> list[UUID]:
+    """Users whose tokens are refused: the disabled, and those deleted so recently that a token may still be valid."""
+    disabled = select(User.id).where(User.disabled)
+    deleted = select(DeletedUser.id).where(DeletedUser.deleted_at > func.now() - window)
+    return list(session.scalars(disabled.union_all(deleted)))
+
+
+def valid_after(session: Session, window: timedelta) -> dict[UUID, datetime]:
+    """From when on tokens of a user are valid, for users whose older tokens may not have expired by themselves."""
+    query = select(User.id, User.tokens_valid_after).where(User.tokens_valid_after > func.now() - window)
+    return {user_id: moment for user_id, moment in session.execute(query) if moment}
+
+
+def _hold(session: Session, user_id: UUID) -> User:
+    """The user, locked against sign-ins that would hand out tokens with what is about to change. One such change at a
+    time, so that two admins who remove each other cannot both be told that the other stays.
+    """
+    session.execute(select(func.pg_advisory_xact_lock(PEOPLE)))
+    user: User | None = session.get(User, user_id, with_for_update=True, populate_existing=True)
+    if user is None:
+        raise UnknownUser
+    return user
+
+
+def _keep_an_admin(session: Session, leaving: User) -> None:
+    others = select(User.id).where(User.role == Role.ADMIN, ~User.disabled, User.id != leaving.id).limit(1)
+    if leaving.role == Role.ADMIN and not leaving.disabled and session.scalar(others) is None:
+        raise LastAdmin

@@ -1,0 +1,131 @@
+"""The engine, and the one place that commits."""
+
+from __future__ import annotations
+
+import json
+import select
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import cast
+
+import psycopg2
+from psycopg2 import extensions
+from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, STATUS_SETUP, set_wait_callback
+from sqlalchemy import URL, Engine, MetaData, create_engine
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import DeclarativeBase, Session
+from sqlalchemy.pool import NullPool, QueuePool
+
+from .errors import DataAPIError, DatabaseUnavailable
+from .metrics import CONNECTIONS, UNAVAILABLE
+
+NAMES = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+CONNECT_SECONDS = 3
+
+
+class Base(DeclarativeBase):
+    """What every table inherits."""
+
+    metadata = MetaData(naming_convention=NAMES)
+
+
+class Database:
+    """A pool of connections that are checked before use, and sessions that end in a commit or in nothing."""
+
+    def __init__(self, url: URL, *, pool_size: int, pool_wait_seconds: float, statement_seconds: int) -> None:
+        self.engine = create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=pool_wait_seconds,
+            pool_pre_ping=True,
+            hide_parameters=True,  # an error that is logged must not carry a row
+            json_serializer=partial(json.dumps, ensure_ascii=False, allow_nan=False),
+            connect_args={
+                "connect_timeout": CONNECT_SECONDS,
+                "application_name": "data-api",
+                "tcp_user_timeout": statement_seconds * 1000,
+                "keepalives_idle": statement_seconds,
+                "options": f"-c timezone=UTC -c statement_timeout={statement_seconds}s"
+                f" -c idle_in_transaction_session_timeout=60s",
+            },
+        )
+        CONNECTIONS.set_function(cast("QueuePool", self.engine.pool).checkedout)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """One transaction: committed at the end, rolled back when anything is raised that does not ask to keep it."""
+        with unavailable(), Session(self.engine, expire_on_commit=False) as session:
+            try:
+                yield session
+            except DataAPIError as error:
+                if error.keeps_changes:
+                    session.commit()
+                raise
+            session.commit()
+
+    def close(self) -> None:
+        """Gives the connections back."""
+        self.engine.dispose()
+
+
+@contextmanager
+def unavailable() -> Iterator[None]:
+    """Turns whatever means that Postgres is away, or too busy to answer in time, into DatabaseUnavailable."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        UNAVAILABLE.inc()
+        raise DatabaseUnavailable from error
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        UNAVAILABLE.inc()
+        raise DatabaseUnavailable from error
+
+
+def address(host: str, port: int, database: str, user: str, password: str) -> URL:
+    """Where a role finds its database."""
+    return URL.create("postgresql+psycopg2", user, password, host, port, database)
+
+
+def owner_engine(url: URL) -> Engine:
+    """An engine for migrations and maintenance. It gives up waiting for a lock rather than hold up the service."""
+    return create_engine(
+        url,
+        poolclass=NullPool,
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": CONNECT_SECONDS,
+            "application_name": "data-api setup",
+            "options": "-c timezone=UTC -c lock_timeout=10s",
+        },
+    )
+
+
+def give_up_on_silence(seconds: float) -> None:
+    """Ends a wait for a Postgres that neither answers nor closes the connection, as one that is frozen or cut off does.
+
+    The server's own timeout cannot reach us then, and libpq would wait for ever. This holds for the whole process.
+    """
+
+    def wait(connection: extensions.connection) -> None:
+        connecting = connection.status == STATUS_SETUP
+        deadline = time.monotonic() + (CONNECT_SECONDS if connecting else seconds)
+        events = {POLL_READ: select.POLLIN, POLL_WRITE: select.POLLOUT}
+        while (state := connection.poll()) != POLL_OK:
+            sockets = select.poll()
+            sockets.register(connection.fileno(), events[state])
+            if not sockets.poll(max(0, deadline - time.monotonic()) * 1000):
+                raise psycopg2.OperationalError("Postgres is silent")
+
+    set_wait_callback(wait)

@@ -1,0 +1,31 @@
+"""UUIDv7: an id that carries its time, so that one column is key, order and partition."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from uuid_utils.compat import uuid7
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
+
+
+def new_id() -> UUID:
+    """A fresh UUIDv7."""
+    return uuid7()
+
+
+def time_of(key: UUID) -> datetime:
+    """When an id was made, to the millisecond. ValueError when it is no UUIDv7 or its time is past the year 9999."""
+    if key.version != 7:
+        raise ValueError("must be a UUID of version 7")
+    try:
+        return EPOCH + (key.int >> 80) * MILLISECOND
+    except OverflowError:
+        raise ValueError("must carry a time before the year 10000") from None
+
+
+def floor(moment: datetime) -> UUID:
+    """The least id of that millisecond: ids made from `moment` on are not below it. Before 1970 counts as 1970."""
+    return UUID(int=max((moment - EPOCH) // MILLISECOND, 0) << 80)

@@ -1,0 +1,32 @@
+"""Which version took over when, and why."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, DateTime, Index, Integer, Text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from data_api.database import Base
+
+
+class Promotion(Base):
+    """One change of a champion. The service's database role may add rows and read them, nothing else."""
+
+    __tablename__ = "promotions"
+    __table_args__ = (
+        CheckConstraint("action IN ('promote', 'rollback')", name="action"),
+        Index(None, "task", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    task: Mapped[str] = mapped_column(Text)
+    version: Mapped[int] = mapped_column(Integer)
+    previous: Mapped[int | None] = mapped_column(Integer)
+    action: Mapped[str] = mapped_column(Text)
+    reason: Mapped[str] = mapped_column(Text)
+    metrics: Mapped[dict[str, object]] = mapped_column(JSONB)
+    actor: Mapped[str | None] = mapped_column(Text)

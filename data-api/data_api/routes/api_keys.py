@@ -1,0 +1,45 @@
+"""API keys."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from fastapi import APIRouter
+
+from data_api.crud import api_key
+from data_api.errors import UnknownUser
+from data_api.models import Role
+from data_api.schemas.api_key import KeyIn, KeyOut, NewKey
+from data_api.schemas.base import Page
+from data_api.security import digest, new_api_key
+
+from .caller import Caller, Database, Person
+from .paging import Cursor, Limit, answer, below
+
+router = APIRouter(prefix="/api-keys", tags=["api keys"])
+
+
+@router.post("", status_code=201)
+def create(body: KeyIn, caller: Person, database: Database) -> NewKey:
+    """Makes a key for the caller. The key itself is in this answer and nowhere else."""
+    if caller.user_id is None:
+        raise UnknownUser
+    key = new_api_key()
+    kept = api_key.create(database, caller.user_id, body.name, digest(key), sorted(body.scopes), body.expires_at)
+    return NewKey(**KeyOut.model_validate(kept).model_dump(), key=key)
+
+
+@router.get("")
+def find(caller: Person, database: Database, limit: Limit = 100, cursor: Cursor = None) -> Page[KeyOut]:
+    """Lists the caller's keys, newest first; an admin sees everybody's."""
+    return answer(KeyOut, *api_key.find(database, _owner(caller), limit, below(cursor)))
+
+
+@router.delete("/{key_id}", status_code=204)
+def revoke(key_id: UUID, caller: Person, database: Database) -> None:
+    """Revokes a key for good; ai-api refuses it within seconds."""
+    api_key.revoke(database, key_id, _owner(caller))
+
+
+def _owner(caller: Caller) -> UUID | None:
+    return None if caller.role == Role.ADMIN else caller.user_id

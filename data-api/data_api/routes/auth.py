@@ -1,0 +1,91 @@
+"""Signing in and out, and what ai-api needs to recognise callers by itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Form
+
+from data_api.crud import api_key, refresh_token, user
+from data_api.errors import DataAPIError, WrongCredentials
+from data_api.metrics import SIGN_INS
+from data_api.models import User
+from data_api.schemas.auth import Jwks, LiveKey, Refresh, SignIn, Snapshot, TokenPair
+from data_api.security import digest, new_refresh_token
+
+from .caller import Database, Parts, Service, Wired
+
+router = APIRouter(tags=["auth"])
+
+MARGIN = timedelta(minutes=5)
+"""How much longer than a token's life a revocation is told to ai-api, whose clock may differ."""
+
+
+@router.post("/auth/token")
+def sign_in(form: Annotated[SignIn, Form()], wired: Wired, database: Database) -> TokenPair:
+    """Trades e-mail and password for a short access token and a refresh token."""
+    found = user.by_email(database, form.username)
+    kept = found.password_hash if found else None
+    right = wired.passwords.verify(form.password, kept)
+    if found and right:
+        refresh_token.hold(database, found)
+    if not found or not right or found.disabled or found.password_hash != kept:
+        SIGN_INS.labels("refused").inc()
+        raise WrongCredentials
+    fresh = new_refresh_token()
+    refresh_token.start(database, found, digest(fresh), wired.refresh_lifetime)
+    SIGN_INS.labels("signed in").inc()
+    return _pair(wired, found, fresh)
+
+
+@router.post("/auth/refresh")
+def refresh(body: Refresh, wired: Wired, database: Database) -> TokenPair:
+    """Trades a refresh token for the next pair. A token that is used twice ends all that came from its sign-in."""
+    fresh = new_refresh_token()
+    try:
+        owner = refresh_token.rotate(database, digest(body.refresh_token), digest(fresh), wired.refresh_lifetime)
+    except DataAPIError:
+        SIGN_INS.labels("refused").inc()
+        raise
+    SIGN_INS.labels("refreshed").inc()
+    return _pair(wired, owner, fresh)
+
+
+@router.post("/auth/logout", status_code=204)
+def sign_out(body: Refresh, database: Database) -> None:
+    """Ends a refresh token and all of its family. One that is unknown is ended already."""
+    refresh_token.end(database, digest(body.refresh_token))
+
+
+@router.get("/.well-known/jwks.json")
+def jwks(wired: Wired) -> Jwks:
+    """The public keys that access tokens are signed with."""
+    return Jwks.model_validate(wired.tokens.jwks)
+
+
+@router.get("/auth/snapshot")
+def snapshot(_: Service, wired: Wired, database: Database) -> Snapshot:
+    """Everything that ai-api needs to recognise callers while data-api is away."""
+    window = timedelta(seconds=wired.tokens.seconds) + MARGIN
+    now = datetime.now(UTC)
+    return Snapshot(
+        generated_at=now,
+        keys=[
+            LiveKey.model_validate(
+                {"hash": key.hash, "key_id": key.id, "user_id": key.user_id, "role": role, "scopes": key.scopes}
+                | {"expires_at": key.expires_at}
+            )
+            for key, role in api_key.live(database)
+        ],
+        disabled_users=user.turned_away(database, window),
+        tokens_valid_after={
+            user_id: moment.timestamp() for user_id, moment in user.valid_after(database, window).items()
+        },
+        jwks=Jwks.model_validate(wired.tokens.jwks),
+    )
+
+
+def _pair(wired: Parts, owner: User, refresh: str) -> TokenPair:
+    token = wired.tokens.issue(owner.id, owner.role)
+    return TokenPair(access_token=token, expires_in=wired.tokens.seconds, refresh_token=refresh)

@@ -1,0 +1,118 @@
+"""Who is calling, and whether they may. The one place where roles and scopes are checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Annotated, cast
+from uuid import UUID
+
+from fastapi import Depends, Request
+from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
+from sqlalchemy.orm import Session
+
+from data_api.crud import api_key
+from data_api.database import Database as Pool
+from data_api.errors import NotAllowed, NotSignedIn
+from data_api.models import Role, Scope, User
+from data_api.security import Passwords, Tokens, digest, same
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What main.py wired together and the calls need."""
+
+    database: Pool
+    passwords: Passwords
+    tokens: Tokens
+    service_key: str
+    refresh_lifetime: timedelta
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Somebody who was recognised."""
+
+    role: Role
+    user_id: UUID | None = None
+    """None: the service."""
+    scopes: frozenset[Scope] | None = None
+    """What their key may be used for. None: they signed in themselves, and nothing narrows what they may do."""
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether other people's predictions and feedback are theirs to read."""
+        return self.role in (Role.TRAINER, Role.ADMIN, Role.SERVICE)
+
+    @property
+    def owner(self) -> UUID | None:
+        """The only user whose things they see, None for all."""
+        return None if self.sees_all else self.user_id
+
+
+def parts(request: Request) -> Parts:
+    """What main.py wired together."""
+    return cast("Parts", request.app.state.parts)
+
+
+Wired = Annotated[Parts, Depends(parts)]
+
+
+def session(wired: Wired) -> Iterator[Session]:
+    """One transaction a request, committed before the answer leaves."""
+    with wired.database.session() as session:
+        yield session
+
+
+Database = Annotated[Session, Depends(session, scope="function")]
+Bearer = Annotated[
+    str | None,
+    Depends(OAuth2PasswordBearer("auth/token", auto_error=False, description="A token from POST /auth/token.")),
+]
+Key = Annotated[str | None, Depends(APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key."))]
+
+
+def recognise(wired: Wired, database: Database, token: Bearer, key: Key) -> Caller:
+    """The caller by token, else by key; NotSignedIn for anybody else."""
+    if token:
+        return _by_token(wired, database, token)
+    if not key:
+        raise NotSignedIn
+    if same(key, wired.service_key):
+        return Caller(Role.SERVICE)
+    found = api_key.holder(database, digest(key))
+    if found is None:
+        raise NotSignedIn
+    held, user = found
+    return Caller(Role(user.role), user.id, frozenset(Scope(scope) for scope in held.scopes))
+
+
+def _by_token(wired: Parts, database: Session, token: str) -> Caller:
+    claims = wired.tokens.read(token)
+    user = database.get(User, claims.user_id)
+    if user is None or user.disabled or (user.tokens_valid_after and claims.issued_at < user.tokens_valid_after):
+        raise NotSignedIn
+    return Caller(Role(user.role), user.id)
+
+
+def allow(*roles: Role, scope: Scope | None = None) -> Callable[[Caller], Caller]:
+    """A dependency that lets these roles pass. A key needs the scope; without one, keys do not open this call."""
+
+    def allowed(caller: Annotated[Caller, Depends(recognise)]) -> Caller:
+        if caller.role not in roles:
+            raise NotAllowed
+        if caller.scopes is not None and scope not in caller.scopes:
+            raise NotAllowed
+        return caller
+
+    return allowed
+
+
+PEOPLE = (Role.USER, Role.TRAINER, Role.ADMIN)
+Service = Annotated[Caller, Depends(allow(Role.SERVICE))]
+Admin = Annotated[Caller, Depends(allow(Role.ADMIN))]
+Person = Annotated[Caller, Depends(allow(*PEOPLE))]
+PersonReading = Annotated[Caller, Depends(allow(*PEOPLE, scope=Scope.READ))]
+Reader = Annotated[Caller, Depends(allow(*PEOPLE, Role.SERVICE, scope=Scope.READ))]
+Trainer = Annotated[Caller, Depends(allow(Role.TRAINER, Role.ADMIN, Role.SERVICE, scope=Scope.READ))]

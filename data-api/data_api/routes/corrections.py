@@ -1,0 +1,40 @@
+"""What a training needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import chain
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from fastapi.responses import StreamingResponse
+
+from data_api.crud import example
+from data_api.database import Database
+from data_api.schemas.base import Moment, Name
+from data_api.schemas.correction import Correction
+
+from .caller import Trainer, Wired
+
+router = APIRouter(prefix="/tasks", tags=["corrections"])
+
+
+KIND = "application/x-ndjson"
+LINES = {"content": {KIND: {"schema": {"type": "string", "description": "One Correction a line."}}}}
+
+
+@router.get("/{task}/corrections", response_class=StreamingResponse, responses={200: LINES})
+def corrections(
+    task: Annotated[Name, Path()], _: Trainer, wired: Wired, since: Moment | None = None
+) -> StreamingResponse:
+    """Streams the accepted word on each prediction, a trainer's over a user's, then the latest, in the order of ids."""
+    lines = _lines(wired.database, task, since)
+    first = next(lines, b"")  # so that Postgres being away is still answered with 503
+    return StreamingResponse(chain([first], lines), media_type=KIND)
+
+
+def _lines(database: Database, task: str, since: datetime | None) -> Iterator[bytes]:
+    with database.session() as session:
+        for some in example.stream(session, task, since):
+            yield b"".join(Correction.model_validate(one).model_dump_json().encode() + b"\n" for one in some)

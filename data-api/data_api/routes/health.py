@@ -1,0 +1,38 @@
+"""Probes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends
+
+from data_api.crud import schema
+from data_api.errors import NotReady
+from data_api.migrations import head
+from data_api.schemas.base import Schema
+
+from .caller import Database
+
+router = APIRouter(prefix="/health", tags=["health"])
+Expected = Annotated[str | None, Depends(head)]
+
+
+class Health(Schema):
+    """That all is well."""
+
+    status: Literal["alive", "ready"]
+
+
+@router.get("/live")
+async def live() -> Health:
+    """Whether the process answers."""
+    return Health(status="alive")
+
+
+@router.get("/ready")
+def ready(database: Database, expected: Expected) -> Health:
+    """Whether Postgres answers and holds the tables that this version expects; else 503 says what is missing."""
+    found = schema.revision(database)
+    if found is None or (expected and found < expected):
+        raise NotReady("Migrations are missing. Run `data-api setup`.")
+    return Health(status="ready")

@@ -1,0 +1,75 @@
+"""What all schemas share: unknown fields are refused, and no text holds what Postgres cannot keep."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Annotated, Generic, TypeVar
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+
+from data_api.ids import time_of
+
+T = TypeVar("T")
+DEEPEST = 32
+
+
+class Schema(BaseModel):
+    """A body, or a part of one."""
+
+    model_config = ConfigDict(extra="forbid", from_attributes=True)
+
+
+class Page(Schema, Generic[T]):
+    """A part of a list, newest first. `next` is the cursor of the next part, null at the end."""
+
+    items: list[T]
+    next: str | None
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not hold NUL characters")
+    return text
+
+
+def _version_7(key: UUID) -> UUID:
+    time_of(key)
+    return key
+
+
+def _keepable(value: dict[str, object]) -> dict[str, object]:
+    """Refuses what jsonb refuses: NUL characters, lone surrogates, numbers that are none; and bottomless nesting."""
+    level: list[object] = [value]
+    for _ in range(DEEPEST):
+        level = [child for parent in level for child in _children(parent)]
+        if not level:
+            return value
+    raise ValueError(f"must not be nested deeper than {DEEPEST} levels")
+
+
+def _children(value: object) -> list[object]:
+    if isinstance(value, dict):
+        return [*value.keys(), *value.values()]
+    if isinstance(value, list):
+        return value
+    if isinstance(value, str):
+        _without_nul(value)
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError("must not hold lone surrogates") from None
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must hold finite numbers only")
+    return []
+
+
+Clean = AfterValidator(_without_nul)
+Text = Annotated[str, Clean]
+Name = Annotated[str, Field(min_length=1, max_length=200), Clean]
+Id7 = Annotated[UUID, AfterValidator(_version_7)]
+Json = Annotated[dict[str, object], AfterValidator(_keepable)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Version = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
+Moment = Annotated[AwareDatetime, PlainSerializer(datetime.isoformat, when_used="json")]

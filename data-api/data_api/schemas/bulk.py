@@ -1,0 +1,55 @@
+"""Rows that come many at a time and are answered one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeVar
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from data_api.crud.bulk import Outcome, Values
+
+from .base import Schema
+from .problem import describe
+
+T = TypeVar("T", bound=Schema)
+
+
+class Rows(Schema):
+    """Up to 1,000 rows. Each is judged alone; the fields are those of the row named in the call."""
+
+    rows: list[object] = Field(max_length=1_000)
+
+
+class Result(Schema):
+    """What became of a row. Stored and duplicate: it is there. Refused: it never will be, and `reason` says why."""
+
+    status: Literal["stored", "duplicate", "refused"]
+    reason: str | None
+
+
+class Results(Schema):
+    """One result per row, in the order sent."""
+
+    results: list[Result]
+
+
+def judge(
+    schema: type[T],
+    raw: Sequence[object],
+    values: Callable[[T], Values],
+    store: Callable[[Sequence[Values]], list[Outcome]],
+) -> list[Outcome]:
+    """Stores the well-formed rows and refuses the others, in the order sent."""
+    adapter = TypeAdapter(schema)
+    judged = [_read(adapter, row) for row in raw]
+    good = [values(row) for row in judged if not isinstance(row, Outcome)]
+    stored = iter(store(good))
+    return [row if isinstance(row, Outcome) else next(stored) for row in judged]
+
+
+def _read(adapter: TypeAdapter[T], row: object) -> T | Outcome:
+    try:
+        return adapter.validate_python(row)
+    except ValidationError as error:
+        return Outcome("refused", describe(error.errors(include_url=False, include_context=False, include_input=False)))

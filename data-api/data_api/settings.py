@@ -1,0 +1,78 @@
+"""Every knob of data-api, with a sentence; read by main.py and __main__.py only, which pass values on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from .errors import MisSet
+
+PLACEHOLDERS = {"", "changeme", "change-me", "password", "secret", "admin", "example"}
+
+
+class Settings(BaseSettings):
+    """Environment variables prefixed `DATA_`, or the same names in `.env`. Secrets are files, never variables."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="DATA_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+        env_ignore_empty=True,
+    )
+
+    host: str = "127.0.0.1"
+    """Address that data-api listens on. 0.0.0.0 inside a container; the published port is bound by VOLANT_BIND."""
+    port: PositiveInt = 8001
+    """Port of the HTTP interface."""
+    metrics_host: str = "127.0.0.1"
+    """Address of the metrics port. Never publish it: metrics ask nobody who they are."""
+    metrics_port: PositiveInt = 9102
+    """Port where data-api shows its metrics to Prometheus."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severe log line that is written. No level writes inputs or secrets."""
+
+    secrets_dir: Path = Path("secrets")
+    """Folder with one file per secret. `scripts/secrets.sh` makes it."""
+    postgres_host: str = "127.0.0.1"
+    """Host of Postgres."""
+    postgres_port: PositiveInt = 5433
+    """Port of Postgres."""
+    postgres_database: str = Field(default="volant", pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    """Database of data-api. `data-api setup` makes it."""
+    pool_size: PositiveInt = 10
+    """Most connections to Postgres. More: more requests at once, more memory in Postgres."""
+    pool_wait_seconds: PositiveFloat = 5
+    """Longest wait for a free connection before a request is refused with 503."""
+    statement_seconds: PositiveInt = 10
+    """Longest a statement may run, and longest Postgres may be silent, before the request fails with 503."""
+    setup_wait_seconds: PositiveInt = 60
+    """How long `data-api setup` waits for Postgres to take connections."""
+    partitions_ahead: PositiveInt = 3
+    """Months ahead for which `data-api setup` makes partitions of the predictions."""
+
+    access_token_seconds: PositiveInt = 900
+    """How long an access token is valid. Less: a leaked one is of use for less long, and clients refresh more often."""
+    refresh_token_seconds: PositiveInt = 1_209_600
+    """How long a refresh token is valid, from its last rotation: after that a person signs in again."""
+    sign_ins_at_once: PositiveInt = 2
+    """Passwords that are hashed at the same time. More: faster sign-in on more cores, 19 MiB of memory each."""
+    max_body_bytes: PositiveInt = 16_777_216
+    """Largest request body, in bytes. A larger one is refused with 413."""
+
+    def secret(self, name: str) -> str:
+        """The secret `name`, from its file; MisSet when the file is missing, empty or a placeholder."""
+        path = self.secrets_dir / name
+        try:
+            value = path.read_text().strip()
+        except OSError:
+            raise MisSet(
+                f"The secret file {path} is missing or cannot be read. `make dev` and `make up` make it."
+            ) from None
+        if value.lower() in PLACEHOLDERS:
+            raise MisSet(f"The secret file {path} holds a placeholder. Delete it: the next start makes a real one.")
+        return value

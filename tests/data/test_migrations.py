@@ -1,0 +1,101 @@
+"""Migrations: up, down and up again, with rows in the tables, and equal to the models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, inspect, text
+
+from data_api import migrations
+from data_api.cluster import OWNER
+from data_api.crud import partition
+from data_api.database import Base
+from data_api.provisioning import RIGHTS
+from data_api.settings import Settings
+from tests.data.conftest import engine_as, prepare
+
+NAME = "migrations"
+
+
+@pytest.fixture
+def owner(settings: Settings) -> Iterator[Engine]:
+    prepare(settings, NAME)
+    engine = engine_as(settings, OWNER, settings.secret("postgres_owner_password"), NAME)
+    yield engine
+    engine.dispose()
+
+
+def test_migrations_are_one_line_with_one_head() -> None:
+    script = ScriptDirectory.from_config(migrations.config())
+    assert script.get_heads() == [migrations.head()]
+    revisions = [revision.revision for revision in script.walk_revisions()]
+    assert revisions == sorted(revisions, reverse=True)
+
+
+def test_the_models_are_what_the_migrations_make(owner: Engine) -> None:
+    with owner.connect() as connection:
+        options = {"include_name": lambda name, kind, _: not (kind == "table" and name.startswith("predictions_"))}
+        context = MigrationContext.configure(connection, opts={**options, "compare_server_default": True})
+        assert compare_metadata(context, Base.metadata) == []
+
+
+def test_checks_and_names_are_those_of_the_models(owner: Engine) -> None:
+    """Alembic compares neither."""
+    inspector = inspect(owner)
+    for table in Base.metadata.sorted_tables:
+        ours = {str(constraint.name) for constraint in table.constraints if constraint.name}
+        theirs = {
+            str(found["name"])
+            for found in (
+                *inspector.get_check_constraints(table.name),
+                *inspector.get_unique_constraints(table.name),
+                *inspector.get_foreign_keys(table.name),
+                inspector.get_pk_constraint(table.name),
+            )
+        }
+        assert ours == theirs, table.name
+
+
+def test_every_step_goes_down_and_up_again_over_rows(owner: Engine) -> None:
+    rows = {
+        "users": "(id, email, role) VALUES (gen_random_uuid(), 'x@example.org', 'user')",
+        "predictions": "(id, created_at, task, version, row, row_schema, answer, role)"
+        " VALUES (gen_random_uuid(), now(), 't', 1, '{}', 1, '{}', 'champion')",
+        "feedback": "(id, created_at, prediction_id, user_id, label)"
+        " VALUES (gen_random_uuid(), now(), gen_random_uuid(), gen_random_uuid(), 'l')",
+        "promotions": "(id, created_at, task, version, action, reason, metrics)"
+        " VALUES (gen_random_uuid(), now(), 't', 1, 'promote', 'r', '{}')",
+    }
+    steps = [revision.revision for revision in ScriptDirectory.from_config(migrations.config()).walk_revisions()]
+    with owner.begin() as connection:
+        partition.make(connection, datetime.now(UTC), 1)
+        for table, row in rows.items():
+            connection.execute(text(f"INSERT INTO {table} {row}"))
+    for step in [*steps[1:], "base"]:
+        with owner.begin() as connection:
+            migrations.downgrade(connection, step)
+    assert inspect(owner).get_table_names() == ["alembic_version"]
+    for step in reversed(steps):
+        with owner.begin() as connection:
+            migrations.upgrade(connection, step)
+    assert {table.name for table in Base.metadata.sorted_tables} < set(inspect(owner).get_table_names())
+
+
+def test_a_failed_migration_leaves_nothing_behind(owner: Engine) -> None:
+    with owner.begin() as connection:
+        migrations.downgrade(connection, "base")
+        connection.execute(text("CREATE TABLE promotions (wrong int)"))
+    with pytest.raises(Exception, match="already exists"), owner.begin() as connection:
+        migrations.upgrade(connection)
+    assert sorted(inspect(owner).get_table_names()) == ["alembic_version", "promotions"]
+    with owner.begin() as connection:
+        connection.execute(text("DROP TABLE promotions"))
+
+
+def test_every_table_says_what_the_service_may_do_with_it() -> None:
+    assert set(RIGHTS) == {table.name for table in Base.metadata.sorted_tables} | {"alembic_version"}

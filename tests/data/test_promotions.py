@@ -1,0 +1,40 @@
+"""Promotions: history that is added to and never changed."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import ProgrammingError
+
+from tests.data.world import World, promotion
+
+
+def test_promotions_are_kept_once_and_read_by_anybody_signed_in(world: World, task: str) -> None:
+    first, back = promotion(task), promotion(task, action="rollback", version=3, previous=4, actor=None)
+    assert world.statuses("/promotions", first, back, first) == ["stored", "stored", "duplicate"]
+    page = world.client.get("/promotions", params={"task": task}, headers=world.person().headers).json()
+    assert [item["id"] for item in page["items"]] == [back["id"], first["id"]]
+    kept = page["items"][1]
+    assert {name: kept[name] for name in first} == first
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"action": "explode"}, "action: Input should be 'promote' or 'rollback'"),
+        ({"metrics": {"f1": "\0"}}, "metrics: must not hold NUL characters"),
+        ({"previous": -1}, "previous: Input should be greater than or equal to 1"),
+        ({"created_at": "2020-01-01T00:00:00Z"}, "has an unknown field"),
+    ],
+)
+def test_a_malformed_promotion_is_refused_alone(
+    world: World, task: str, change: dict[str, object], reason: str
+) -> None:
+    results = world.send("/promotions", promotion(task, **change), promotion(task, previous=None))
+    assert results == [{"status": "refused", "reason": reason}, {"status": "stored", "reason": None}]
+
+
+@pytest.mark.parametrize("statement", ["UPDATE promotions SET reason = ''", "DELETE FROM promotions"])
+def test_the_service_cannot_rewrite_history(as_app: Engine, statement: str) -> None:
+    with as_app.connect() as connection, pytest.raises(ProgrammingError, match="permission denied"):
+        connection.execute(text(statement))

@@ -1,0 +1,32 @@
+"""The README of data-api tells of every setting, and no setting can be changed after the start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from data_api.settings import Settings
+
+README = (Path(__file__).resolve().parents[2] / "data-api" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_the_readme_tells_of_the_setting(name: str) -> None:
+    field = Settings.model_fields[name]
+    assert f"| `DATA_{name.upper()}` | `{field.default}` | {field.description} |" in README
+
+
+def test_settings_come_from_the_environment_and_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_PORT", "9")
+    monkeypatch.setenv("DATA_HOST", "")
+    settings = Settings()
+    assert (settings.port, settings.host) == (9, "127.0.0.1")
+    with pytest.raises(ValidationError, match="frozen"):
+        settings.port = 10  # type: ignore[misc]
+
+
+def test_a_database_name_that_is_none_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        Settings(postgres_database='volant"; DROP DATABASE volant; --')
