@@ -21,6 +21,9 @@ from .errors import DataUnavailable
 
 log = logging.getLogger(__name__)
 
+Truths = NDArray[np.object_] | NDArray[np.float64]
+"""Labels as strings, or floats."""
+
 HELD_OUT_SHARE = 0.2
 ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
@@ -53,7 +56,7 @@ def is_held_out(digest: str) -> bool:
 
 
 def is_within(digest: str, share: float) -> bool:
-    """Whether a row belongs to `share` of its table: other digits than the side's, and a larger share holds a smaller."""
+    """Whether a row belongs to `share` of its table. Other digits than the side's; a larger share holds a smaller."""
     return int(digest[8:16], 16) < share * 2**32
 
 
@@ -71,10 +74,10 @@ def frame(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> p
 
 @dataclass(frozen=True)
 class Table:
-    """Rows with their truths (labels as strings, or floats). `official` marks rows that the publisher holds out."""
+    """Rows with their truths. `official` marks rows that the publisher holds out."""
 
     rows: list[dict[str, object]]
-    truths: NDArray[np.object_] | NDArray[np.float64]
+    truths: Truths
     official: NDArray[np.bool_] | None = None
     synthetic: bool = False
     hashes: list[str] = field(default_factory=list)
@@ -142,8 +145,8 @@ class Split:
 def split(table: Table, corrections: Iterable[Correction] = (), share: float = 1.0) -> Split:
     """Base rows by the publisher's split, or else by hash; corrections always by hash.
 
-    A correction of a held-out row is live evidence and never trains; neither does a base row that is live evidence. A base
-    row keeps its truth unless somebody trusted says otherwise, so that one caller cannot relabel the data set.
+    A correction of a held-out row is live evidence and never trains; neither does a base row that is live evidence.
+    A base row keeps its truth unless somebody trusted says otherwise: no caller can relabel the data set alone.
     """
     outside = table.official if table.official is not None else [is_held_out(digest) for digest in table.hashes]
     held_out = _distinct(table.pick(outside))
@@ -195,12 +198,25 @@ def _joined(base: Table, taught: Mapping[str, Correction]) -> Table:
 
 def _live(live: Mapping[str, Correction], like: Table) -> Live:
     words = list(live.values())
-    table = Table([word.row for word in words], _truths(words, like), hashes=list(live)) if words else like.pick([False] * len(like))
-    return Live(table, np.array([word.user for word in words], dtype=object), np.array([word.trusted for word in words], dtype=bool))
+    table = (
+        Table([word.row for word in words], _truths(words, like), hashes=list(live))
+        if words
+        else like.pick([False] * len(like))
+    )
+    return Live(
+        table,
+        np.array([word.user for word in words], dtype=object),
+        np.array([word.trusted for word in words], dtype=bool),
+    )
 
 
-def _truths(corrections: Iterable[Correction], like: Table) -> NDArray[np.object_] | NDArray[np.float64]:
-    return np.array([correction.truth for correction in corrections], dtype=like.truths.dtype)
+def _truths(corrections: Iterable[Correction], like: Table) -> Truths:
+    return as_truths([correction.truth for correction in corrections], like)
+
+
+def as_truths(values: Sequence[object] | NDArray[np.generic], like: Table) -> Truths:
+    """Values in the type that the table's truths have."""
+    return np.array(values, dtype=np.object_) if like.truths.dtype == object else np.array(values, dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -248,7 +264,10 @@ class Source:
             content = target.read_bytes()
         except (OSError, ValueError) as error:
             raise DataUnavailable(f"{file.name} could not be fetched from {file.url}: {error}") from error
-        if file.git_blob and hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() != file.git_blob:
+        if (
+            file.git_blob
+            and hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() != file.git_blob
+        ):
             target.unlink()
             raise DataUnavailable(f"{file.name} from {file.url} is not the published file: its git blob id differs")
         return content
@@ -259,5 +278,9 @@ def real_or_generated(read: Callable[[], Table], generate: Callable[[], Table], 
     try:
         return read()
     except DataUnavailable as error:
-        log.warning("No real data for %s (%s). GENERATED ROWS ARE USED: every figure of this training means nothing.", task, error)
+        log.warning(
+            "No real data for %s (%s). GENERATED ROWS ARE USED: every figure of this training means nothing.",
+            task,
+            error,
+        )
         return replace(generate(), synthetic=True)

@@ -87,7 +87,7 @@ STATUS: dict[type[AIError], int] = {
     OutboxFull: 503,
 }
 HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "5"}}
-NAMES = {400: "BadRequest", 404: "NotFound", 405: "MethodNotAllowed", 413: "TooLarge", 415: "UnsupportedMediaType"}
+NAMES = {404: "NotFound", 405: "MethodNotAllowed", 413: "TooLarge", 415: "UnsupportedMediaType"}
 DETAILS = {
     413: TOO_LARGE,
     404: "There is no such address. GET /docs lists the calls.",
@@ -113,7 +113,12 @@ def create_app(settings: Settings) -> FastAPI:
         )
         callers.restore()
         registry = Registry(
-            settings.mlflow_url, "volant", mlflow_password, settings.versions_dir, settings.mlflow_timeout_seconds
+            settings.mlflow_url,
+            "volant",
+            mlflow_password,
+            settings.versions_dir,
+            settings.mlflow_timeout_seconds,
+            settings.device,
         )
         executor = ThreadPoolExecutor(len(tasks), thread_name_prefix="model")
         loader = ModelLoader(
@@ -204,5 +209,7 @@ async def on_invalid_request(request: Request, error: RequestValidationError) ->
 
 
 async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
+    if error.status_code == 400:  # FastAPI's word for a body that breaks its parser
+        return answer(request, 422, "InvalidRequest", "body: cannot be read")
     name = NAMES.get(error.status_code, "HTTPError")
     return answer(request, error.status_code, name, DETAILS.get(error.status_code, "The request cannot be read."))

@@ -110,7 +110,10 @@ class Model:
 
 
 def predict(
-    pipeline: Pipeline, columns: Mapping[str, Modality], labels: Sequence[str] | None, rows: Sequence[Mapping[str, object]]
+    pipeline: Pipeline,
+    columns: Mapping[str, Modality],
+    labels: Sequence[str] | None,
+    rows: Sequence[Mapping[str, object]],
 ) -> list[Answer]:
     """The pipeline's answers as plain values, one a row."""
     if not rows:
@@ -123,7 +126,11 @@ def predict(
 
 def _label(labels: Sequence[str], probabilities: list[float]) -> Answer:
     best = max(range(len(labels)), key=probabilities.__getitem__)
-    return {"label": labels[best], "score": probabilities[best], "probabilities": dict(zip(labels, probabilities, strict=True))}
+    return {
+        "label": labels[best],
+        "score": probabilities[best],
+        "probabilities": dict(zip(labels, probabilities, strict=True)),
+    }
 
 
 class Registry:
@@ -142,13 +149,15 @@ class Registry:
             MLFLOW_HTTP_REQUEST_TIMEOUT=str(max(1, round(timeout_seconds))),
             MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",
             MLFLOW_DISABLE_TELEMETRY="true",
+            MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false",
             GIT_PYTHON_REFRESH="quiet",
         )
         self._url = url
         self._cache = cache
         self._device = device
         self._opening = threading.Lock()
-        self._changing = threading.RLock()
+        self._changing = threading.Lock()
+        self._fetching = threading.Lock()
 
     @cached_property
     def _opened(self) -> MlflowClient:
@@ -181,19 +190,21 @@ class Registry:
         if model is None:
             return []
         with _asking():
-            found = self._client.search_model_versions(f"name = '{task}'", order_by=["version_number DESC"], max_results=1_000)
+            found = self._client.search_model_versions(
+                f"name = '{task}'", order_by=["version_number DESC"], max_results=1_000
+            )
         return [_version(entry, model) for entry in found]
 
     def version(self, task: str, number_or_alias: int | str) -> Version:
         model = self._model(task)
         number = model.aliases.get(number_or_alias) if model and isinstance(number_or_alias, str) else number_or_alias
         if model is None or number is None or not str(number).isdecimal():
-            raise UnknownVersion(f"{task} has no version {number_or_alias!r}.")
+            raise UnknownVersion
         try:
             with _asking():
                 return _version(self._client.get_model_version(task, str(number)), model)
         except _Missing:
-            raise UnknownVersion(f"{task} has no version {number_or_alias!r}.") from None
+            raise UnknownVersion from None
 
     def promote(self, task: str, number: int, expected: int | None) -> None:
         """Makes `number` the champion; Conflict unless `expected` is it now. Hold the promotion lock of the task.
@@ -204,11 +215,15 @@ class Registry:
             self.version(task, number)
             champion = self.champion(task)
             if champion != expected:
-                raise Conflict(f"Version {champion} of {task} is champion now, not {expected}. Look again, then decide.")
+                raise Conflict(
+                    f"Version {champion} of {task} is champion now, not {expected}. Look again, then decide."
+                )
             if number == champion:
                 return
             with _asking():
-                self._client.set_model_version_tag(task, str(number), "volant.replaced", "" if champion is None else str(champion))
+                self._client.set_model_version_tag(
+                    task, str(number), "volant.replaced", "" if champion is None else str(champion)
+                )
                 self._client.set_registered_model_alias(task, CHAMPION, str(number))
 
     def rollback(self, task: str) -> tuple[int, int]:
@@ -231,7 +246,9 @@ class Registry:
             self._client.log_artifacts(run_id, str(files), FOLDER)
             tags = _tags(record, digest)
             self._ensure_model(task)
-            made = self._client.create_model_version(task, f"runs:/{run_id}/{FOLDER}", run_id, tags=tags, await_creation_for=0)
+            made = self._client.create_model_version(
+                task, f"runs:/{run_id}/{FOLDER}", run_id, tags=tags, await_creation_for=0
+            )
             self._client.set_terminated(run_id, "FINISHED")
         return self.version(task, int(made.version))
 
@@ -246,12 +263,11 @@ class Registry:
     def load(self, task: str, number: int) -> Model:
         """The version, from the cache if it is whole there (no MLflow needed), else from MLflow.
 
-        ModelRefused when our trainers did not make it, its files are not those that were logged, or it needs other types.
+        ModelRefused when our trainers did not make it, its files are not those logged, or it needs other types.
         """
         folder = self._cache / task / str(number)
-        version = _cached(folder)
-        if version is None:
-            version = self._fetch(task, number, folder)
+        with self._fetching:
+            version = _cached(folder) or self._fetch(task, number, folder)
         return _load(folder / FOLDER, version, self._device)
 
     def _fetch(self, task: str, number: int, folder: Path) -> Version:
@@ -263,12 +279,12 @@ class Registry:
             with _asking():
                 self._client.download_artifacts(version.run_id, FOLDER, fresh)
             if digest_of(Path(fresh) / FOLDER) != version.digest:
-                raise ModelRefused(f"The files of version {number} of {task} are not those that were logged: their digest differs.")
+                raise ModelRefused(
+                    f"The files of version {number} of {task} are not those that were logged: their digest differs."
+                )
             kept = {**asdict(version), "created_at": version.created_at.isoformat(), "aliases": []}
             (Path(fresh) / "version.json").write_text(json.dumps(kept))
-            with self._changing:
-                shutil.rmtree(folder, ignore_errors=True)
-                shutil.copytree(fresh, folder)
+            _replace(folder, Path(fresh))
         return version
 
     def _model(self, task: str) -> RegisteredModel | None:
@@ -293,7 +309,9 @@ class Registry:
         metrics = [Metric(name, value, now, 0) for name, value in record.metrics.items()]
         metrics += [Metric(name, value, now, step) for name, value, step in record.history]
         params = [Param(name, str(value)) for name, value in {"recipe": record.recipe, **record.params}.items()]
-        tags = [RunTag(f"volant.{name}", value) for name, value in {**record.lineage, "data_hash": record.data_hash}.items()]
+        tags = [
+            RunTag(f"volant.{name}", value) for name, value in {**record.lineage, "data_hash": record.data_hash}.items()
+        ]
         self._client.log_batch(run.info.run_id, metrics, params, tags)
         for name, figure in record.figures.items():
             self._client.log_figure(run.info.run_id, figure, f"{name}.png")
@@ -302,11 +320,25 @@ class Registry:
         return str(run.info.run_id)
 
 
+def _replace(folder: Path, fresh: Path) -> None:
+    """Puts the whole folder in place at once. Another process that did the same in the meantime did it as well."""
+    if _cached(folder) is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    staged = fresh.with_name(f"{fresh.name}-whole")
+    shutil.copytree(fresh, staged)
+    try:
+        staged.rename(folder)
+    except OSError:
+        shutil.rmtree(staged)
+
+
 def digest_of(folder: Path) -> str:
     """sha256 over the names and contents of every file in the folder."""
     whole = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        whole.update(f"{path.relative_to(folder).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+        whole.update(
+            f"{path.relative_to(folder).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
+        )
     return whole.hexdigest()
 
 
@@ -360,7 +392,8 @@ def _version(entry: ModelVersion, model: RegisteredModel) -> Version:
         row_version=int(tags.get("row_version", "1")),
         data_hash=tags.get("data_hash", ""),
         digest=tags.get("digest", ""),
-        lineage=json.loads(tags.get("lineage", "{}")) | {name: tags[name] for name in ("promoted", "reason") if name in tags},
+        lineage=json.loads(tags.get("lineage", "{}"))
+        | {name: tags[name] for name in ("promoted", "reason") if name in tags},
     )
 
 
@@ -383,7 +416,9 @@ def _save(folder: Path, pipeline: Pipeline, record: Record) -> None:
             skops_trusted_types=_own_types(pipeline),
         )
     answers = predict(pipeline, columns, record.labels, sample)
-    (folder / "sample.json").write_text(json.dumps([{"row": row, "answer": answer} for row, answer in zip(sample, answers, strict=True)]))
+    (folder / "sample.json").write_text(
+        json.dumps([{"row": row, "answer": answer} for row, answer in zip(sample, answers, strict=True)])
+    )
     schema = {"version": record.row_version, "columns": columns, "schema": record.row.model_json_schema()}
     (folder / "row.json").write_text(json.dumps(schema))
 
@@ -402,9 +437,15 @@ def _own_types(pipeline: Pipeline) -> list[str]:
 
 def _trusted(types: Sequence[str]) -> list[str]:
     """The types themselves; ModelRefused when one is not on our list."""
-    strange = [name for name in types if not any(name == known or (known.endswith(".") and name.startswith(known)) for known in TRUSTED)]
+    strange = [
+        name
+        for name in types
+        if not any(name == known or (known.endswith(".") and name.startswith(known)) for known in TRUSTED)
+    ]
     if strange:
-        raise ModelRefused(f"A version may not contain {', '.join(strange)}. If it should, add the type to TRUSTED in registry.py.")
+        raise ModelRefused(
+            f"A version may not contain {', '.join(strange)}. If it should, add the type to TRUSTED in registry.py."
+        )
     return list(types)
 
 

@@ -44,7 +44,7 @@ Text = Annotated[str, AfterValidator(_storable)]
 
 
 class Row(BaseModel):
-    """One input. The same class is the request's schema, the data set's columns and the features' map."""
+    """One input: the schema of the request, the columns of the data set, the map of the features."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -62,12 +62,14 @@ class Row(BaseModel):
 def _modality(annotation: object) -> Modality:
     if get_origin(annotation) in (Union, UnionType):
         annotation = next(part for part in get_args(annotation) if part is not type(None))
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
     return Modality.TEXT if annotation is str else Modality.NUMBER
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which features and which estimator. Its name is what people type: `tfidf+logreg`, or `forest` for numbers alone."""
+    """Which features and which estimator. Its name is what people type: `tfidf+logreg`, or just `forest`."""
 
     estimator: str
     text: str | None = None
@@ -79,12 +81,12 @@ class Recipe:
 
     def with_params(self, params: Mapping[str, object]) -> Recipe:
         """The same recipe with some of its estimator's parameters replaced."""
-        if wrong := [name for name in params if not name.isidentifier()]:
-            raise InvalidParams(f"Not names of parameters: {', '.join(wrong)}.")
+        if not all(name.isidentifier() for name in params):
+            raise InvalidParams("The name of a parameter is made of letters, digits and underscores.")
         return Recipe(self.estimator, self.text, {**self.params, **params})
 
 
-def _same_row(row: dict[str, object], version: int) -> dict[str, object]:
+def _same_row(row: dict[str, object], _: int) -> dict[str, object]:
     return row
 
 
@@ -110,7 +112,7 @@ class Task:
         for recipe in self.recipes:
             if recipe.name == name:
                 return recipe
-        raise UnknownRecipe(f"{self.name} has no recipe {name!r}. It has {', '.join(r.name for r in self.recipes)}.")
+        raise UnknownRecipe(f"{self.name} has no such recipe. It has {', '.join(r.name for r in self.recipes)}.")
 
     def cost(self, row: Row) -> int:
         """About the tokens that a model reads of this row, at least one. Numbers cost one."""

@@ -1,0 +1,103 @@
+"""The price of houses in a census block group of California, 1990, in units of 100,000 dollars."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from ai_api.datasets import PublicFile, Source, Table, real_or_generated
+from ai_api.errors import DataUnavailable
+from ai_api.task import Kind, Recipe, Row, Task
+
+FILE = PublicFile(
+    "housing/housing.csv",
+    "https://raw.githubusercontent.com/ageron/handson-ml2/master/datasets/housing/housing.csv",
+    sha256="8a3727f4cf54ac1a327f69b1d5b4db54c5834ea81c6e4efc0d163300022a685e",
+)
+
+
+class House(Row):
+    """One block group. Rooms, bedrooms and people are averages per household, as in scikit-learn's variant."""
+
+    MedInc: float = Field(ge=0, le=1_000, description="median income, in 10,000 dollars", examples=[8.3252])
+    HouseAge: float = Field(ge=0, le=500, description="median age of the houses, in years", examples=[41.0])
+    AveRooms: float = Field(ge=0, le=100_000, description="rooms per household", examples=[6.984])
+    AveBedrms: float | None = Field(
+        default=None, ge=0, le=100_000, description="bedrooms per household; null where unknown", examples=[1.024]
+    )
+    Population: float = Field(ge=0, le=10_000_000, description="people in the block group", examples=[322.0])
+    AveOccup: float = Field(ge=0, le=100_000, description="people per household", examples=[2.556])
+    Latitude: float = Field(ge=-90, le=90, examples=[37.88])
+    Longitude: float = Field(ge=-180, le=180, examples=[-122.23])
+
+
+def read_housing(source: Source) -> Table:
+    return real_or_generated(lambda: _read(source), generate_housing, "housing")
+
+
+def _read(source: Source) -> Table:
+    try:
+        raw = pd.read_csv(io.BytesIO(source.read(FILE)))
+        return _table(raw)
+    except (KeyError, pd.errors.ParserError) as error:
+        raise DataUnavailable(f"{FILE.name} does not have the columns it should: {error}") from error
+
+
+def _table(raw: pd.DataFrame) -> Table:
+    """Averages from totals. The publisher's gaps in total_bedrooms stay gaps: the trees have a branch for them."""
+    columns = {
+        "MedInc": raw["median_income"],
+        "HouseAge": raw["housing_median_age"],
+        "AveRooms": raw["total_rooms"] / raw["households"],
+        "AveBedrms": raw["total_bedrooms"] / raw["households"],
+        "Population": raw["population"],
+        "AveOccup": raw["population"] / raw["households"],
+        "Latitude": raw["latitude"],
+        "Longitude": raw["longitude"],
+    }
+    rows = pd.DataFrame({name: column.astype(float) for name, column in columns.items()})
+    records = [
+        {name: None if pd.isna(value) else value for name, value in row.items()} for row in rows.to_dict("records")
+    ]
+    return Table(
+        [{str(name): value for name, value in row.items()} for row in records],
+        raw["median_house_value"].to_numpy(float) / 1e5,
+    )
+
+
+def generate_housing(rows: int = 3_000, seed: int = 0) -> Table:
+    """Invented block groups whose price follows income and the distance from the coast, with noise."""
+    random = np.random.default_rng(seed)
+    income, west = random.gamma(4.0, 1.0, rows), random.uniform(0, 10, rows)
+    households = random.integers(50, 1_500, rows)
+    bedrooms = households * random.normal(1.1, 0.1, rows)
+    raw = pd.DataFrame(
+        {
+            "median_income": income,
+            "housing_median_age": random.integers(1, 52, rows),
+            "total_rooms": households * random.normal(5.4, 1.0, rows).clip(1),
+            "total_bedrooms": np.where(random.random(rows) < 0.01, np.nan, bedrooms),
+            "population": households * random.normal(2.9, 0.5, rows).clip(1),
+            "households": households,
+            "latitude": random.uniform(32.5, 42, rows),
+            "longitude": -124.3 + west,
+            "median_house_value": (45_000 * income - 8_000 * west + 60_000 + random.normal(0, 20_000, rows)).clip(
+                15_000, 500_001
+            ),
+        }
+    )
+    return _table(raw)
+
+
+TASK = Task(
+    name="housing",
+    kind=Kind.REGRESSION,
+    row=House,
+    metric="rmse",
+    margin=0.01,
+    load=read_housing,
+    recipes=(Recipe("boosting"), Recipe("forest")),
+)
