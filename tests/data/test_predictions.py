@@ -61,7 +61,7 @@ def test_sending_again_changes_nothing(world: World, task: str) -> None:
         ),
         ({"answer": {"value": 1.0, SECRET: 2}}, "answer: has an unknown field"),
         ({"user_id": SECRET}, "user_id: Input should be a valid UUID"),
-        ({"role": SECRET}, "role: Input should be 'champion', 'canary', 'shadow' or 'replay'"),
+        ({"role": SECRET}, "role: Input should be 'champion', 'pinned', 'canary', 'shadow' or 'replay'"),
         ({"timing": {"queue_ms": -1}}, "timing.queue_ms: Input should be greater than or equal to 0"),
         ({"request_id": SECRET * 9}, "request_id: String should have at most 64 characters"),
     ],

@@ -9,6 +9,7 @@ import pytest
 
 from scripts.ports import free_port
 from scripts.settings import PORTS
+from tests.loop.people import clients
 from tests.loop.volant import Volant
 
 QUICK = {
@@ -17,6 +18,13 @@ QUICK = {
     "AI_HEARTBEAT_SECONDS": "1",
     "AI_STALLED_SECONDS": "4",
 }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def closed_clients() -> Iterator[None]:
+    yield
+    for client in clients:
+        client.close()
 
 
 def started(folder: Path, **settings: str) -> Iterator[Volant]:

@@ -9,12 +9,17 @@ from scripts.stack import Stack
 PASSWORD = "a long enough passphrase"
 
 
+clients: list[httpx.Client] = []
+"""Every client that was opened; a fixture closes them in the end."""
+
+
 class Person:
     """Somebody with a client for ai-api (`http`) and headers for either service."""
 
     def __init__(self, stack: Stack, *, token: str | None = None, api_key: str | None = None) -> None:
         self.headers = {"Authorization": f"Bearer {token}"} if token else {"X-API-Key": api_key or ""}
         self.http = httpx.Client(base_url=stack.url, headers=self.headers, timeout=60, trust_env=False)
+        clients.append(self.http)
 
 
 def token(stack: Stack, email: str, password: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from sklearn.pipeline import Pipeline
 
 from ai_api.errors import NoChampion, RegistryUnavailable, UnknownTask, UnknownVersion
 from ai_api.registry import Answer, Model, Registry, Version
@@ -49,7 +50,7 @@ def version(number: int, row_version: int = 1) -> Version:
 
 def model(number: int, kind: type[Model] = SumModel, off_by: float = 0.0, row_version: int = 1) -> Model:
     sample: list[tuple[dict[str, object], Answer]] = [({"x": 1.0}, {"value": 1.0 + number + off_by})]
-    return kind(version(number, row_version), cast("object", None), sample)  # type: ignore[arg-type]
+    return kind(version(number, row_version), cast("Pipeline", None), columns={}, schema={}, sample=sample)
 
 
 class Shelf:

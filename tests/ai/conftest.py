@@ -1,0 +1,71 @@
+"""What the tests of ai-api share: a real MLflow, a real queue database, and tables small enough to train on at once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as __main__ does, and for the same reason
+
+if TYPE_CHECKING:
+    from ai_api.registry import Registry
+    from scripts.postgres import Postgres
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+START_SECONDS = 60
+
+
+@pytest.fixture(scope="session")
+def mlflow_url(secrets_dir: Path, open_folder: Callable[[str], Path], free_port: Callable[[], int]) -> Iterator[str]:
+    """MLflow as `make dev` runs it, with credentials, on SQLite."""
+    folder, port = open_folder("mlflow"), free_port()
+    server = subprocess.Popen(
+        [
+            *(sys.executable, str(REPOSITORY / "scripts/mlflow_server.py"), "--port", str(port)),
+            *("--secrets", str(secrets_dir), "--sqlite", str(folder), "--artifacts", str(folder / "mlruns")),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url, auth = f"http://127.0.0.1:{port}", ("volant", (secrets_dir / "mlflow_password").read_text().strip())
+    deadline = time.monotonic() + START_SECONDS
+    while not answers(f"{url}/api/2.0/mlflow/users/get?username=volant", auth):
+        assert time.monotonic() < deadline, "MLflow did not start"
+        assert server.poll() is None, "MLflow ended"
+    yield url
+    server.terminate()
+    server.wait(10)
+
+
+def answers(url: str, auth: tuple[str, str]) -> bool:
+    try:
+        return httpx.get(url, auth=auth, timeout=1, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+@pytest.fixture
+def registry(mlflow_url: str, secrets_dir: Path, tmp_path: Path) -> Registry:
+    """The registry as trainers and serving have it, with an empty cache."""
+    return open_registry(mlflow_url, secrets_dir, tmp_path / "versions")
+
+
+def open_registry(url: str, secrets_dir: Path, cache: Path) -> Registry:
+    from ai_api.registry import Registry
+
+    return Registry(url, "volant", (secrets_dir / "mlflow_password").read_text().strip(), cache, timeout_seconds=10)
+
+
+@pytest.fixture(scope="session")
+def queue_conninfo(databases: Postgres, secrets_dir: Path) -> str:
+    """libpq words for the `queue` database, as the role that ai-api has."""
+    password = (secrets_dir / "postgres_queue_password").read_text().strip()
+    return f"host=127.0.0.1 port={databases.port} dbname=queue user=volant_queue password={password} connect_timeout=5"
