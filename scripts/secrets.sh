@@ -1,0 +1,24 @@
+#!/bin/sh
+# Makes the secrets of Volant, one file each, where they are missing: scripts/secrets.sh DIR
+# The folder is closed (0700); the files are readable by any user, as containers run under their own.
+set -eu
+dir=${1:?usage: scripts/secrets.sh DIR}
+mkdir -p "$dir"
+chmod 700 "$dir"
+
+random() { od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n'; }
+
+# make NAME [PREFIX]: a file that exists is kept; a new one appears whole or not at all
+make() {
+    [ -s "$dir/$1" ] && return
+    printf '%s%s\n' "${2:-}" "$(random)" >"$dir/.$1.$$"
+    chmod 644 "$dir/.$1.$$"
+    mv "$dir/.$1.$$" "$dir/$1"
+}
+
+for name in postgres_password postgres_owner_password postgres_app_password postgres_queue_password \
+    postgres_mlflow_password mlflow_admin_password mlflow_password mlflow_flask_key signing_key service_key \
+    admin_password grafana_password kuma_password; do
+    make "$name"
+done
+make demo_api_key vk_

@@ -1,0 +1,46 @@
+"""Settings as `make dev` hands them on: `.env`, over it the environment, over both what this start decides itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+PORTS = {
+    "POSTGRES_PORT": "Postgres",
+    "MLFLOW_PORT": "MLflow",
+    "DATA_PORT": "data-api",
+    "DATA_METRICS_PORT": "the metrics of data-api",
+    "AI_PORT": "ai-api",
+    "AI_METRICS_PORT": "the metrics of ai-api",
+    "AI_WORK_METRICS_PORT": "the metrics of the trainer",
+}
+"""Every port that `make dev` listens on, by its setting, and who uses it."""
+
+FOLDERS = ("AI_SECRETS_DIR", "AI_STATE_DIR", "AI_RAW_DIR", "DATA_SECRETS_DIR")
+
+
+def read(root: Path, overrides: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of the services of a stack that keeps its state under `root`."""
+    defaults = {name: value for name, value in dotenv_values(REPOSITORY / ".env").items() if value is not None}
+    settings = {**defaults, **os.environ, **(overrides or {})}
+    for name in FOLDERS:
+        settings[name] = str(root / settings[name])
+    if settings.get("AI_DATA_MIRROR"):
+        settings["AI_DATA_MIRROR"] = str(REPOSITORY / settings["AI_DATA_MIRROR"])
+    return settings | {
+        "AI_DATA_API_URL": f"http://127.0.0.1:{settings['DATA_PORT']}",
+        "AI_MLFLOW_URL": f"http://127.0.0.1:{settings['MLFLOW_PORT']}",
+        "AI_QUEUE_HOST": "127.0.0.1",
+        "AI_QUEUE_PORT": settings["POSTGRES_PORT"],
+        "DATA_POSTGRES_HOST": "127.0.0.1",
+        "DATA_POSTGRES_PORT": settings["POSTGRES_PORT"],
+        "DO_NOT_TRACK": "1",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "PYTHONUNBUFFERED": "1",
+    }

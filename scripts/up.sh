@@ -1,0 +1,23 @@
+#!/bin/sh
+# Makes secrets, builds, starts and waits: scripts/up.sh COMPOSE COMMAND … -- [SERVICE …]
+set -eu
+cd "$(dirname "$0")/.."
+docker compose version >/dev/null 2>&1 || {
+    echo "Docker with Compose v2 is needed (https://docs.docker.com/engine/install/). Without Docker: make dev" >&2
+    exit 1
+}
+docker info >/dev/null 2>&1 || {
+    echo "Docker is installed but its engine does not answer: start it, or join the group docker." >&2
+    exit 1
+}
+sh scripts/secrets.sh "$(sh scripts/setting.sh AI_SECRETS_DIR)"
+
+compose=
+while [ "$1" != -- ]; do
+    compose="$compose $1"
+    shift
+done
+shift
+$compose build
+$compose up --detach --wait "$@"
+[ $# -gt 0 ] || sh scripts/addresses.sh up

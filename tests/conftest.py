@@ -1,0 +1,102 @@
+"""What every test may ask for: secrets, a real Postgres with both schemas, free ports, the whole stack as processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from scripts.ports import free_port as find_free_port
+from scripts.postgres import FAST, Postgres
+from scripts.stack import Stack
+from tests.stack import make_stack
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def secrets_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every secret, made as the first start makes it."""
+    folder = tmp_path_factory.mktemp("secrets")
+    subprocess.run(["sh", str(REPOSITORY / "scripts/secrets.sh"), str(folder)], check=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Each call names a loopback port that nobody listens on and that was not named before."""
+    return find_free_port
+
+
+@pytest.fixture(scope="session")
+def open_folder() -> Iterator[Callable[[str], Path]]:
+    """Makes temporary folders that other OS users may enter; pytest's own are closed, and Postgres is another user."""
+    made: list[Path] = []
+
+    def make(name: str) -> Path:
+        folder = Path(tempfile.mkdtemp(prefix=f"volant-{name}-"))
+        folder.chmod(0o755)
+        made.append(folder)
+        return folder
+
+    yield make
+    for folder in made:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(secrets_dir: Path, open_folder: Callable[[str], Path]) -> Iterator[Postgres]:
+    """An empty real Postgres; the superuser is `postgres` with the secret `postgres_password`. One per test worker."""
+    server = Postgres(open_folder("postgres") / "data", find_free_port(), secrets_dir / "postgres_password", FAST)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def service_environment(
+    secrets_dir: Path, postgres_server: Postgres, open_folder: Callable[[str], Path]
+) -> dict[str, str]:
+    """The environment in which either service, started as a process, finds the test Postgres and the test secrets."""
+    return {
+        **os.environ,
+        "DATA_SECRETS_DIR": str(secrets_dir),
+        "DATA_POSTGRES_HOST": "127.0.0.1",
+        "DATA_POSTGRES_PORT": str(postgres_server.port),
+        "AI_SECRETS_DIR": str(secrets_dir),
+        "AI_STATE_DIR": str(open_folder("state")),
+        "AI_QUEUE_HOST": "127.0.0.1",
+        "AI_QUEUE_PORT": str(postgres_server.port),
+    }
+
+
+@pytest.fixture(scope="session")
+def databases(postgres_server: Postgres, service_environment: dict[str, str]) -> Postgres:
+    """The test Postgres with roles, databases and tables, made by the commands that a real start runs."""
+    for command in (("data_api", "setup"), ("ai_api", "migrate")):
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            env=service_environment,
+            capture_output=True,
+            text=True,
+            cwd=REPOSITORY,
+            check=False,
+        )
+        assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}"
+    return postgres_server
+
+
+@pytest.fixture(scope="session")
+def stack(open_folder: Callable[[str], Path]) -> Iterator[Stack]:
+    """All services as processes, every task serving. Shared by a whole session: a test that hurts it heals it."""
+    stack = make_stack(open_folder("stack"))
+    stack.start()
+    stack.wait_ready()
+    yield stack
+    stack.stop()

@@ -1,0 +1,118 @@
+"""Who may import whom, in both packages."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+# One line a layer; a layer knows every line below it. Words in one string know each other, strings do not.
+LAYERS: dict[str, list[list[str]]] = {
+    "ai_api": [
+        ["main __main__ routes auth middleware"],
+        ["training", "serving"],
+        ["pipeline", "registry", "data_client"],
+        ["tasks", "features", "estimators"],
+        ["task datasets"],
+        ["errors metrics ids"],
+    ],
+    "data_api": [
+        ["main __main__ routes schemas middleware provisioning"],
+        ["crud", "security", "cluster", "migrations"],
+        ["models"],
+        ["database"],
+        ["errors metrics ids"],
+    ],
+}
+FREE = {"__init__", "settings"}
+"""`__init__` holds the version; `settings` has a rule of its own."""
+READS_SETTINGS = {"main", "__main__", "settings"}
+ROOTS = {"ai_api": REPOSITORY / "ai-api" / "ai_api", "data_api": REPOSITORY / "data-api" / "data_api"}
+PACKAGES = pytest.mark.parametrize("package", sorted(LAYERS))
+
+
+@PACKAGES
+def test_every_module_has_a_place(package: str) -> None:
+    placed = {name for layer in LAYERS[package] for family in layer for name in family.split()}
+    present = {source for source, _, _ in imports(package)}
+    assert present - placed - FREE == set(), "say in LAYERS who may import these"
+
+
+@PACKAGES
+def test_imports_only_point_down(package: str) -> None:
+    wrong = [
+        f"{path}: {source} imports {target}"
+        for source, target, path in imports(package)
+        if not FREE & {source, target} and not may_import(package, source, target)
+    ]
+    assert wrong == []
+
+
+@PACKAGES
+def test_settings_are_read_where_the_pieces_are_wired(package: str) -> None:
+    wrong = [path for source, target, path in imports(package) if target == "settings" and source not in READS_SETTINGS]
+    assert wrong == []
+
+
+def test_the_services_know_each_other_over_http_only() -> None:
+    for package, other in (("ai_api", "data_api"), ("data_api", "ai_api")):
+        for path in ROOTS[package].rglob("*.py"):
+            assert not {name for name in imported(ast.parse(path.read_text())) if name.split(".")[0] == other}, path
+
+
+@pytest.mark.parametrize(
+    ("library", "home"),
+    [
+        ("procrastinate", {"training/jobs.py", "training/worker.py"}),
+        ("mlflow", {"registry.py"}),
+        ("psycopg", {"training/jobs.py", "training/worker.py"}),
+    ],
+)
+def test_a_library_has_one_home_in_ai_api(library: str, home: set[str]) -> None:
+    users = {
+        path.relative_to(ROOTS["ai_api"]).as_posix()
+        for path in ROOTS["ai_api"].rglob("*.py")
+        if any(name.split(".")[0] == library for name in imported(ast.parse(path.read_text())))
+    }
+    assert users <= home
+
+
+def may_import(package: str, source: str, target: str) -> bool:
+    depth = {
+        name: (number, family)
+        for number, layer in enumerate(LAYERS[package])
+        for family in layer
+        for name in family.split()
+    }
+    if source == target or source not in depth or target not in depth:
+        return True
+    return depth[source][0] < depth[target][0] or depth[source] == depth[target]
+
+
+def imports(package: str) -> Iterator[tuple[str, str, str]]:
+    """(module at the top of the package, imported module at its top, path) for every import inside the package."""
+    root = ROOTS[package]
+    for path in sorted(root.rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        source = parts[0]
+        yield source, source, path.as_posix()
+        for name in imported(ast.parse(path.read_text()), (package, *parts[:-1])):
+            if name.startswith(f"{package}."):
+                yield source, name.split(".")[1], path.relative_to(root).as_posix()
+
+
+def imported(tree: ast.Module, here: tuple[str, ...] = ()) -> Iterator[str]:
+    """Absolute names of everything a module imports, wherever in it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = here[: len(here) - node.level + 1] if node.level else ()
+            start = ".".join(chain(base, [node.module] if node.module else []))
+            yield start
+            yield from (f"{start}.{alias.name}" for alias in node.names)

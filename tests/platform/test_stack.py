@@ -1,0 +1,156 @@
+"""The supervisor of `make dev`, with a real Postgres and small programs in the place of the services."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import psutil
+import psycopg2
+import pytest
+
+from scripts.service import Plan, Service
+from scripts.settings import PORTS
+from scripts.stack import Stack, StackError, StopAsked
+from tests.stack import own_ports
+from tests.traffic import until
+
+
+class SmallStack(Stack):
+    """Postgres, one program that ends and one that stays, wired like the real services."""
+
+    once = "print('done')"
+    stays = "import time; print('up', flush=True); time.sleep(600)"
+
+    def plans(self) -> list[Plan]:
+        postgres = next(plan for plan in super().plans() if plan.name == "postgres")
+        return [
+            postgres,
+            Plan("once", (sys.executable, "-c", self.once), after=("postgres",), once=True, environment=os.environ),
+            Plan("stays", (sys.executable, "-c", self.stays), self.is_up, after=("once",), environment=os.environ),
+        ]
+
+    def is_up(self) -> bool:
+        return "up" in self.service("stays").last_lines
+
+    def connect(self) -> psycopg2.extensions.connection:
+        return psycopg2.connect(
+            host="127.0.0.1",
+            port=self.settings["POSTGRES_PORT"],
+            user="postgres",
+            password=self.secret("postgres_password"),
+        )
+
+
+@pytest.fixture
+def root(open_folder: Callable[[str], Path]) -> Path:
+    return open_folder("small-stack")
+
+
+@contextmanager
+def started(stack: Stack) -> Iterator[None]:
+    stack.start(timeout_seconds=60)
+    try:
+        yield
+    finally:
+        stack.stop()
+
+
+def test_the_data_is_there_on_the_next_start(root: Path) -> None:
+    stack = SmallStack(root, own_ports())
+    with started(stack):
+        connection = stack.connect()
+        connection.cursor().execute("CREATE TABLE kept (n int)")
+        connection.commit()
+        connection.close()
+    with started(stack):
+        connection = stack.connect()
+        connection.cursor().execute("SELECT n FROM kept")
+        connection.close()
+
+
+def test_stopping_ends_every_process(root: Path) -> None:
+    stack = SmallStack(root, own_ports())
+    with started(stack):
+        running = [process for process in psutil.Process().children(recursive=True) if process.name() != "sh"]
+        assert len(running) > 2
+    assert not [process for process in running if process.is_running()]
+
+
+def test_a_killed_postgres_comes_back_with_its_data(root: Path) -> None:
+    stack = SmallStack(root, own_ports())
+    with started(stack):
+        server = stack.service("postgres")
+        for restarts in (1, 2):
+            server.kill()
+            until(partial(came_back, server, restarts), "Postgres to come back")
+        stack.connect().close()
+
+
+def test_a_taken_port_is_one_line_that_names_its_setting(root: Path) -> None:
+    ports = own_ports()
+    for name in PORTS:
+        with socket.create_server(("127.0.0.1", int(ports[name]))):
+            with pytest.raises(StackError, match=rf"^Port {ports[name]} .* is taken\. .*{name}.*$") as caught:
+                SmallStack(root, ports).start()
+            assert "\n" not in str(caught.value)
+
+
+def test_a_set_up_that_fails_ends_the_start_with_its_last_words(root: Path) -> None:
+    stack = SmallStack(root, own_ports())
+    stack.once = "raise SystemExit('The secret file x is missing.')"
+    with pytest.raises(StackError, match=r"once does not start \(status 1\): The secret file x is missing\."):
+        stack.start(timeout_seconds=60)
+    assert not [service for service in stack.services.values() if service.process and service.status is None]
+
+
+def test_a_service_that_keeps_dying_ends_the_start_with_its_last_words(root: Path) -> None:
+    stack = SmallStack(root, own_ports())
+    stack.stays = "raise SystemExit('no room')"
+    with pytest.raises(StackError, match=r"stays does not start .*no room"):
+        stack.start(timeout_seconds=60)
+
+
+def test_a_start_can_be_stopped_on_its_way(root: Path) -> None:
+    stack = SmallStack(root, own_ports())
+    stack._stop_asked.set()
+    with pytest.raises(StopAsked):
+        stack.start()
+
+
+def test_what_a_killed_supervisor_left_behind_is_ended_by_the_next_start(root: Path) -> None:
+    ports = own_ports()
+    code = (
+        "import sys, pathlib; from tests.platform.test_stack import SmallStack;"
+        f"SmallStack(pathlib.Path({str(root)!r}), {ports!r}).start();"
+        "print('up', flush=True); import time; time.sleep(600)"
+    )
+    supervisor = psutil.Popen([sys.executable, "-c", code], stdout=-1, cwd=Path(__file__).parents[2])
+    assert supervisor.stdout.readline() == b"up\n"
+    orphans = [psutil.Process(pid) for pid, _ in json.loads((root / "data/processes.json").read_text())]
+    supervisor.kill()
+    supervisor.communicate()
+    assert len(orphans) > 1
+    lines: list[str] = []
+    with started(SmallStack(root, ports, say=lambda name, line: lines.append(line))):
+        assert not [process for process in orphans if process.is_running()]
+    assert [line for line in lines if "an earlier start left behind" in line]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's Postgres runs as another user")
+def test_a_folder_that_postgres_may_not_enter_is_one_clear_line(open_folder: Callable[[str], Path]) -> None:
+    closed = open_folder("closed")
+    closed.chmod(0o700)
+    (closed / "volant").mkdir()
+    with pytest.raises(StackError, match=rf"who may not enter {closed}: `chmod o\+x {closed}`"):
+        SmallStack(closed / "volant", own_ports()).start()
+
+
+def came_back(service: Service, restarts: int) -> bool:
+    return service.restarts == restarts and service.is_ready()
