@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from .settings import REPOSITORY
-from .stack import Stack, StackError, StopAsked
+from .stack import Stack, StackError, StopAsked, TooLong
 
 COLOURS = {"dev": 1, "postgres": 34, "mlflow": 35, "data-setup": 36, "queue-setup": 36, "data-api": 32, "trainer": 33}
 OTHER_COLOUR = 96
@@ -51,13 +51,14 @@ def main() -> int:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        stop_asked = threading.Event()
+        stack = Stack(root, say=console.say)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: stop_asked.set())
-        stack = Stack(root, say=console.say, stop_asked=stop_asked)
+            signal.signal(number, lambda *_: setattr(stack, "stop_asked", True))
         try:
             start(stack, console)
-            stop_asked.wait()
+            while not stack.stop_asked:
+                time.sleep(0.1)
+            console.say("dev", "stopping")
         except StopAsked:
             pass
         except StackError as error:
@@ -74,8 +75,11 @@ def start(stack: Stack, console: Console) -> None:
     begun = time.monotonic()
     stack.start()
     console.say("dev", f"every service answers ({time.monotonic() - begun:.0f} s); waiting until each task serves")
-    stack.wait_ready()
-    console.say("dev", f"ready in {time.monotonic() - begun:.0f} s")
+    try:
+        stack.wait_ready()
+        console.say("dev", f"ready in {time.monotonic() - begun:.0f} s")
+    except TooLong as error:  # people can look, correct and retrain; what trains still may serve later
+        console.say("dev", str(error))
     subprocess.run(["sh", str(REPOSITORY / "scripts/addresses.sh"), "dev"], env=stack.settings, check=True)
 
 

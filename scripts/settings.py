@@ -21,6 +21,9 @@ PORTS = {
 }
 """Every port that `make dev` listens on, by its setting, and who uses it."""
 
+PUBLISHED = {"MLFLOW_PORT", "DATA_PORT", "AI_PORT"}
+"""Those that listen on VOLANT_BIND; the others stay on the loopback."""
+
 FOLDERS = ("AI_SECRETS_DIR", "AI_STATE_DIR", "AI_RAW_DIR", "DATA_SECRETS_DIR")
 
 
@@ -33,6 +36,8 @@ def read(root: Path, overrides: Mapping[str, str] | None = None) -> dict[str, st
     if settings.get("AI_DATA_MIRROR"):
         settings["AI_DATA_MIRROR"] = str(REPOSITORY / settings["AI_DATA_MIRROR"])
     return settings | {
+        "AI_HOST": settings["VOLANT_BIND"],
+        "DATA_HOST": settings["VOLANT_BIND"],
         "AI_DATA_API_URL": f"http://127.0.0.1:{settings['DATA_PORT']}",
         "AI_MLFLOW_URL": f"http://127.0.0.1:{settings['MLFLOW_PORT']}",
         "AI_QUEUE_HOST": "127.0.0.1",

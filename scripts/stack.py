@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from collections.abc import Mapping
@@ -31,22 +30,28 @@ class StopAsked(StackError):
     """The stack was asked to stop while it started."""
 
 
+class TooLong(StackError):
+    """Something did not become so in time."""
+
+
 class Stack:
-    """All services of one Volant, its state under `root`: secrets/, data/, mlruns/ (ports and the rest by settings)."""
+    """All services of one Volant, its state under `root`: secrets/, data/, mlruns/ (ports and the rest by settings).
+
+    `stop_asked` may be set at any time, by a signal too: a start under way then ends with StopAsked.
+    """
 
     def __init__(
         self,
         root: Path,
         overrides: Mapping[str, str] | None = None,
         say: Say | None = None,
-        stop_asked: threading.Event | None = None,
     ) -> None:
         self.root = root
         self.settings = settings.read(root, overrides)
         self.secrets = Path(self.settings["AI_SECRETS_DIR"])
         self.logs = root / "data" / "logs"
         self._say: Say = say or (lambda *_: None)
-        self._stop_asked = stop_asked or threading.Event()
+        self.stop_asked = False
         self._record = root / "data" / "processes.json"
         self.services: dict[str, Service] = {}
 
@@ -169,14 +174,15 @@ class Stack:
 
     def _pause(self, deadline: float, purpose: str) -> None:
         """A breath between two looks at something that is being waited for."""
-        if self._stop_asked.wait(0.05):
+        time.sleep(0.05)
+        if self.stop_asked:
             raise StopAsked
         if time.monotonic() > deadline:
-            raise StackError(f"Waited too long for {purpose}. The words of each service are in {self.logs}.")
+            raise TooLong(f"Waited too long for {purpose}. The words of each service are in {self.logs}.")
 
     def _check_ports(self) -> None:
         for name, user in settings.PORTS.items():
-            host = self.settings["VOLANT_BIND"] if name == "MLFLOW_PORT" else "127.0.0.1"
+            host = self.settings["VOLANT_BIND"] if name in settings.PUBLISHED else "127.0.0.1"
             if is_taken(host, int(self.settings[name])):
                 raise StackError(
                     f"Port {self.settings[name]} (for {user}) is taken. Stop what listens there, or set {name} in .env."

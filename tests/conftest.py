@@ -1,4 +1,4 @@
-"""What every test may ask for: secrets, a real Postgres with both schemas, free ports, the whole stack as processes."""
+"""What every test may ask for: secrets, a real Postgres with both schemas, free ports."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ import pytest
 
 from scripts.ports import free_port as find_free_port
 from scripts.postgres import FAST, Postgres
-from scripts.stack import Stack
-from tests.stack import make_stack
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -90,13 +88,3 @@ def databases(postgres_server: Postgres, service_environment: dict[str, str]) ->
         )
         assert done.returncode == 0, f"{' '.join(command)} failed:\n{done.stdout}\n{done.stderr}"
     return postgres_server
-
-
-@pytest.fixture(scope="session")
-def stack(open_folder: Callable[[str], Path]) -> Iterator[Stack]:
-    """All services as processes, every task serving. Shared by a whole session: a test that hurts it heals it."""
-    stack = make_stack(open_folder("stack"))
-    stack.start()
-    stack.wait_ready()
-    yield stack
-    stack.stop()

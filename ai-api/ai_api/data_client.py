@@ -29,16 +29,17 @@ class DataClient:
     """A client of data-api with the service's own key. Async for serving, sync for a training's corrections."""
 
     def __init__(self, url: str, service_key: str, timeout_seconds: float = 10) -> None:
-        headers = {"X-API-Key": service_key}
-        timeout = httpx.Timeout(timeout_seconds, connect=2)
-        self._new_async = lambda: httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout, trust_env=False)
-        self._new_sync = lambda: httpx.Client(base_url=url, headers=headers, timeout=timeout, trust_env=False)
+        self._url = url
+        self._headers = {"X-API-Key": service_key}
+        self._timeout = httpx.Timeout(timeout_seconds, connect=2)
         self._opened: httpx.AsyncClient | None = None
 
     @property
     def _client(self) -> httpx.AsyncClient:
         if self._opened is None:
-            self._opened = self._new_async()
+            self._opened = httpx.AsyncClient(
+                base_url=self._url, headers=self._headers, timeout=self._timeout, trust_env=False
+            )
         return self._opened
 
     async def close(self) -> None:
@@ -76,9 +77,10 @@ class DataClient:
     def corrections(self, task: str) -> Iterator[dict[str, object]]:
         """The latest accepted correction or confirmation of each prediction of `task`, streamed, oldest first."""
         try:
-            with self._new_sync() as client, client.stream("GET", f"/tasks/{task}/corrections") as answer:
-                self._expect_ok(answer)
-                for line in answer.iter_lines():
+            address = f"{self._url}/tasks/{task}/corrections"
+            with httpx.stream("GET", address, headers=self._headers, timeout=self._timeout, trust_env=False) as lines:
+                self._expect_ok(lines)
+                for line in lines.iter_lines():
                     if line:
                         yield json.loads(line)
         except httpx.HTTPError as error:

@@ -13,16 +13,23 @@ from ai_api.features import build_text_features, find_text_features
 from ai_api.features.text import Frequent, SentenceEncoder, batches
 from ai_api.registry import TOLERANCE
 
-TEXTS = ["late again, thanks", "I love this!! :-)", "x", "what a long day " * 40, "\U0001f600", "  ", "Late AGAIN, thanks"]
+TEXTS = [
+    "late again, thanks",
+    "I love this!! :-)",
+    "x",
+    "what a long day " * 40,
+    "\U0001f600",
+    "  ",
+    "Late AGAIN, thanks",
+]
 
 
 @pytest.mark.parametrize("name", sorted(find_text_features()))
 def test_a_text_gives_the_same_numbers_alone_and_in_a_batch(name: str) -> None:
-    features = build_text_features(name).fit(TEXTS)
+    features = build_text_features(name).fit(TEXTS * 3)
     together = dense(features.transform(TEXTS))
     alone = np.vstack([dense(features.transform([text])) for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=TOLERANCE)
-    assert dense(features.transform([])).shape[0] == 0 if name == "minilm" else True
 
 
 def dense(matrix: object) -> np.ndarray:
@@ -30,7 +37,7 @@ def dense(matrix: object) -> np.ndarray:
 
 
 def test_tfidf_reads_the_same_text_in_any_case() -> None:
-    made = dense(build_text_features("tfidf").fit(TEXTS).transform(TEXTS))
+    made = dense(build_text_features("tfidf").fit(TEXTS * 3).transform(TEXTS))
     np.testing.assert_array_equal(made[0], made[-1])
 
 
@@ -41,7 +48,9 @@ def test_rare_columns_are_left_out() -> None:
 
 
 def test_like_sentences_lie_closer_than_unlike_ones() -> None:
-    one, like, unlike = SentenceEncoder().fit([]).transform(["my flight is late", "the plane is delayed", "I love cake"])
+    one, like, unlike = (
+        SentenceEncoder().fit([]).transform(["my flight is late", "the plane is delayed", "I love cake"])
+    )
     assert one @ like > one @ unlike + 0.2
     assert np.linalg.norm(one) == pytest.approx(1, abs=1e-5)
 

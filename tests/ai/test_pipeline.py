@@ -59,16 +59,16 @@ def tweets() -> object:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=8))
 def test_any_batch_of_any_texts_gives_what_single_calls_give(tweets: object, texts: list[str]) -> None:
-    columns, labels = TASKS[0].row.modalities(), labels_of(tweets)  # type: ignore[arg-type]
-    together = predict(tweets, columns, labels, [{"text": text} for text in texts])  # type: ignore[arg-type]
+    columns, labels = TASKS[0].row.modalities(), labels_of(tweets)
+    together = predict(tweets, columns, labels, [{"text": text} for text in texts])
     for text, answer in zip(texts, together, strict=True):
-        [alone] = predict(tweets, columns, labels, [{"text": text}])  # type: ignore[arg-type]
+        [alone] = predict(tweets, columns, labels, [{"text": text}])
         assert alone["label"] == answer["label"]
         assert numbers(alone) == pytest.approx(numbers(answer), abs=TOLERANCE)
 
 
 def test_an_answer_is_made_of_plain_values(tweets: object) -> None:
-    [answer] = predict(tweets, TASKS[0].row.modalities(), labels_of(tweets), [{"text": "love it"}])  # type: ignore[arg-type]
+    [answer] = predict(tweets, TASKS[0].row.modalities(), labels_of(tweets), [{"text": "love it"}])
     probabilities = answer["probabilities"]
     assert isinstance(probabilities, dict)
     assert answer["score"] == probabilities[answer["label"]] == max(probabilities.values())

@@ -69,7 +69,9 @@ def test_a_logged_version_says_where_it_comes_from(registry: Registry, house: tu
     assert [found.number for found in registry.versions("origin")] == [number]
 
 
-def test_promoting_needs_the_champion_that_was_looked_at(registry: Registry, house: tuple[Task, Pipeline, Table]) -> None:
+def test_promoting_needs_the_champion_that_was_looked_at(
+    registry: Registry, house: tuple[Task, Pipeline, Table]
+) -> None:
     first, second = log(registry, "expected", house), log(registry, "expected", house)
     registry.promote("expected", first, expected=None)
     with pytest.raises(Conflict):

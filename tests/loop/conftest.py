@@ -44,6 +44,12 @@ def third(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
     yield from started(open_folder("third"), AI_TRAIN_SHARE="0.33")
 
 
+@pytest.fixture
+def fresh_third(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
+    """The same, for one test alone."""
+    yield from started(open_folder("third"), AI_TRAIN_SHARE="0.33")
+
+
 @pytest.fixture(scope="session")
 def small(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
     """Starters trained on few rows, for tests that do not ask how good they are."""

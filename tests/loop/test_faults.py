@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections import Counter
+from typing import Any
 
 import httpx
 import pytest
@@ -36,7 +37,7 @@ def kill_rounds(volant: Volant, rounds: int, seed: int) -> None:
                 threading.Event().wait(chance.uniform(0.1, 1.5))
                 kill(volant, victim)
                 kills[victim] += 1
-            ended = until(lambda job=job: ended_job(trainer, job), f"job {job} to finish after its trainer died", 120)
+            ended = finished(trainer, job)
             assert ended["status"] == "succeeded", ended
             attempts[ended["attempts"]] += 1
             print(
@@ -69,6 +70,11 @@ def started_job(trainer: Person) -> int | None:
     except httpx.TransportError:
         return None
     return answer.json()["id"] if answer.status_code == 202 else None
+
+
+def finished(trainer: Person, job: int) -> dict[str, Any]:
+    found: dict[str, Any] = until(lambda: ended_job(trainer, job), f"job {job} to finish after its trainer died", 120)
+    return found
 
 
 def ended_job(trainer: Person, job: int) -> dict[str, object] | None:

@@ -119,7 +119,7 @@ def test_a_service_that_keeps_dying_ends_the_start_with_its_last_words(root: Pat
 
 def test_a_start_can_be_stopped_on_its_way(root: Path) -> None:
     stack = SmallStack(root, own_ports())
-    stack._stop_asked.set()
+    stack.stop_asked = True
     with pytest.raises(StopAsked):
         stack.start()
 

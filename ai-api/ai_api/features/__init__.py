@@ -42,9 +42,7 @@ def build_text_features(name: str) -> BaseEstimator:
     """The transformer, unfitted."""
     build = find_text_features().get(name)
     if build is None:
-        raise UnknownRecipe(
-            f"There are no such text features. There are {', '.join(sorted(find_text_features()))}."
-        )
+        raise UnknownRecipe(f"There are no such text features. There are {', '.join(sorted(find_text_features()))}.")
     try:
         return build()
     except ImportError as error:

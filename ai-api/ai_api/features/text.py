@@ -139,7 +139,7 @@ class Encoder:
 
         if not texts:
             return np.empty((0, self.model.config.hidden_size), dtype=np.float32)
-        tokens = [encoding.ids for encoding in self.tokenizer.encode_batch([text.strip() for text in texts])]
+        tokens = [encoding.ids for encoding in self.tokenizer.encode_batch([normalise(text) for text in texts])]
         order = sorted(range(len(tokens)), key=lambda place: len(tokens[place]))
         vectors = np.empty((len(tokens), self.model.config.hidden_size), dtype=np.float32)
         with torch.inference_mode():

@@ -31,7 +31,7 @@ class Receiver:
         rows = json.loads(request.content)["rows"]
         if any(row["id"].startswith("poison") for row in rows):
             return httpx.Response(422, json={"error": "InvalidRequest"})
-        results = []
+        results: list[dict[str, str | None]] = []
         for row in rows:
             if row["id"].startswith("bad"):
                 results.append({"status": "refused", "reason": "unknown task"})

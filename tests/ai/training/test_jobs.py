@@ -1,4 +1,4 @@
-"""Jobs wait, run, crash, stall and end as they should, on a real Postgres, with small programs in a training's place."""
+"""Jobs wait, run, crash, stall and end as they should: on a real Postgres, small programs in a training's place."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ print('{"kind": "metric", "name": "rmse", "value": 0.5}', flush=True)
 print("a library says hello", flush=True)
 print('{"kind": "result", "version": 7, "promoted": true, "reason": "first version"}', flush=True)
 """
-LAZY = "import sys; print('{\"kind\": \"progress\", \"step\": 0}', flush=True); sys.stdin.read()"
+LAZY = 'import sys; print(\'{"kind": "progress", "step": 0}\', flush=True); sys.stdin.read()'
 CRASHING = "import os; os.kill(os.getpid(), 9)"
-REFUSING = "print('{\"kind\": \"error\", \"error\": \"TrainingFailed\", \"detail\": \"no rows\"}'); raise SystemExit(1)"
+REFUSING = 'print(\'{"kind": "error", "error": "TrainingFailed", "detail": "no rows"}\'); raise SystemExit(1)'
 
 
 @pytest.fixture
@@ -136,7 +136,9 @@ async def test_a_waiting_job_is_cancelled_at_once(jobs: Jobs, conninfo: str) -> 
 
 async def test_a_running_job_is_cancelled_and_its_process_ends(jobs: Jobs, conninfo: str, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    async with trainer(conninfo, f"import os, pathlib; pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\n{LAZY}"):
+    async with trainer(
+        conninfo, f"import os, pathlib; pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\n{LAZY}"
+    ):
         job = await jobs.retrain("tweets", "a", {}, None)
         await started(jobs, job)
         assert (await jobs.cancel(job.id)).status == "running"

@@ -1,0 +1,166 @@
+"""The gate lets a better version through, keeps a worse one out, and is not fooled by who corrects what."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ai_api.datasets import Live, Table
+from ai_api.task import Task
+from ai_api.training.evaluate import METRICS
+from ai_api.training.gate import LIVE_ROWS, PEOPLE, SLICE_ROWS, Decision, Rows, balance, compare, decide
+from tests.ai.small import small_housing, small_tweets
+
+HOUSING, TWEETS = small_housing("housing"), small_tweets("tweets")
+LABELS = np.array(["negative", "neutral", "positive"], dtype=object)
+NOBODY = Live(Table([], np.array([])), np.array([], dtype=object), np.array([], dtype=bool))
+EMPTY = Rows(np.array([]), np.array([]), np.array([]))
+
+
+def answered(truths: NDArray[np.object_], right: float, random: np.random.Generator) -> NDArray[np.object_]:
+    """Answers that are right this often; a wrong one is the next label."""
+    following = {label: LABELS[(place + 1) % 3] for place, label in enumerate(LABELS)}
+    wrong = np.array([following[truth] for truth in truths], dtype=object)
+    return np.where(random.random(len(truths)) < right, truths, wrong)
+
+
+def labels(champion: float, challenger: float, rows: int = 2_000, seed: int = 0) -> Rows:
+    random = np.random.default_rng(seed)
+    truths = random.choice(LABELS, rows)
+    return Rows(truths, answered(truths, champion, random), answered(truths, challenger, random))
+
+
+def numbers(champion: float, challenger: float, rows: int = 2_000, seed: int = 0) -> Rows:
+    random = np.random.default_rng(seed)
+    truths = random.uniform(0, 5, rows)
+    return Rows(truths, truths + random.normal(0, champion, rows), truths + random.normal(0, challenger, rows))
+
+
+def people(rows: Rows, users: int, *, trusted: bool = False) -> Live:
+    count = len(rows.truths)
+    names = np.array([f"user {place % users}" for place in range(count)], dtype=object)
+    return Live(Table([{"x": n} for n in range(count)], rows.truths), names, np.full(count, trusted))
+
+
+def judged(task: Task, fixed: Rows, live: Rows = EMPTY, who: Live = NOBODY) -> Decision:
+    return decide(task, fixed, live, who, rounds=300)
+
+
+@pytest.mark.parametrize(("task", "fixed"), [(TWEETS, labels(0.65, 0.72)), (HOUSING, numbers(0.5, 0.45))])
+def test_a_better_version_is_promoted(task: Task, fixed: Rows) -> None:
+    decision = judged(task, fixed)
+    assert decision.promote, decision.reason
+    assert "better on the fixed rows" in decision.reason
+    assert decision.fixed is not None
+    assert 0 < decision.fixed.low < decision.fixed.delta < decision.fixed.high
+
+
+@pytest.mark.parametrize(("task", "fixed"), [(TWEETS, labels(0.70, 0.63)), (HOUSING, numbers(0.45, 0.5))])
+def test_a_worse_version_is_not_promoted_and_the_reason_says_so(task: Task, fixed: Rows) -> None:
+    decision = judged(task, fixed)
+    assert not decision.promote
+    assert "worse on the fixed rows by more than the margin" in decision.reason
+    assert str(task.margin) in decision.reason
+
+
+def test_an_equal_version_is_not_promoted() -> None:
+    rows = labels(0.7, 0.7)
+    decision = judged(TWEETS, Rows(rows.truths, rows.champion, rows.champion))
+    assert not decision.promote
+    assert "not clearly better" in decision.reason
+
+
+def test_a_version_that_is_worse_in_one_class_is_not_promoted_though_better_overall() -> None:
+    better, worse = labels(0.5, 0.9, 3_000), labels(0.9, 0.6, 3_000, seed=1)
+    part = better.truths == "negative"
+    fixed = Rows(
+        np.concatenate([better.truths[~part], worse.truths[worse.truths == "negative"]]),
+        np.concatenate([better.champion[~part], worse.champion[worse.truths == "negative"]]),
+        np.concatenate([better.challenger[~part], worse.challenger[worse.truths == "negative"]]),
+    )
+    decision = judged(TWEETS, fixed)
+    assert decision.fixed is not None
+    assert decision.fixed.low > 0
+    assert not decision.promote
+    assert "worse on 'negative'" in decision.reason
+
+
+def test_a_slice_of_few_rows_decides_nothing() -> None:
+    rows = labels(0.5, 0.9, SLICE_ROWS)
+    rare, wrong = np.full(100, "rare", dtype=object), np.full(100, "neutral", dtype=object)
+    fixed = Rows(
+        np.concatenate([rows.truths] * 3 + [rare]),
+        np.concatenate([rows.champion] * 3 + [rare]),
+        np.concatenate([rows.challenger] * 3 + [wrong]),
+    )
+    decision = judged(TWEETS, fixed)
+    assert "rare" not in decision.slices
+
+
+def test_live_rows_can_promote_what_is_as_good_on_the_fixed_ones() -> None:
+    fixed, live = labels(0.70, 0.70, seed=1), labels(0.6, 0.75, 1_000, seed=2)
+    fixed = Rows(fixed.truths, fixed.champion, fixed.champion)
+    decision = judged(TWEETS, fixed, live, people(live, users=20))
+    assert decision.promote, decision.reason
+    assert "better on the live rows" in decision.reason
+
+
+def test_live_rows_can_keep_out_what_is_better_on_the_fixed_ones() -> None:
+    live = labels(0.75, 0.6, 1_000)
+    decision = judged(TWEETS, labels(0.65, 0.72), live, people(live, users=20))
+    assert not decision.promote
+    assert "worse on the live rows" in decision.reason
+
+
+def test_rows_chosen_by_the_mistakes_of_the_champion_prove_nothing() -> None:
+    fixed, live = labels(0.7, 0.7, seed=1), labels(0.7, 0.7, 3_000)
+    only_wrong = live.pick(live.champion != live.truths)
+    fixed = Rows(fixed.truths, fixed.champion, fixed.champion)
+    decision = judged(TWEETS, fixed, only_wrong, people(only_wrong, users=20))
+    assert not decision.promote
+    assert decision.live is None
+    assert "prove nothing" in decision.reason
+
+
+def test_a_sample_with_too_many_mistakes_is_weighed_back_to_the_usual_share() -> None:
+    fixed, live = labels(0.7, 0.7, seed=1), labels(0.7, 0.7, 6_000)
+    kept = (live.champion != live.truths) | (np.arange(6_000) % 10 == 0)  # people confirm a tenth of what is right
+    biased = live.pick(kept)
+    weights = balance(TWEETS, fixed, biased)
+    assert weights is not None
+    plain = compare(METRICS["macro_recall"], biased, 200, 0)
+    weighed = compare(METRICS["macro_recall"], biased, 200, 0, weights)
+    assert plain.low > 0.2
+    assert abs(weighed.delta) < 0.05
+
+
+def test_the_errors_of_a_regression_are_weighed_back_too() -> None:
+    fixed, live = numbers(0.5, 0.5, seed=1), numbers(0.5, 0.5, 6_000)
+    large = np.abs(live.champion - live.truths) > 0.5
+    biased = live.pick(large | (np.arange(6_000) % 10 == 0))
+    weights = balance(HOUSING, fixed, biased)
+    assert weights is not None
+    rmse = METRICS["rmse"]
+    assert compare(rmse, biased, 200, 0, weights).delta < compare(rmse, biased, 200, 0).delta / 2
+
+
+@pytest.mark.parametrize(("users", "trusted", "promoted"), [(1, False, False), (PEOPLE, False, True), (1, True, True)])
+def test_one_untrusted_person_cannot_praise_a_version_into_service(users: int, trusted: bool, promoted: bool) -> None:
+    fixed, live = labels(0.7, 0.7, seed=1), labels(0.5, 0.9, 1_000, seed=2)
+    fixed = Rows(fixed.truths, fixed.champion, fixed.champion)
+    decision = judged(TWEETS, fixed, live, people(live, users, trusted=trusted))
+    assert decision.promote is promoted, decision.reason
+
+
+def test_few_live_rows_decide_nothing() -> None:
+    live = labels(0.9, 0.1, LIVE_ROWS - 1)
+    decision = judged(TWEETS, labels(0.65, 0.72), live, people(live, users=20))
+    assert decision.promote
+    assert "too few" in decision.reason
+
+
+def test_the_same_seed_gives_the_same_interval() -> None:
+    rows, metric = labels(0.65, 0.7), METRICS["macro_recall"]
+    assert compare(metric, rows, 100, seed=3) == compare(metric, rows, 100, seed=3)
+    assert compare(metric, rows, 100, seed=3) != compare(metric, rows, 100, seed=4)

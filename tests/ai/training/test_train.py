@@ -1,0 +1,248 @@
+"""A training from rows to champion against a real MLflow: what it leaves, what it promotes, how it survives."""
+
+from __future__ import annotations
+
+import contextlib
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ai_api.datasets import Source, Table, is_held_out
+from ai_api.errors import DataUnavailable, InvalidParams, RegistryUnavailable
+from ai_api.registry import Registry
+from ai_api.task import Recipe, Task
+from ai_api.tasks.housing import generate_housing
+from ai_api.training.train import Order, Surroundings, read_corrections, train
+from tests.ai.small import small_housing, small_tweets
+
+USERS = [f"user {number}" for number in range(4)]
+
+
+@pytest.fixture
+def promotions() -> list[Mapping[str, object]]:
+    return []
+
+
+@pytest.fixture
+def around(registry: Registry, promotions: list[Mapping[str, object]], tmp_path: Path) -> Surroundings:
+    """Everything real but data-api, which has no corrections, and the queue's lock."""
+
+    @contextlib.contextmanager
+    def lock(_: str) -> Iterator[None]:
+        yield
+
+    return Surroundings(Source(tmp_path), registry, lambda _: [], lock, promotions.append, patience_seconds=2)
+
+
+@pytest.fixture
+def task(request: pytest.FixtureRequest) -> Task:
+    """A task that no other test has trained."""
+    return small_housing(f"house-{uuid.uuid4().hex[:8]}")
+
+
+def order(task: Task, **more: object) -> Order:
+    return replace(Order(task, task.recipes[0], rounds=100), **more)  # type: ignore[arg-type]
+
+
+def lines(table: Table, truth: Callable[[float], float] = float, users: list[str] = USERS) -> list[dict[str, object]]:
+    """Corrections as data-api streams them."""
+    return [
+        {
+            "id": str(n),
+            "row": row,
+            "row_schema": 1,
+            "label": None,
+            "value": truth(value),
+            "user_id": users[n % len(users)],
+        }
+        | {"user_role": "user", "created_at": f"2026-01-01T00:00:{n:05d}"}
+        for n, (row, value) in enumerate(zip(table.rows, table.truths, strict=True))
+    ]
+
+
+def test_a_first_version_is_promoted_and_leaves_a_full_record(
+    task: Task, around: Surroundings, promotions: list[Mapping[str, object]], mlflow_url: str
+) -> None:
+    from mlflow import MlflowClient
+
+    said: list[tuple[str, Mapping[str, object]]] = []
+    outcome = train(order(task, seed=3, actor="ann"), around, lambda kind, data: said.append((kind, data)))
+    version = around.registry.version(task.name, "champion")
+    assert version.number == outcome.version.number
+    assert (outcome.decision.promote, outcome.decision.reason) == (True, "first version")
+    assert version.metrics["rmse"] < version.metrics["baseline_rmse"]
+    assert version.lineage["seed"] == "3"
+    assert outcome.report()["promoted"] is True
+    assert [data["message"] for kind, data in said if kind == "progress"][-1] == "done"
+    assert {str(data["name"]) for kind, data in said if kind == "metric"} == {"rmse", "mae", "r2"}
+    [promotion] = promotions
+    assert (promotion["version"], promotion["previous"], promotion["actor"]) == (version.number, None, "ann")
+    assert uuid.UUID(str(promotion["id"])).version == 7
+
+    client = MlflowClient(mlflow_url, mlflow_url)
+    run = client.get_run(version.run_id)
+    assert run.data.params["recipe"] == "boosting"
+    assert run.data.params["max_iter"] == "30"
+    assert run.data.tags["volant.data_hash"] == version.data_hash
+    assert len(client.get_metric_history(version.run_id, "rmse_by_step")) > 5
+    assert {"report.json", "gate.json", "residuals.png", "model"} <= {
+        f.path for f in client.list_artifacts(version.run_id)
+    }
+
+
+def test_the_same_order_gives_the_same_answers(task: Task, around: Surroundings) -> None:
+    one, other = train(order(task), around).version, train(order(task), around).version
+    assert one.data_hash == other.data_hash
+    assert one.metrics["rmse"] == pytest.approx(other.metrics["rmse"], abs=1e-9)
+    rows = [row for row, _ in around.registry.load(task.name, one.number).sample]
+    assert around.registry.load(task.name, one.number).predict(rows) == around.registry.load(
+        task.name, other.number
+    ).predict(rows)
+
+
+def test_an_equal_version_stays_a_challenger_and_the_record_says_why(
+    task: Task, around: Surroundings, promotions: list[Mapping[str, object]]
+) -> None:
+    first = train(order(task), around).version
+    second = train(order(task), around)
+    assert not second.decision.promote
+    assert "not clearly better" in second.decision.reason
+    assert around.registry.champion(task.name) == first.number
+    assert len(promotions) == 1
+    lineage = around.registry.version(task.name, second.version.number).lineage
+    assert (lineage["promoted"], lineage["reason"]) == ("false", second.decision.reason)
+
+
+def test_corrections_make_a_better_version_that_takes_over(task: Task, around: Surroundings) -> None:
+    first = train(order(task, share=0.1), around).version
+    more = generate_housing(900, seed=1)
+    corrected = train(order(task, share=0.1), replace(around, corrections=lambda _: lines(more)))
+    assert corrected.decision.promote, corrected.decision.reason
+    assert corrected.corrections_used == sum(not is_held_out(digest) for digest in more.hashes)
+    assert around.registry.champion(task.name) == corrected.version.number
+    assert around.registry.previous(task.name) == first.number
+
+
+def test_wrong_values_of_one_person_make_a_worse_version_that_does_not(task: Task, around: Surroundings) -> None:
+    first = train(order(task, share=0.3), around).version
+    lies = lines(generate_housing(900, seed=1), lambda value: 6 - value, ["liar"])
+    poisoned = train(order(task, share=0.3), replace(around, corrections=lambda _: lies))
+    assert not poisoned.decision.promote
+    assert "worse" in poisoned.decision.reason
+    assert around.registry.champion(task.name) == first.number
+
+
+def test_labels_train_as_well_as_values(around: Surroundings) -> None:
+    task = small_tweets(f"tweets-{uuid.uuid4().hex[:8]}", 300)
+    outcome = train(order(task), around)
+    assert outcome.decision.promote
+    assert outcome.version.labels == ("negative", "neutral", "positive")
+    assert outcome.version.metrics["macro_recall"] > 0.5
+
+
+def test_corrections_that_do_not_fit_are_left_out(task: Task, caplog: pytest.LogCaptureFixture) -> None:
+    table = task.load(Source(Path()))
+    good = lines(table.pick([True] * 3 + [False] * (len(table) - 3)))
+    bad: list[dict[str, object]] = [
+        {**good[0], "row": {"x": 1}},
+        {**good[0], "value": None},
+        {**good[0], "value": "much"},
+        {"id": "4", "row": None},
+    ]
+    assert len(read_corrections(task, table, [*good, *bad])) == 3
+    assert "4 of 7 corrections" in caplog.text
+
+
+def test_older_rows_are_upgraded_before_they_train(task: Task) -> None:
+    def upgrade(row: dict[str, object], version: int) -> dict[str, object]:
+        return {**row, "MedInc": float(str(row["Income"])) / version} if version == 1 else row
+
+    newer = replace(task, row_version=2, upgrade=lambda row, version: without(upgrade(row, version), "Income"))
+    table = task.load(Source(Path()))
+    [line] = lines(table.pick([True] + [False] * (len(table) - 1)))
+    old = {**line, "row": {**without(dict(table.rows[0]), "MedInc"), "Income": 4.5}}
+    [correction] = read_corrections(newer, table, [old])
+    assert correction.row["MedInc"] == 4.5
+
+
+def without(row: dict[str, object], name: str) -> dict[str, object]:
+    return {key: value for key, value in row.items() if key != name}
+
+
+def test_generated_rows_mark_the_version_and_real_ones_replace_it(task: Task, around: Surroundings) -> None:
+    real = task.load(Source(Path()))
+    invented = replace(task, load=lambda _: replace(real, synthetic=True))
+    first = train(order(invented), around)
+    assert first.version.synthetic
+    second = train(order(task), around)
+    assert second.decision.promote
+    assert "generated rows" in second.decision.reason
+    assert not second.version.synthetic
+
+
+def test_a_job_that_was_interrupted_after_logging_goes_on_with_that_version(
+    task: Task, around: Surroundings, promotions: list[Mapping[str, object]]
+) -> None:
+    first = train(order(task, job=41), around)
+    again = train(order(task, job=41), around)
+    assert again.version.number == first.version.number
+    assert [version.number for version in around.registry.versions(task.name)] == [first.version.number]
+    assert again.decision.promote
+    assert promotions[0]["id"] == promotions[1]["id"]
+
+
+def test_when_the_champion_changes_meanwhile_it_is_compared_with_the_new_one(task: Task, around: Surroundings) -> None:
+    train(order(task, share=0.1), around)
+    strong = train(order(task, recipe=Recipe("boosting", params={"max_iter": 1})), around).version.number
+    raced: list[int] = []
+
+    @contextlib.contextmanager
+    def lock(name: str) -> Iterator[None]:
+        if not raced:
+            raced.append(1)
+            around.registry.promote(name, strong, expected=around.registry.champion(name))
+        yield
+
+    outcome = train(order(task), replace(around, lock=lock))
+    assert outcome.decision.promote
+    assert around.registry.previous(task.name) == strong
+
+
+def test_another_service_may_be_away_for_a_moment_but_not_for_ever(task: Task, around: Surroundings) -> None:
+    calls: list[datetime] = []
+
+    def flaky(_: str) -> list[dict[str, object]]:
+        calls.append(datetime.now(UTC))
+        if len(calls) == 1:
+            raise DataUnavailable
+        return []
+
+    assert train(order(task), replace(around, corrections=flaky)).decision.promote
+    assert len(calls) == 2
+
+    def away(_: str) -> list[dict[str, object]]:
+        raise RegistryUnavailable
+
+    with pytest.raises(RegistryUnavailable):
+        train(order(task), replace(around, corrections=away, patience_seconds=0))
+
+
+def test_parameters_are_checked_before_any_row_is_read(task: Task, around: Surroundings) -> None:
+    def read(_: Source) -> Table:
+        raise AssertionError("rows were read")
+
+    wrong = replace(task, load=read)
+    with pytest.raises(InvalidParams):
+        train(order(wrong, recipe=Recipe("boosting", params={"max_iter": -1})), around)
+
+
+def test_a_row_that_stands_twice_in_a_data_set_stays_on_one_side(task: Task, around: Surroundings) -> None:
+    table = task.load(Source(Path()))
+    twin = Table([*table.rows, *table.rows], np.concatenate([table.truths, table.truths]))
+    lineage = train(order(replace(task, load=lambda _: twin)), around).version.lineage
+    assert int(lineage["train_rows"]) == 2 * sum(not is_held_out(digest) for digest in table.hashes)
