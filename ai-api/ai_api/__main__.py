@@ -115,7 +115,7 @@ def _serve(settings: Settings, _: argparse.Namespace) -> None:
 
 
 def _use_threads(count: int | None) -> None:
-    """Read by OpenMP, BLAS and tokenizers when they are imported, so before that. None: as many as there are processors.
+    """Read by OpenMP, BLAS and tokenizers when they are imported, so before that. None: one for each processor.
 
     Passive: OpenMP's threads otherwise spin while they wait for each other, and next to one busy neighbour a fit of one
     second takes eighty.

@@ -1,4 +1,4 @@
-"""A row has one side for good; held-out rows never train; data come from a mirror, from home, or loudly from nowhere."""
+"""A row has one side for good; held-out rows never train; data come from a mirror, from home, or are invented."""
 
 from __future__ import annotations
 

@@ -93,8 +93,8 @@ TASK = Task(
     kind=Kind.CLASSIFICATION,
     row=Tweet,
     metric="macro_recall",
-    # Two versions on the 2,000 official rows: the interval of their difference reaches 0.012 to 0.020 to either side. A
-    # smaller margin would refuse equals for the noise alone; wrong labels of one person on 6,000 rows cost 0.05 a class.
+    # Two versions on the 2,000 official rows: the interval of their difference reaches 0.012 to 0.020 to either side.
+    # A smaller margin would refuse equals for noise; one person's wrong labels on 6,000 rows cost 0.05 to 0.08 a class.
     margin=0.02,
     load=read_tweets,
     recipes=(Recipe("logreg", text="tfidf"), Recipe("logreg", text="minilm")),

@@ -32,7 +32,9 @@ def upgrade() -> None:
         sa.Column("queue_ms", sa.Double()),
         sa.Column("compute_ms", sa.Double()),
         sa.PrimaryKeyConstraint("id", name="pk_predictions"),
-        sa.CheckConstraint("role IN ('champion', 'pinned', 'canary', 'shadow', 'replay')", name=op.f("ck_predictions_role")),
+        sa.CheckConstraint(
+            "role IN ('champion', 'pinned', 'canary', 'shadow', 'replay')", name=op.f("ck_predictions_role")
+        ),
         postgresql_partition_by="RANGE (id)",
     )
     op.create_index("ix_predictions_task_id", "predictions", ["task", "id"])

@@ -40,8 +40,13 @@ def anyio_backend() -> str:
 @pytest.fixture
 def conninfo(queue_conninfo: str) -> Iterator[str]:
     """The queue database, with no jobs in it."""
+    empty(queue_conninfo)
     yield queue_conninfo
-    with psycopg.connect(queue_conninfo) as connection:
+    empty(queue_conninfo)
+
+
+def empty(conninfo: str) -> None:
+    with psycopg.connect(conninfo) as connection:
         connection.execute("truncate training_jobs, training_events, procrastinate_jobs cascade")
 
 
