@@ -1,7 +1,7 @@
 """Runs MLflow for Volant: it asks for credentials, proxies artifacts, and has one writer, the user `volant`.
 
-`make dev` keeps its records in SQLite, Compose in Postgres. Passwords come from files, reach MLflow by a file that only
-it can read, and never stand on a command line.
+`make dev` keeps its records in SQLite, Compose in Postgres. Passwords come from files and reach MLflow by files that only
+it can read; MLflow takes the key that signs its forms from its environment alone. No command line holds any of them.
 """
 
 from __future__ import annotations
@@ -19,26 +19,32 @@ import time
 import urllib.error
 import urllib.request
 from configparser import ConfigParser
+from io import StringIO
 from pathlib import Path
 
 ADMIN = "admin"
 WRITER = "volant"
+POSTGRES_ROLE = "volant_mlflow"
 START_SECONDS = 120
+
+
+def near(host: str) -> str:
+    """Where this machine reaches what listens on `host`."""
+    return "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
 
 
 def main() -> int:
     """Ends when MLflow ends, with its status."""
     arguments = parse()
+    url = f"http://{near(arguments.host)}:{arguments.port}"
     if arguments.check:
-        return 0 if is_ready(arguments.port, secret(arguments.secrets, "mlflow_password")) else 1
+        return 0 if is_ready(url, secret(arguments.secrets, "mlflow_password")) else 1
     with tempfile.TemporaryDirectory(prefix="volant-mlflow-") as folder:
-        stores = database_uris(arguments)
-        config = auth_config(Path(folder), stores[1], secret(arguments.secrets, "mlflow_admin_password"))
-        server = subprocess.Popen(command(arguments), env=environment(arguments, stores[0], config))
+        server = subprocess.Popen(command(arguments), env=environment(arguments, Path(folder)))
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.terminate())
         failures: list[str] = []
-        threading.Thread(target=make_writer, args=(arguments, server, failures), daemon=True).start()
+        threading.Thread(target=make_writer, args=(url, arguments.secrets, server, failures), daemon=True).start()
         status = server.wait()
     if failures:
         print(failures[0], file=sys.stderr)
@@ -52,7 +58,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=5000)
     parser.add_argument("--secrets", type=Path, default=Path("secrets"), help="folder with the secret files")
     parser.add_argument("--artifacts", type=Path, default=Path("mlruns"), help="folder for models and plots")
-    parser.add_argument("--allowed-hosts", default="", help="more Host headers to answer, comma-separated, with ports")
+    parser.add_argument("--names", default="", help="names by which it may be called besides localhost, comma-separated")
+    parser.add_argument("--published-port", type=int, help="the port that callers name, where it is another")
     parser.add_argument(
         "--check", action="store_true", help="only ask whether a running server is ready (health checks)"
     )
@@ -65,15 +72,14 @@ def parse() -> argparse.Namespace:
 def database_uris(arguments: argparse.Namespace) -> tuple[str, str]:
     """Where MLflow keeps its records and its users."""
     if arguments.postgres:
-        password = secret(arguments.secrets, "postgres_mlflow_password")
-        uri = f"postgresql+psycopg2://volant_mlflow:{password}@{arguments.postgres}/mlflow"
+        uri = f"postgresql+psycopg2://{POSTGRES_ROLE}@{arguments.postgres}/mlflow"
         return uri, uri
     folder = arguments.sqlite.absolute()
     folder.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{folder}/mlflow.db", f"sqlite:///{folder}/mlflow-auth.db"
 
 
-def auth_config(folder: Path, database_uri: str, admin_password: str) -> Path:
+def auth_config(database_uri: str, admin_password: str) -> str:
     """MLflow's auth settings. Whoever signs in may read; what a user makes is that user's own to change."""
     config = ConfigParser(interpolation=None)
     config["mlflow"] = {
@@ -83,26 +89,51 @@ def auth_config(folder: Path, database_uri: str, admin_password: str) -> Path:
         "admin_password": admin_password,
         "auth_cache_ttl_seconds": "60",
     }
-    path = folder / "auth.ini"
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-        config.write(file)
-    return path
+    text = StringIO()
+    config.write(text)
+    return text.getvalue()
 
 
-def environment(arguments: argparse.Namespace, backend_uri: str, config: Path) -> dict[str, str]:
-    hosts = [f"{host}:{arguments.port}" for host in ("127.0.0.1", "localhost")]
-    hosts += [host for host in arguments.allowed_hosts.split(",") if host]
+def pass_file(password: str) -> str:
+    """The password of MLflow's role as libpq reads it, whatever characters it has."""
+    escaped = password.replace("\\", r"\\").replace(":", r"\:")
+    return f"*:*:*:{POSTGRES_ROLE}:{escaped}\n"
+
+
+def allowed_hosts(arguments: argparse.Namespace) -> str:
+    """Every Host header that may stand in a call."""
+    names = ["127.0.0.1", "localhost", *(name for name in arguments.names.split(",") if name)]
+    ports = [f":{arguments.port}", f":{arguments.published_port or arguments.port}", ""]
+    return ",".join(dict.fromkeys(f"{name}{port}" for name in names for port in ports))
+
+
+def environment(arguments: argparse.Namespace, folder: Path) -> dict[str, str]:
+    """MLflow's environment; the passwords are in files in `folder`."""
+    records_uri, users_uri = database_uris(arguments)
+    config = closed(folder / "auth.ini", auth_config(users_uri, secret(arguments.secrets, "mlflow_admin_password")))
+    passwords = {}
+    if arguments.postgres:
+        password = secret(arguments.secrets, "postgres_mlflow_password")
+        passwords["PGPASSFILE"] = str(closed(folder / "pgpass", pass_file(password)))
     return {
         **os.environ,
-        "MLFLOW_BACKEND_STORE_URI": backend_uri,
+        **passwords,
+        "MLFLOW_BACKEND_STORE_URI": records_uri,
         "MLFLOW_AUTH_CONFIG_PATH": str(config),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secret(arguments.secrets, "mlflow_flask_key"),
-        "MLFLOW_SERVER_ALLOWED_HOSTS": ",".join(hosts),
+        "MLFLOW_SERVER_ALLOWED_HOSTS": allowed_hosts(arguments),
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_LOGGING_LEVEL": "ERROR",
         "PYTHONWARNINGS": "ignore",
     }
+
+
+def closed(path: Path, text: str) -> Path:
+    """A new file that only this user can read."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    return path
 
 
 def command(arguments: argparse.Namespace) -> list[str]:
@@ -114,29 +145,22 @@ def command(arguments: argparse.Namespace) -> list[str]:
     ]  # fmt: skip
 
 
-def make_writer(arguments: argparse.Namespace, server: subprocess.Popen[bytes], failures: list[str]) -> None:
+def make_writer(url: str, secrets: Path, server: subprocess.Popen[bytes], failures: list[str]) -> None:
     """Waits for the server, then makes the user that ai-api and the trainers are, or renews its password."""
     deadline = time.monotonic() + START_SECONDS
-    while server.poll() is None and not is_healthy(arguments.port):
+    while server.poll() is None and not is_healthy(url):
         if time.monotonic() > deadline:
             failures.append(f"MLflow did not answer within {START_SECONDS} s.")
             server.terminate()
             return
         time.sleep(0.1)
-    password = secret(arguments.secrets, "mlflow_password")
-    if server.poll() is not None or is_ready(arguments.port, password):
+    password = secret(secrets, "mlflow_password")
+    if server.poll() is not None or is_ready(url, password):
         return
-    admin_password = secret(arguments.secrets, "mlflow_admin_password")
-    made = call(arguments.port, "POST", "users/create", (ADMIN, admin_password), username=WRITER, password=password)
+    admin = (ADMIN, secret(secrets, "mlflow_admin_password"))
+    made = call(url, "POST", "users/create", admin, username=WRITER, password=password)
     if made == 400:  # the user is there, with an older password
-        made = call(
-            arguments.port,
-            "PATCH",
-            "users/update-password",
-            (ADMIN, admin_password),
-            username=WRITER,
-            password=password,
-        )
+        made = call(url, "PATCH", "users/update-password", admin, username=WRITER, password=password)
     if made != 200:
         failures.append(
             f"MLflow's user `{ADMIN}` was refused ({made}): its database was made with another mlflow_admin_password."
@@ -144,24 +168,24 @@ def make_writer(arguments: argparse.Namespace, server: subprocess.Popen[bytes], 
         server.terminate()
 
 
-def is_healthy(port: int) -> bool:
+def is_healthy(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5) as answer:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
 
 
-def is_ready(port: int, password: str) -> bool:
-    """Whether MLflow answers and knows the writer."""
-    return call(port, "GET", f"users/get?username={WRITER}", (WRITER, password)) == 200
+def is_ready(url: str, password: str) -> bool:
+    """Whether the MLflow there answers and knows the writer."""
+    return call(url, "GET", f"users/get?username={WRITER}", (WRITER, password)) == 200
 
 
-def call(port: int, method: str, path: str, user: tuple[str, str], **body: str) -> int:
+def call(url: str, method: str, path: str, user: tuple[str, str], **body: str) -> int:
     """The status of one call of MLflow's user interface; 0 when nobody answers."""
     credentials = base64.b64encode(":".join(user).encode()).decode()
     request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/api/2.0/mlflow/{path}",
+        f"{url}/api/2.0/mlflow/{path}",
         data=json.dumps(body).encode() if body else None,
         headers={"Authorization": f"Basic {credentials}", "Content-Type": "application/json"},
         method=method,

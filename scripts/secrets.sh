@@ -1,8 +1,15 @@
 #!/bin/sh
-# Makes the secrets of Volant, one file each, where they are missing: scripts/secrets.sh DIR
+# Makes the secrets of Volant, one file each, where they are missing: scripts/secrets.sh DIR (--names lists them)
 # The folder is closed (0700); the files are readable by any user, as containers run under their own.
 set -eu
 dir=${1:?usage: scripts/secrets.sh DIR}
+names="postgres_password postgres_owner_password postgres_app_password postgres_queue_password
+    postgres_mlflow_password mlflow_admin_password mlflow_password mlflow_flask_key signing_key service_key
+    admin_password grafana_password kuma_password"
+if [ "$dir" = --names ]; then
+    printf '%s\n' $names demo_api_key
+    exit
+fi
 mkdir -p "$dir"
 chmod 700 "$dir"
 
@@ -16,9 +23,7 @@ make() {
     mv "$dir/.$1.$$" "$dir/$1"
 }
 
-for name in postgres_password postgres_owner_password postgres_app_password postgres_queue_password \
-    postgres_mlflow_password mlflow_admin_password mlflow_password mlflow_flask_key signing_key service_key \
-    admin_password grafana_password kuma_password; do
+for name in $names; do
     make "$name"
 done
 make demo_api_key vk_

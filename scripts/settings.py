@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 from dotenv import dotenv_values
+
+from .mlflow_server import near
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -24,7 +27,7 @@ PORTS = {
 PUBLISHED = {"MLFLOW_PORT", "DATA_PORT", "AI_PORT"}
 """Those that listen on VOLANT_BIND; the others stay on the loopback."""
 
-FOLDERS = ("AI_SECRETS_DIR", "AI_STATE_DIR", "AI_RAW_DIR", "DATA_SECRETS_DIR")
+FOLDERS = ("AI_SECRETS_DIR", "AI_STATE_DIR", "AI_RAW_DIR")
 
 
 def read(root: Path, overrides: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -35,13 +38,15 @@ def read(root: Path, overrides: Mapping[str, str] | None = None) -> dict[str, st
         settings[name] = str(root / settings[name])
     if settings.get("AI_DATA_MIRROR"):
         settings["AI_DATA_MIRROR"] = str(REPOSITORY / settings["AI_DATA_MIRROR"])
+    host = near(settings["VOLANT_BIND"])
     return settings | {
         "AI_HOST": settings["VOLANT_BIND"],
         "DATA_HOST": settings["VOLANT_BIND"],
-        "AI_DATA_API_URL": f"http://127.0.0.1:{settings['DATA_PORT']}",
-        "AI_MLFLOW_URL": f"http://127.0.0.1:{settings['MLFLOW_PORT']}",
+        "AI_DATA_API_URL": f"http://{host}:{settings['DATA_PORT']}",
+        "AI_MLFLOW_URL": f"http://{host}:{settings['MLFLOW_PORT']}",
         "AI_QUEUE_HOST": "127.0.0.1",
         "AI_QUEUE_PORT": settings["POSTGRES_PORT"],
+        "DATA_SECRETS_DIR": settings["AI_SECRETS_DIR"],
         "DATA_POSTGRES_HOST": "127.0.0.1",
         "DATA_POSTGRES_PORT": settings["POSTGRES_PORT"],
         "DO_NOT_TRACK": "1",
@@ -49,3 +54,10 @@ def read(root: Path, overrides: Mapping[str, str] | None = None) -> dict[str, st
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def names(settings: Mapping[str, str]) -> str:
+    """The names and addresses by which this machine may be called, comma-separated."""
+    script = REPOSITORY / "scripts/names.sh"
+    done = subprocess.run(["sh", str(script)], env=settings, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.strip()

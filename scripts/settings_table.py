@@ -13,6 +13,7 @@ README = Path(__file__).resolve().parents[1] / "README.md"
 START, END = "<!-- settings -->", "<!-- /settings -->"
 SHARED = {
     "VOLANT_BIND": ("127.0.0.1", "Address on which every published port listens. 0.0.0.0: the whole network."),
+    "VOLANT_NAMES": ("", "More names of this machine, comma-separated, to which MLflow answers. Others it refuses."),
     "MLFLOW_PORT": ("5000", "Port of MLflow."),
     "POSTGRES_PORT": ("5433", "Port of Postgres; only `make dev` opens it, on loopback."),
     "PROMETHEUS_PORT": ("9090", "Port of Prometheus."),

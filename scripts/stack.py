@@ -58,17 +58,17 @@ class Stack:
     @property
     def url(self) -> str:
         """Where ai-api answers."""
-        return f"http://127.0.0.1:{self.settings['AI_PORT']}"
+        return f"http://{mlflow_server.near(self.settings['VOLANT_BIND'])}:{self.settings['AI_PORT']}"
 
     @property
     def data_url(self) -> str:
         """Where data-api answers."""
-        return f"http://127.0.0.1:{self.settings['DATA_PORT']}"
+        return self.settings["AI_DATA_API_URL"]
 
     @property
     def mlflow_url(self) -> str:
         """Where MLflow answers."""
-        return f"http://127.0.0.1:{self.settings['MLFLOW_PORT']}"
+        return self.settings["AI_MLFLOW_URL"]
 
     def secret(self, name: str) -> str:
         return (self.secrets / name).read_text().strip()
@@ -119,7 +119,7 @@ class Stack:
         postgres = Postgres(
             self.root / "data" / "postgres", int(env["POSTGRES_PORT"]), self.secrets / "postgres_password"
         )
-        mlflow_port, mlflow_password = int(env["MLFLOW_PORT"]), self.secrets / "mlflow_password"
+        mlflow_password = self.secrets / "mlflow_password"
         work_metrics = f"http://127.0.0.1:{env['AI_WORK_METRICS_PORT']}/metrics"
         return [
             Plan(
@@ -129,11 +129,11 @@ class Stack:
             Plan(
                 "mlflow",
                 python(
-                    "scripts.mlflow_server", "--host", env["VOLANT_BIND"], "--port", str(mlflow_port),
-                    "--secrets", str(self.secrets), "--sqlite", str(self.root / "data"),
+                    "scripts.mlflow_server", "--host", env["VOLANT_BIND"], "--port", env["MLFLOW_PORT"],
+                    "--names", settings.names(env), "--secrets", str(self.secrets), "--sqlite", str(self.root / "data"),
                     "--artifacts", str(self.root / "mlruns"),
                 ),
-                lambda: mlflow_server.is_ready(mlflow_port, mlflow_password.read_text().strip()),
+                lambda: mlflow_server.is_ready(self.mlflow_url, mlflow_password.read_text().strip()),
                 environment=env | {"PYTHONPATH": str(settings.REPOSITORY)},
             ),
             Plan("data-setup", python("data_api", "setup"), after=("postgres",), once=True, environment=env),

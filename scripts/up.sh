@@ -12,6 +12,9 @@ docker info >/dev/null 2>&1 || {
 }
 sh scripts/secrets.sh "$(sh scripts/setting.sh AI_SECRETS_DIR)"
 
+VOLANT_NAMES=$(sh scripts/names.sh)
+export VOLANT_NAMES
+
 compose=
 while [ "$1" != -- ]; do
     compose="$compose $1"

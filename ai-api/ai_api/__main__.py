@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from .errors import AIError, JobRunning, QueueUnavailable, RegistryUnavailable, UnknownTask
 from .settings import Settings
@@ -24,14 +24,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ai_api")
 
-STARTER_SECONDS = 2
+STARTER_SECONDS = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; 0, or 1 after one line that says what went wrong."""
     parsed = _parser().parse_args(arguments)
     settings = Settings()
-    _use_threads(settings.threads)
     logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     for chatty in ("procrastinate", "httpx"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
@@ -157,21 +156,21 @@ async def _work_until_stopped(settings: Settings) -> None:
 
 
 async def _ask_for_starters(settings: Settings, registry: Registry) -> None:
-    """One job for every task without a champion, as soon as MLflow and the queue answer."""
+    """A job for every task without a champion, again and again until it has one; a failed one is asked for anew."""
     from .tasks import find_tasks
     from .training.jobs import Jobs
 
-    jobs, waiting = Jobs(settings.queue_conninfo), dict(find_tasks())
-    while waiting:
-        for name, task in list(waiting.items()):
-            with contextlib.suppress(RegistryUnavailable, QueueUnavailable):
-                if await asyncio.to_thread(registry.champion, name) is None:
-                    with contextlib.suppress(JobRunning):
-                        asked = await jobs.retrain(name, task.recipes[0].name, {}, None)
-                        log.info("%s has no champion: job %d trains a starter", name, asked.id)
-                del waiting[name]
-        if waiting:
-            await asyncio.sleep(STARTER_SECONDS)
+    jobs = Jobs(settings.queue_conninfo)
+    missing = set(find_tasks())
+    while missing:
+        for name in sorted(missing):
+            with contextlib.suppress(RegistryUnavailable, QueueUnavailable, JobRunning):
+                if await asyncio.to_thread(registry.champion, name) is not None:
+                    missing.discard(name)
+                    continue
+                asked = await jobs.retrain(name, find_tasks()[name].recipes[0].name, {}, None)
+                log.info("%s has no champion: job %d trains a starter", name, asked.id)
+        await asyncio.sleep(STARTER_SECONDS)
 
 
 def _child_command(job: Job) -> list[str]:
@@ -292,22 +291,28 @@ def _rollback(settings: Settings, parsed: argparse.Namespace) -> None:
 
 
 def _tell(
-    settings: Settings, task: Task, version: int, before: int | None, action: str, metrics: Mapping[str, float]
+    settings: Settings,
+    task: Task,
+    version: int,
+    before: int | None,
+    action: Literal["promote", "rollback"],
+    metrics: Mapping[str, float],
 ) -> None:
     from uuid_utils.compat import uuid7
 
-    _surroundings(settings).announce(
-        {
-            "id": str(uuid7()),
-            "task": task.name,
-            "version": version,
-            "previous": before,
-            "action": action,
-            "reason": "asked for on the command line",
-            "metrics": dict(metrics),
-            "actor": "command line",
-        }
+    from .data_client import promotion
+
+    event = promotion(
+        str(uuid7()),
+        task.name,
+        version,
+        before,
+        action=action,
+        reason="asked for on the command line",
+        metrics=metrics,
+        actor="command line",
     )
+    _surroundings(settings).announce(event)
     print(f"Version {version} of {task.name} is champion now, after {before}.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import httpx
 
@@ -19,6 +20,30 @@ class Verdict:
 
     status: str
     reason: str | None
+
+
+def promotion(
+    id_: str,
+    task: str,
+    version: int,
+    previous: int | None,
+    *,
+    action: Literal["promote", "rollback"],
+    reason: str,
+    metrics: Mapping[str, float],
+    actor: str,
+) -> dict[str, object]:
+    """What data-api keeps of a change of champion. Its id is a UUIDv7."""
+    return {
+        "id": id_,
+        "task": task,
+        "version": version,
+        "previous": previous,
+        "action": action,
+        "reason": reason,
+        "metrics": dict(metrics),
+        "actor": actor,
+    }
 
 
 class Refused(Exception):

@@ -179,7 +179,7 @@ async def keep_running(run: Callable[[], Awaitable[None]], name: str) -> None:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            log.exception("the loop `%s` failed: %s; it starts anew", name, type(error).__name__)
+            log.error("the loop `%s` failed: %s; it starts anew", name, type(error).__name__)
             await asyncio.sleep(1)
 
 

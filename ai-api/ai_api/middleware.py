@@ -18,6 +18,7 @@ from .metrics import IN_FLIGHT, REQUEST_SECONDS, REQUESTS
 log = logging.getLogger(__name__)
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 READ_AND_FORGOTTEN = 64 * 2**20
 """Bytes of a body over the bound that are still read, so that its sender sees the answer and not a broken pipe."""
 TOO_LARGE = "The request body is larger than AI_MAX_BODY_BYTES."
@@ -75,5 +76,6 @@ class Envelope:
         finally:
             IN_FLIGHT.dec()
             route = getattr(scope.get("route"), "path", "unmatched")
-            REQUESTS.labels(route, scope["method"], status).inc()
+            method = scope["method"] if scope["method"] in METHODS else "other"
+            REQUESTS.labels(route, method, status).inc()
             REQUEST_SECONDS.labels(route).observe(time.perf_counter() - started)

@@ -6,6 +6,7 @@ A version's files are one folder: the pipeline (skops), MLmodel, `row.json` (the
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import logging
@@ -14,7 +15,7 @@ import shutil
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 
 CHAMPION = "champion"
 FOLDER = "model"
+FOREIGN = "This version was not made by one of our trainers, so it does not serve."
 SAMPLE_ROWS = 32
 TOLERANCE = 1e-5
 """How far scores and values may differ between a batch and single rows, or between machines. Labels may not."""
@@ -157,7 +159,6 @@ class Registry:
         self._device = device
         self._opening = threading.Lock()
         self._changing = threading.Lock()
-        self._fetching = threading.Lock()
 
     @cached_property
     def _opened(self) -> MlflowClient:
@@ -212,7 +213,8 @@ class Registry:
         The alias moves last, in one call, so that a crash on the way changes nothing.
         """
         with self._changing:
-            self.version(task, number)
+            if not self.version(task, number).trained_here:
+                raise ModelRefused(FOREIGN)
             champion = self.champion(task)
             if champion != expected:
                 raise Conflict(
@@ -232,6 +234,12 @@ class Registry:
             champion, previous = self.champion(task), self.previous(task)
             if champion is None or previous is None:
                 raise Conflict(f"{task} has no earlier champion to go back to.")
+            try:
+                self.version(task, previous)
+            except UnknownVersion:
+                raise Conflict(
+                    f"Version {previous} of {task}, which served before, is not in MLflow any more."
+                ) from None
             with _asking():
                 self._client.set_registered_model_alias(task, CHAMPION, str(previous))
             return champion, previous
@@ -266,16 +274,31 @@ class Registry:
         ModelRefused when our trainers did not make it, its files are not those logged, or it needs other types.
         """
         folder = self._cache / task / str(number)
-        with self._fetching:
-            version = _cached(folder) or self._fetch(task, number, folder)
-        return _load(folder / FOLDER, version, self._device)
+        with _holding(folder):
+            version = self._confirmed(_cached(folder)) or self._fetch(task, number, folder)
+            return _load(folder / FOLDER, version, self._device)
+
+    def forget(self, task: str, keep: Collection[int]) -> None:
+        """Drops from the cache what is not in `keep`, and what a process that died left half done."""
+        for folder in (self._cache / task).iterdir():
+            if folder.is_dir() and not (folder.name.isdecimal() and int(folder.name) in keep):
+                with _holding(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def _confirmed(self, cached: Version | None) -> Version | None:
+        """The cached version, unless MLflow says that its number stands for other files by now."""
+        if cached is None:
+            return None
+        try:
+            return cached if self.version(cached.task, cached.number).digest == cached.digest else None
+        except RegistryUnavailable:
+            return cached
 
     def _fetch(self, task: str, number: int, folder: Path) -> Version:
         version = self.version(task, number)
         if not version.trained_here:
-            raise ModelRefused(f"Version {number} of {task} was not made by one of our trainers.")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as fresh:
+            raise ModelRefused(FOREIGN)
+        with tempfile.TemporaryDirectory() as fresh:
             with _asking():
                 self._client.download_artifacts(version.run_id, FOLDER, fresh)
             if digest_of(Path(fresh) / FOLDER) != version.digest:
@@ -284,7 +307,8 @@ class Registry:
                 )
             kept = {**asdict(version), "created_at": version.created_at.isoformat(), "aliases": []}
             (Path(fresh) / "version.json").write_text(json.dumps(kept))
-            _replace(folder, Path(fresh))
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(fresh, folder)
         return version
 
     def _model(self, task: str) -> RegisteredModel | None:
@@ -320,18 +344,6 @@ class Registry:
         return str(run.info.run_id)
 
 
-def _replace(folder: Path, fresh: Path) -> None:
-    """Puts the whole folder in place at once. Another process that did the same in the meantime did it as well."""
-    if _cached(folder) is None:
-        shutil.rmtree(folder, ignore_errors=True)
-    staged = fresh.with_name(f"{fresh.name}-whole")
-    shutil.copytree(fresh, staged)
-    try:
-        staged.rename(folder)
-    except OSError:
-        shutil.rmtree(staged)
-
-
 def digest_of(folder: Path) -> str:
     """sha256 over the names and contents of every file in the folder."""
     whole = hashlib.sha256()
@@ -342,8 +354,17 @@ def digest_of(folder: Path) -> str:
     return whole.hexdigest()
 
 
-class _Missing(Exception):
+class _Missing(UnknownVersion):
     """MLflow answered that there is no such thing."""
+
+
+@contextmanager
+def _holding(folder: Path) -> Iterator[None]:
+    """Alone with one folder of the cache, among all threads and processes that share it."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -171,6 +171,47 @@ def test_sign_ins_beyond_what_memory_allows_are_refused() -> None:
     assert passwords.verify(PASSWORD, passwords.hash(PASSWORD))
 
 
+def test_a_sign_in_holds_no_connection_while_it_waits_to_hash(
+    world: World, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = world.person()
+    parts, held = app.state.parts, []
+    real = parts.passwords.verify
+
+    def verify(password: str, kept: str | None) -> bool:
+        held.append(parts.database.engine.pool.checkedout())
+        return bool(real(password, kept))
+
+    monkeypatch.setattr(parts.passwords, "verify", verify)
+    world.sign_in(person.email, PASSWORD)
+    answer = world.client.post("/auth/token", data={"username": "nobody@example.org", "password": PASSWORD})
+    assert answer.status_code == 401
+    assert held == [0, 0]
+
+
+@pytest.mark.parametrize("change", ["deleted", "disabled", "another password"])
+def test_whoever_changes_while_the_password_is_hashed_is_refused(
+    world: World, app: FastAPI, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    person = world.person()
+    passwords = app.state.parts.passwords
+    real = passwords.verify
+
+    def verify(password: str, kept: str | None) -> bool:
+        right = bool(real(password, kept))
+        path, admin = f"/users/{person.id}", world.admin.headers
+        if change == "deleted":
+            assert world.client.delete(path, headers=admin).status_code == 204
+        else:
+            body = {"disabled": True} if change == "disabled" else {"password": "another horse battery"}
+            assert world.client.patch(path, json=body, headers=admin).status_code == 200
+        return right
+
+    monkeypatch.setattr(passwords, "verify", verify)
+    answer = world.client.post("/auth/token", data={"username": person.email, "password": PASSWORD})
+    assert (answer.status_code, answer.json()["error"]) == (401, "WrongCredentials")
+
+
 def test_e_mails_are_one_whatever_their_case(world: World) -> None:
     person = world.person()
     assert world.sign_in(person.email.upper(), PASSWORD).id == person.id

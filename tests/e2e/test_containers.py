@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 
 import httpx
 import pytest
@@ -69,6 +70,21 @@ def test_only_what_people_call_is_published_and_only_on_the_loopback(composed: C
 def test_postgres_lives_on_a_network_without_a_way_out(composed: Composed) -> None:
     assert composed.network("internal")["Internal"] is True
     assert list(composed.inspect("postgres")["NetworkSettings"]["Networks"]) == [composed.network("internal")["Name"]]
+
+
+@pytest.mark.parametrize(("service", "port"), [("ai-api", 9101), ("data-api", 9102), ("trainer", 9103)])
+def test_metrics_answer_on_the_internal_network_only(composed: Composed, service: str, port: int) -> None:
+    networks = composed.inspect(service)["NetworkSettings"]["Networks"]
+    inside, outside = (networks[composed.network(name)["Name"]]["IPAddress"] for name in ("internal", "public"))
+
+    def seen_by_a_neighbour(address: str) -> str:
+        code = f"import socket; print(socket.socket().connect_ex(({address!r}, {port})))"
+        return os.strerror(int(composed.python("mlflow", code)))
+
+    assert seen_by_a_neighbour(inside) == "Success"
+    assert seen_by_a_neighbour(outside) == "Connection refused"
+    with pytest.raises(OSError, match=r"refused|timed out|unreachable"):  # from the host
+        socket.create_connection((outside, port), timeout=2).close()
 
 
 def test_prometheus_reaches_every_target(composed: Composed) -> None:

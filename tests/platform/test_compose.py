@@ -54,6 +54,26 @@ def test_postgres_and_metrics_are_not_published() -> None:
     assert not {"5432", "9101", "9102", "9103"} & set(published)
 
 
+@pytest.mark.parametrize(("name", "variable"), [("ai-api", "AI_METRICS_HOST"), ("data-api", "DATA_METRICS_HOST")])
+def test_metrics_listen_under_a_name_that_only_the_internal_network_knows(name: str, variable: str) -> None:
+    networks = SERVICES[name]["networks"]
+    assert networks["internal"]["aliases"] == [SERVICES[name]["environment"][variable]]
+    assert networks["public"] is None
+
+
+def test_prometheus_asks_for_metrics_by_names_that_only_the_internal_network_knows() -> None:
+    jobs = yaml.safe_load((REPOSITORY / "monitoring/prometheus/prometheus.yml").read_text())["scrape_configs"]
+    targets = {target for job in jobs for config in job.get("static_configs", []) for target in config["targets"]}
+    found = {name for job in jobs for config in job.get("dns_sd_configs", []) for name in config["names"]}
+    aliases = {
+        alias
+        for service in SERVICES.values()
+        if isinstance(service["networks"], dict)
+        for alias in service["networks"]["internal"]["aliases"]
+    }
+    assert {target.split(":")[0] for target in targets} - {"localhost"} | found == aliases
+
+
 def test_only_services_that_need_the_outside_are_on_the_public_network() -> None:
     inside = {name for name, service in SERVICES.items() if service["networks"] == ["internal"]}
     assert inside == {"postgres", "data-setup", "queue-setup"}

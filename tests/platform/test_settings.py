@@ -15,7 +15,7 @@ from data_api.settings import Settings as DataSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = {
-    "VOLANT_BIND", "POSTGRES_PORT", "MLFLOW_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT", "KUMA_PORT",
+    "VOLANT_BIND", "VOLANT_NAMES", "POSTGRES_PORT", "MLFLOW_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT", "KUMA_PORT",
 }  # fmt: skip
 CLASSES: dict[str, type[BaseSettings]] = {"AI": AISettings, "DATA": DataSettings}
 SETTINGS = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -41,7 +41,7 @@ class ErrorBody(BaseModel):
     request_id: str
 
 
-def context(request: Request) -> Context:
+async def context(request: Request) -> Context:
     found: Context = request.app.state.context
     return found
 
@@ -55,8 +55,8 @@ documented = [
 ]
 
 
-def caller_with(scope: str) -> Callable[[Request, Context], Caller]:
-    def identify(request: Request, ctx: Ctx) -> Caller:
+def caller_with(scope: str) -> Callable[[Request, Context], Awaitable[Caller]]:
+    async def identify(request: Request, ctx: Ctx) -> Caller:
         return ctx.callers.identify(request.headers).require(scope)
 
     return identify

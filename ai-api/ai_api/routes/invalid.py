@@ -35,6 +35,8 @@ def describe(errors: Iterable[Mapping[str, object]], known: frozenset[str] = NAM
             place, message = "body", "not valid JSON"
         elif error["type"] == "value_error":
             message = "not an allowed value"
+        elif str(error["type"]).endswith("_parsing"):
+            message = str(error["msg"]).partition(",")[0]  # what follows quotes the input
         else:
             message = str(error["msg"])
         sentences.append(f"{'.'.join(filter(None, (prefix, place))) or 'body'}: {message}")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
-from typing import TypeVar
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from uuid_utils.compat import uuid7
 
+from ai_api.data_client import promotion
 from ai_api.errors import RegistryUnavailable
 from ai_api.registry import Version
 from ai_api.task import Task, Text
@@ -19,8 +18,6 @@ from ai_api.task import Task, Text
 from .context import READING, Context, Ctx, Training, documented, errors
 
 routes = APIRouter(tags=["models"], dependencies=documented)
-
-T = TypeVar("T")
 
 
 class VersionView(BaseModel):
@@ -117,12 +114,21 @@ async def promote(task: str, body: PromoteRequest, ctx: Ctx, caller: Training) -
     """Let a version serve. The one before is remembered for a rollback."""
     ctx.loader.task(task)
     version = await asyncio.to_thread(ctx.registry.version, task, body.version)
-
-    async def move() -> None:
+    ctx.outbox.admit(1)  # what cannot be recorded is not done
+    async with ctx.jobs.promotion_lock(task):
         await asyncio.to_thread(ctx.registry.promote, task, body.version, body.expected)
-
-    await locked(ctx, task, move)
-    await tell(ctx, task, body.version, body.expected, "promote", body.reason, version.metrics, caller.user_id)
+        if body.version != body.expected:
+            event = promotion(
+                str(uuid7()),
+                task,
+                body.version,
+                body.expected,
+                action="promote",
+                reason=body.reason,
+                metrics=version.metrics,
+                actor=caller.user_id,
+            )
+            await ctx.outbox.put("promotion", [event])
     return Promoted(task=task, version=body.version, previous=body.expected)
 
 
@@ -130,42 +136,14 @@ async def promote(task: str, body: PromoteRequest, ctx: Ctx, caller: Training) -
 async def rollback(task: str, body: RollbackRequest, ctx: Ctx, caller: Training) -> Promoted:
     """Let the version before serve again."""
     ctx.loader.task(task)
-
-    async def move() -> tuple[int, int]:
-        return await asyncio.to_thread(ctx.registry.rollback, task)
-
-    old, new = await locked(ctx, task, move)
-    await tell(ctx, task, new, old, "rollback", body.reason, {}, caller.user_id)
-    return Promoted(task=task, version=new, previous=old)
-
-
-async def locked(ctx: Context, task: str, move: Callable[[], Awaitable[T]]) -> T:
-    """Moves the alias alone: trainers and replicas take the same lock."""
+    ctx.outbox.admit(1)
     async with ctx.jobs.promotion_lock(task):
-        return await move()
-
-
-async def tell(
-    ctx: Context,
-    task: str,
-    version: int,
-    previous: int | None,
-    action: str,
-    reason: str,
-    metrics: dict[str, float],
-    actor: str,
-) -> None:
-    body: dict[str, object] = {
-        "id": str(uuid7()),
-        "task": task,
-        "version": version,
-        "previous": previous,
-        "action": action,
-        "reason": reason,
-        "metrics": metrics,
-        "actor": actor,
-    }
-    await ctx.outbox.put("promotion", [body])
+        before, now = await asyncio.to_thread(ctx.registry.rollback, task)
+        event = promotion(
+            str(uuid7()), task, now, before, action="rollback", reason=body.reason, metrics={}, actor=caller.user_id
+        )
+        await ctx.outbox.put("promotion", [event])
+    return Promoted(task=task, version=now, previous=before)
 
 
 def view(ctx: Context, task: Task) -> TaskView:

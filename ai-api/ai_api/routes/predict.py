@@ -73,6 +73,8 @@ def router(tasks: Mapping[str, Task]) -> APIRouter:
         """Predict one row or many. The answers are kept; their ids take corrections at /feedback."""
         task = ctx.loader.task(body.task)
         if isinstance(body.inputs, list):
+            if len(body.inputs) > ctx.max_rows:  # before they are read, which takes its time
+                raise TooLarge(f"At most {ctx.max_rows} rows fit one call (AI_MAX_ROWS).")
             rows = [read_row(task, row, f"inputs.{place}") for place, row in enumerate(body.inputs)]
         else:
             rows = [read_row(task, body.inputs, "inputs")]
@@ -147,8 +149,6 @@ async def answer(
     started = time.perf_counter()
     if not rows:
         raise InvalidRow("inputs: at least one row")
-    if len(rows) > ctx.max_rows:
-        raise TooLarge(f"At most {ctx.max_rows} rows fit one call (AI_MAX_ROWS).")
     live = await ctx.loader.get(task.name, version)
     ctx.outbox.admit(len(rows))
     answered = await live.batcher.submit(rows)

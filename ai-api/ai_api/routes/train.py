@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from datetime import datetime
@@ -110,7 +111,7 @@ async def job_events(
     """The progress of a job as server-sent events, from its start (or `after` an event) to its end."""
     await ctx.jobs.get(job_id)
     resume = request.headers.get("last-event-id", "")
-    start = int(resume) if resume.isdigit() and int(resume) <= LARGEST_ID else after
+    start = int(resume) if re.fullmatch(r"[0-9]{1,18}", resume) else after
 
     async def stream() -> AsyncIterator[str]:
         async for event in ctx.jobs.events(job_id, start):

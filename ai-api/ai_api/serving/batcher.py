@@ -86,7 +86,7 @@ class Batcher(Generic[R, A]):
         loop = asyncio.get_running_loop()
         mine = [Waiting[R, A](row, self._cost(row), loop.create_future()) for row in rows]
         self._queue.extend(mine)
-        QUEUED_ROWS.labels(self._task).set(len(self._queue))
+        QUEUED_ROWS.labels(self._task).inc(len(rows))
         if self._runner is None:
             self._runner = loop.create_task(self._drain())
         try:
@@ -124,15 +124,15 @@ class Batcher(Generic[R, A]):
                         waiting.future.set_result(outcome)
         finally:
             self._runner = None
+            QUEUED_ROWS.labels(self._task).dec(len(self._queue))
             for waiting in self._queue:  # only when the runner itself was cancelled, at shutdown
                 waiting.future.cancel()
             self._queue.clear()
-            QUEUED_ROWS.labels(self._task).set(0)
 
     def _take(self) -> list[Waiting[R, A]]:
         """The longest prefix of the queue within the budget, without callers who left, shortest row first."""
         batch: list[Waiting[R, A]] = []
-        dearest = 0
+        dearest, waited = 0, len(self._queue)
         while self._queue and len(batch) < self._rows:
             waiting = self._queue[0]
             if not waiting.future.done():
@@ -141,7 +141,7 @@ class Batcher(Generic[R, A]):
                     break
                 batch.append(waiting)
             self._queue.popleft()
-        QUEUED_ROWS.labels(self._task).set(len(self._queue))
+        QUEUED_ROWS.labels(self._task).dec(waited - len(self._queue))
         batch.sort(key=lambda waiting: waiting.cost)
         return batch
 

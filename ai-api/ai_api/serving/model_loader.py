@@ -18,7 +18,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ai_api.errors import AIError, ModelRefused, NoChampion, RegistryUnavailable, UnknownTask
+from ai_api.errors import (
+    AIError,
+    ModelRefused,
+    NoChampion,
+    Overloaded,
+    RegistryUnavailable,
+    UnknownTask,
+    UnknownVersion,
+)
 from ai_api.metrics import CHAMPION, LOAD_SECONDS, LOADS, REGISTRY_FAILURES
 from ai_api.registry import Answer, Model, Registry
 from ai_api.task import Row, Task
@@ -29,6 +37,8 @@ log = logging.getLogger(__name__)
 
 SCORE_TOLERANCE = 0.02
 """Largest difference of a score from the recorded one: processors round differently, a wrong model is further off."""
+LARGEST_VERSION = 2**31 - 1
+LONGEST_PAUSE_SECONDS = 60.0
 VALUE_TOLERANCE = 0.001
 """Largest relative difference of a regression's value from the recorded one."""
 
@@ -40,6 +50,15 @@ class Limits:
     budget: int
     rows: int
     capacity: int
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A version that could not be loaded for a reason that may pass, and when it is tried again."""
+
+    number: int
+    pause: float
+    again_at: float
 
 
 @dataclass
@@ -78,16 +97,15 @@ class ModelLoader:
         self._keep = keep
         self._champions: dict[str, Live] = {}
         self._others: dict[str, OrderedDict[int, Live]] = {name: OrderedDict() for name in tasks}
-        self._locks = {name: asyncio.Lock() for name in tasks}
+        self._loading: dict[str, tuple[int, asyncio.Task[Live]]] = {}
         self._refused: dict[str, tuple[int, str]] = {}
+        self._failed: dict[str, Failed] = {}
         self.registry_answers = False
 
     async def run(self) -> None:
-        """Serves what served last, then follows the registry until cancelled."""
+        """Serves what served last, then follows the registry until cancelled, each task for itself."""
         await self._restore()
-        while True:
-            await asyncio.gather(*(self._follow(name) for name in self.tasks))
-            await asyncio.sleep(self._watch_seconds)
+        await asyncio.gather(*(self._follow_forever(name) for name in self.tasks))
 
     def task(self, name: str) -> Task:
         if name not in self.tasks:
@@ -115,23 +133,32 @@ class ModelLoader:
                 raise NoChampion
             return live
         task = self.task(name)
-        champion = self.serving(name)
-        if isinstance(version, str) and version.isdigit():
-            version = int(version)
+        if isinstance(version, str) and version.isascii() and version.isdecimal():
+            version = int(version[:11])
         if isinstance(version, str):
             version = (await asyncio.to_thread(self._registry.version, name, version)).number
+        if not 1 <= version <= LARGEST_VERSION:
+            raise UnknownVersion
+        champion = self.serving(name)
         if champion is not None and version == champion.number:
             return champion
         others = self._others[name]
-        if version not in others:
-            async with self._locks[name]:
-                if version not in others:
-                    others[version] = await self._load(task, version)
-        live = others[version]
+        live = others.get(version) or await self._load_pinned(task, version)
+        others[version] = live
         others.move_to_end(version)
         while len(others) > self._keep:
             others.popitem(last=False)
         return live
+
+    async def _load_pinned(self, task: Task, version: int) -> Live:
+        """Loads a version that somebody asked for: one at a time per task, shared by all who ask for the same."""
+        number, loading = self._loading.get(task.name, (None, None))
+        if loading is None or loading.done():
+            loading = asyncio.create_task(self._load(task, version))
+            self._loading[task.name] = (version, loading)
+        elif number != version:
+            raise Overloaded("Another version of this task is being loaded. Try again in a moment.")
+        return await asyncio.shield(loading)
 
     async def _restore(self) -> None:
         try:
@@ -139,8 +166,13 @@ class ModelLoader:
         except (OSError, ValueError):
             return
         for name, number in known.items():
-            if name in self.tasks:
+            if name in self.tasks and self.serving(name) is None:
                 await self._swap(self.tasks[name], number)
+
+    async def _follow_forever(self, name: str) -> None:
+        while True:
+            await self._follow(name)
+            await asyncio.sleep(self._watch_seconds)
 
     async def _follow(self, name: str) -> None:
         try:
@@ -156,15 +188,15 @@ class ModelLoader:
         if number is None or (current is not None and current.number == number):
             self._refused.pop(name, None)
             return
-        if self._refused.get(name, (None, ""))[0] != number:
+        failed = self._failed.get(name)
+        is_early = failed is not None and failed.number == number and time.monotonic() < failed.again_at
+        if self._refused.get(name, (None, ""))[0] != number and not is_early:
             await self._swap(self.tasks[name], number)
 
     async def _swap(self, task: Task, number: int) -> None:
         """Lets version `number` take over if it answers as recorded; else the old one stays, and the log says why."""
         try:
-            others = self._others[task.name]
-            async with self._locks[task.name]:
-                live = others.get(number) or await self._load(task, number)
+            live = self._others[task.name].get(number) or await self._load(task, number)
         except RegistryUnavailable as error:
             log.warning("%s: version %d cannot be fetched yet: %s", task.name, number, error)
             return
@@ -172,29 +204,35 @@ class ModelLoader:
             log.error("%s: version %d does not take over: %s", task.name, number, error)
             self._refused[task.name] = (number, str(error))
             return
+        except Exception as error:  # the disk or the memory is full, say: no verdict on the version
+            before = self._failed.get(task.name)
+            pause = min(before.pause * 2, LONGEST_PAUSE_SECONDS) if before and before.number == number else 1.0
+            self._failed[task.name] = Failed(number, pause, time.monotonic() + pause)
+            log.error(
+                "%s: version %d failed to load: %s; again in %.0f s", task.name, number, type(error).__name__, pause
+            )
+            return
         old = self._champions.get(task.name)
         self._champions[task.name] = live
-        others.pop(number, None)
+        self._others[task.name].pop(number, None)
         self._refused.pop(task.name, None)
+        self._failed.pop(task.name, None)
         CHAMPION.labels(task.name).set(number)
         log.info("%s: version %d serves%s", task.name, number, f", after version {old.number}" if old else "")
-        await asyncio.to_thread(self._remember)
+        keep = {number, *self._others[task.name], *([old.number] if old else [])}
+        await asyncio.to_thread(self._tidy, task.name, keep)
 
     async def _load(self, task: Task, number: int) -> Live:
         started = time.perf_counter()
         try:
             model = await asyncio.to_thread(self._registry.load, task.name, number)
             await asyncio.to_thread(check, task, model)
-        except RegistryUnavailable:
+        except AIError as error:
+            LOADS.labels(task.name, "refused" if isinstance(error, ModelRefused) else "failed").inc()
             raise
-        except AIError:
-            LOADS.labels(task.name, "refused").inc()
-            raise
-        except Exception as error:
+        except Exception:
             LOADS.labels(task.name, "failed").inc()
-            raise ModelRefused(
-                f"It could not be loaded or failed on its own sample: {type(error).__name__}."
-            ) from error
+            raise
         LOADS.labels(task.name, "loaded").inc()
         LOAD_SECONDS.labels(task.name).observe(time.perf_counter() - started)
         limits = self._limits
@@ -209,11 +247,16 @@ class ModelLoader:
         )
         return Live(model, batcher)
 
-    def _remember(self) -> None:
-        self._memory.parent.mkdir(parents=True, exist_ok=True)
-        beside = self._memory.with_suffix(".new")
-        beside.write_text(json.dumps({name: live.number for name, live in self._champions.items()}))
-        beside.replace(self._memory)
+    def _tidy(self, task: str, keep: set[int]) -> None:
+        """Remembers what serves, for the next start, and drops the cached files of versions that nobody needs here."""
+        try:
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            beside = self._memory.with_suffix(".new")
+            beside.write_text(json.dumps({name: live.number for name, live in self._champions.items()}))
+            beside.replace(self._memory)
+            self._registry.forget(task, keep)
+        except OSError as error:
+            log.error("what serves could not be noted for the next start: %s", type(error).__name__)
 
 
 def runner(model: Model) -> Callable[[Sequence[Row]], list[Answer]]:
@@ -231,11 +274,15 @@ def check(task: Task, model: Model) -> None:
     rows = [row for row, _ in model.sample]
     if not rows:
         raise ModelRefused("It carries no sample to compare its answers with.")
-    for row in rows:
-        task.row.model_validate(row)
     recorded = [answer for _, answer in model.sample]
-    alone = [model.predict([row])[0] for row in rows[:4]]
-    for got, want in (*zip(model.predict(rows), recorded, strict=True), *zip(alone, recorded, strict=False)):
+    try:
+        for row in rows:
+            task.row.model_validate(row)
+        alone = [model.predict([row])[0] for row in rows[:4]]
+        together = model.predict(rows)
+    except Exception as error:
+        raise ModelRefused(f"It fails on its own sample: {type(error).__name__}.") from error
+    for got, want in (*zip(together, recorded, strict=True), *zip(alone, recorded, strict=False)):
         if not agree(got, want):
             raise ModelRefused("It does not answer its own sample as recorded when it was trained.")
 

@@ -37,7 +37,7 @@ create index if not exists events_id on events (id);
 create table if not exists dead_letters
     (id text not null, kind text not null, body text not null, reason text not null);
 """
-TAKE_OVER_CHUNK = 10_000
+TAKE_OVER_CHUNK = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,12 @@ class File:
     def __init__(self, path: Path, synchronous: str = "NORMAL") -> None:
         """Opens or makes the file; BlockingIOError when another process holds it."""
         self.path = path
-        self._lock = os.open(path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
+        lock = path.with_suffix(".lock")
+        self._lock = os.open(lock, os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not lock.exists() or os.fstat(self._lock).st_ino != lock.stat().st_ino:
+                raise BlockingIOError("its last holder removed it in this moment")
             self.connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self.connection.execute("pragma journal_mode=wal")
             self.connection.execute(f"pragma synchronous={synchronous}")
@@ -78,6 +81,20 @@ class File:
                 self.connection.execute("rollback")
             raise
 
+    def chunk(self, rows: int) -> list[tuple[int, str, str, str]]:
+        """Its oldest events as (seq, id, kind, body)."""
+        return self.connection.execute(
+            "select seq, id, kind, body from events order by seq limit ?", (rows,)
+        ).fetchall()
+
+    def letters(self) -> list[tuple[str, str, str, str]]:
+        """Its dead letters as (id, kind, body, reason)."""
+        return self.connection.execute("select id, kind, body, reason from dead_letters").fetchall()
+
+    def forget(self, last: int) -> None:
+        """Deletes the events up to `last`, which another file has by now."""
+        self.connection.execute("delete from events where seq <= ?", (last,))
+
     def close(self, *, remove: bool = False) -> None:
         self.connection.close()
         if remove:
@@ -90,16 +107,8 @@ def insert(connection: sqlite3.Connection, events: Sequence[tuple[str, str, str]
     connection.executemany("insert into events (id, kind, body) values (?, ?, ?)", events)
 
 
-def merge(orphan: File, connection: sqlite3.Connection) -> tuple[int, int]:
-    """Copies an orphan's rows to `connection`; how many events and dead letters."""
-    events = orphan.connection.execute("select id, kind, body from events order by seq")
-    moved = 0
-    while chunk := events.fetchmany(TAKE_OVER_CHUNK):
-        insert(connection, chunk)
-        moved += len(chunk)
-    letters = orphan.connection.execute("select id, kind, body, reason from dead_letters").fetchall()
+def bury(connection: sqlite3.Connection, letters: Sequence[tuple[str, str, str, str]]) -> None:
     connection.executemany("insert into dead_letters (id, kind, body, reason) values (?, ?, ?, ?)", letters)
-    return moved, len(letters)
 
 
 def fresh_path(directory: Path) -> Path:
@@ -173,7 +182,7 @@ class Outbox:
 
         def forget(connection: sqlite3.Connection) -> None:
             letters = [(event.id, event.kind, json.dumps(event.body), reason) for event, reason in refused]
-            connection.executemany("insert into dead_letters (id, kind, body, reason) values (?, ?, ?, ?)", letters)
+            bury(connection, letters)
             gone = [(event.seq,) for event in (*done, *(event for event, _ in refused))]
             connection.executemany("delete from events where seq = ?", gone)
 
@@ -199,12 +208,32 @@ class Outbox:
                 continue
             try:
                 orphan = await asyncio.to_thread(File, path, self._synchronous)
-            except (BlockingIOError, sqlite3.Error, OSError):
+            except (BlockingIOError, FileNotFoundError):
                 continue
-            events, letters = await self._do(functools.partial(merge, orphan))
-            await asyncio.to_thread(orphan.close, remove=True)  # only now that its rows are committed here
-            self._count(events, letters)
-            moved += events
+            except (sqlite3.Error, OSError) as error:
+                log.error("the outbox file %s cannot be opened: %s", path.name, error)
+                continue
+            is_empty = False
+            try:
+                moved += await self._empty(orphan)
+                is_empty = True
+            except sqlite3.Error as error:
+                log.error("the outbox file %s cannot be taken over yet: %s", path.name, error)
+            finally:
+                await asyncio.to_thread(orphan.close, remove=is_empty)
+        return moved
+
+    async def _empty(self, orphan: File) -> int:
+        """Some rows at a time, so that answers are kept meanwhile. A row leaves the orphan once it is here."""
+        moved = 0
+        while found := await asyncio.to_thread(orphan.chunk, TAKE_OVER_CHUNK):
+            await self._do(functools.partial(insert, events=[row[1:] for row in found]))
+            self._count(len(found), 0)
+            await asyncio.to_thread(orphan.forget, found[-1][0])
+            moved += len(found)
+        letters = await asyncio.to_thread(orphan.letters)
+        await self._do(functools.partial(bury, letters=letters))
+        self._count(0, len(letters))
         return moved
 
     def close(self) -> None:

@@ -2,7 +2,8 @@
 
 Fixed rows (the data set's held-out part) and live rows (held-out corrections) are judged apart:
 
-- not worse: the lower end of the interval of the difference lies above minus the task's margin, on both;
+- not worse: the lower end of the interval of the difference lies above minus the task's margin, on both. Few live rows
+  leave a wide interval, so there it counts only if the difference itself is not in the challenger's favour;
 - better on at least one: the difference is positive and LIKELY_SHARE of the resamples agree. That is less than the
   95 % of the interval on purpose: the corrections of a week move macro-recall by a point, which 2,000 rows show with
   that certainty at best, and being worse by more than the margin is ruled out apart (27 of 110 pairs of equals pass);

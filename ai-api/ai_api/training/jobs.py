@@ -8,8 +8,8 @@ long silence finds its job gone and stops.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Literal, LiteralString
@@ -191,18 +191,20 @@ class Jobs:
         """What happened after event `after`, as it happens, until the job's end."""
         await self.get(id)
         while True:
-            async with connected(self._conninfo) as connection:
-                rows = await connection.execute(
-                    "select id, at, kind, data from training_events where job_id = %s and id > %s order by id",
-                    (id, after),
-                )
-                found = [Event(**row) for row in await rows.fetchall()]
-            for event in found:
-                yield event
-                if event.kind == "end":
-                    return
-                after = event.id
+            with suppress(QueueUnavailable):  # a listener outlives a restart of Postgres
+                for event in await self._events(id, after):
+                    yield event
+                    if event.kind == "end":
+                        return
+                    after = event.id
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _events(self, id: int, after: int) -> Sequence[Event]:  # noqa: A002
+        async with connected(self._conninfo) as connection:
+            rows = await connection.execute(
+                "select id, at, kind, data from training_events where job_id = %s and id > %s order by id", (id, after)
+            )
+            return [Event(**row) for row in await rows.fetchall()]
 
     @asynccontextmanager
     async def promotion_lock(self, task: str) -> AsyncIterator[None]:

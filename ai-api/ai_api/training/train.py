@@ -15,8 +15,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import ValidationError
 
+from ai_api.data_client import promotion
 from ai_api.datasets import Correction, Source, Split, Table, Truths, frame, split
-from ai_api.errors import Conflict, DataUnavailable, InvalidParams, RegistryUnavailable, TrainingFailed
+from ai_api.errors import (
+    Conflict,
+    DataUnavailable,
+    InvalidParams,
+    QueueUnavailable,
+    RegistryUnavailable,
+    TrainingFailed,
+)
 from ai_api.pipeline import build_pipeline
 from ai_api.registry import Record, Registry, Version, labels_of
 from ai_api.task import Recipe, Task
@@ -143,7 +151,7 @@ class Patience:
         while True:
             try:
                 return call()
-            except (RegistryUnavailable, DataUnavailable) as error:
+            except (RegistryUnavailable, DataUnavailable, QueueUnavailable) as error:
                 if time.monotonic() > deadline:
                     raise
                 log.warning("waiting: %s", error)
@@ -184,8 +192,8 @@ def _fit(pipeline: Pipeline, task: Task, train_rows: Table) -> None:
             pipeline.fit(frame(train_rows.rows, task.row.modalities()), train_rows.truths)
     except (ValueError, TypeError) as error:
         if type(error).__name__ == "InvalidParameterError":
-            raise InvalidParams(str(error)) from error
-        raise TrainingFailed(f"The pipeline could not be fitted: {error}") from error
+            raise InvalidParams(str(error).partition(" Got ")[0]) from error
+        raise TrainingFailed(f"The pipeline could not be fitted: {type(error).__name__}.") from error
 
 
 def _record(
@@ -279,10 +287,8 @@ def _pass_gate(
     while True:
         champion = patiently(lambda: around.registry.champion(name))
         if champion == version.number:  # an earlier attempt was interrupted right after its promotion
-            decision, before = (
-                Decision(True, version.lineage.get("reason", "Promoted.")),
-                around.registry.previous(name),
-            )
+            decision = Decision(True, version.lineage.get("reason", "Promoted."))
+            before = patiently(lambda: around.registry.previous(name))
             break
         decision, before = _compare(order, around, patiently, champion, pipeline, parts, answers), champion
         tags = {"promoted": str(decision.promote).lower(), "reason": decision.reason}
@@ -290,24 +296,27 @@ def _pass_gate(
         if not decision.promote:
             return decision
         try:
-            with around.lock(name):
-                patiently(partial(around.registry.promote, name, version.number, before))
+            patiently(partial(_move, around, name, version.number, before))
             break
-        except Conflict:
+        except Conflict:  # somebody else's promotion, or ours, whose lock was lost after the alias had moved
             log.info("the champion of %s changed during the comparison; comparing with the new one", name)
-    around.announce(
-        {
-            "id": promotion_id(version),
-            "task": name,
-            "version": version.number,
-            "previous": before,
-            "action": "promote",
-            "reason": decision.reason,
-            "metrics": version.metrics,
-            "actor": order.actor or "gate",
-        }
+    event = promotion(
+        promotion_id(version),
+        name,
+        version.number,
+        before,
+        action="promote",
+        reason=decision.reason,
+        metrics=version.metrics,
+        actor=order.actor or "gate",
     )
+    around.announce(event)
     return decision
+
+
+def _move(around: Surroundings, task: str, number: int, expected: int | None) -> None:
+    with around.lock(task):
+        around.registry.promote(task, number, expected)
 
 
 def _compare(
@@ -325,6 +334,8 @@ def _compare(
     champion = patiently(lambda: around.registry.load(task.name, number))
     if champion.version.synthetic and not parts.train.synthetic:
         return Decision(True, "Promoted: the champion was trained on generated rows, this version on real ones.")
+    if parts.train.synthetic and not champion.version.synthetic:
+        return Decision(False, "Not promoted: it was trained on generated rows, the champion on real ones.")
     fixed = Rows(parts.held_out.truths, answer(champion.pipeline, task, parts.held_out), answers)
     live_rows = parts.live.table
     live = Rows(live_rows.truths, answer(champion.pipeline, task, live_rows), answer(pipeline, task, live_rows))

@@ -287,8 +287,8 @@ class Trainer:
                 await self.sweep()
             except QueueUnavailable:
                 log.debug("the queue is away; stalled jobs are looked for later")
-            except Exception:
-                log.exception("looking for stalled jobs failed")
+            except Exception as error:
+                log.error("looking for stalled jobs failed: %s", type(error).__name__)
             await asyncio.sleep(min(LOOK_SECONDS, self._pace.stalled_seconds / 3))
 
     async def sweep(self) -> int:

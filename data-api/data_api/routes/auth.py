@@ -27,8 +27,9 @@ def sign_in(form: Annotated[SignIn, Form()], wired: Wired, database: Database) -
     """Trades e-mail and password for a short access token and a refresh token."""
     found = user.by_email(database, form.username)
     kept = found.password_hash if found else None
+    database.rollback()  # ends the read: nobody holds a connection while waiting for a place to hash in
     right = wired.passwords.verify(form.password, kept)
-    if found and right:
+    if right and (found := user.by_email(database, form.username)):
         refresh_token.hold(database, found)
     if not found or not right or found.disabled or found.password_hash != kept:
         SIGN_INS.labels("refused").inc()

@@ -62,6 +62,8 @@ class Shelf:
         self.away = False
         self.cached: set[int] = set()
         self.loads: list[int] = []
+        self.kept: set[int] = set()
+        self.full_disk = False
 
     def champion(self, task: str) -> int | None:
         if self.away:
@@ -71,9 +73,14 @@ class Shelf:
     def version(self, task: str, wanted: int | str) -> Version:
         raise UnknownVersion
 
+    def forget(self, task: str, keep: set[int]) -> None:
+        self.kept = keep
+
     def load(self, task: str, number: int) -> Model:
         if self.away and number not in self.cached:
             raise RegistryUnavailable
+        if self.full_disk:
+            raise OSError("no space left on device")
         self.loads.append(number)
         if number not in self.models:
             raise UnknownVersion
@@ -184,6 +191,24 @@ async def test_a_version_that_cannot_be_fetched_yet_is_tried_again(tmp_path: Pat
         await asyncio.sleep(0)
         shelf.away = False
         await until(serves(loader, 1))
+
+
+async def test_a_failure_that_says_nothing_about_the_version_is_no_verdict(tmp_path: Path) -> None:
+    shelf = Shelf()
+    shelf.models, shelf.alias, shelf.full_disk = {1: model(1)}, 1, True
+    async with running(shelf, tmp_path / "memory.json") as loader:
+        await until(lambda: "sums" in loader._failed)
+        assert loader.refused("sums") is None
+        shelf.full_disk = False
+        await until(serves(loader, 1))
+        await until(lambda: shelf.kept == {1})
+
+
+@pytest.mark.parametrize("wanted", ["²", "9" * 5_000, -1, 10**400, 0, "9"])
+async def test_a_version_that_cannot_be_is_unknown(tmp_path: Path, wanted: int | str) -> None:
+    async with running(Shelf(), tmp_path / "memory.json") as loader:
+        with pytest.raises(UnknownVersion):
+            await loader.get("sums", wanted)
 
 
 async def test_other_versions_answer_by_number_and_only_the_last_few_stay_loaded(tmp_path: Path) -> None:
