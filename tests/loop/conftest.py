@@ -17,6 +17,7 @@ QUICK = {
     "AI_WATCH_SECONDS": "1",
     "AI_HEARTBEAT_SECONDS": "1",
     "AI_STALLED_SECONDS": "4",
+    "AI_BOOTSTRAP_ROUNDS": "400",
 }
 
 

@@ -309,7 +309,7 @@ def fuzz(operation: Any, headers: dict[str, str]) -> None:
     for mode in schemathesis.GenerationMode:
 
         @settings(
-            max_examples=20,
+            max_examples=8,
             deadline=None,
             phases=(Phase.explicit, Phase.generate),
             suppress_health_check=list(HealthCheck),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -56,6 +57,12 @@ def give(person: Person, prediction: Mapping[str, Any], truth: object) -> None:
     assert answer.status_code == 202, answer.text
 
 
+def give_all(person: Person, words: Sequence[tuple[Mapping[str, Any], object]]) -> None:
+    """As people do: several at once."""
+    with ThreadPoolExecutor(8) as people:
+        list(people.map(lambda word: give(person, *word), words))
+
+
 def retrain(person: Person, task: str, **params: object) -> dict[str, Any]:
     """The ended job of one /retrain."""
     answer = person.http.post("/retrain", json={"task": task, "params": params})
@@ -84,11 +91,12 @@ def close_the_loop(volant: Volant, task: str, seed: int) -> None:
     use = unseen(task, volant, seed)
     predictions = answers(user, task, use.rows)
     wrong = 0
+    words = []
     for prediction, truth in zip(predictions, use.truths, strict=True):
-        if is_wrong(prediction, truth):
-            wrong += 1
+        wrong += is_wrong(prediction, truth)
         if is_wrong(prediction, truth) or CONFIRMS[task]:
-            give(user, prediction, truth)
+            words.append((prediction, truth))
+    give_all(user, words)
     volant.drained()
 
     with Traffic(volant.url, volant.key, task, use.rows[:500]) as traffic:
@@ -124,8 +132,8 @@ def test_wrong_words_of_one_user_lead_to_a_challenger_that_is_not_promoted(third
     before = serving(trainer, task)
     use = unseen(task, third, seed=99, rows=LIES)
     turned = {"negative": "positive", "positive": "negative", "neutral": "negative"}
-    for prediction, truth in zip(answers(liar, task, use.rows), use.truths, strict=True):
-        give(liar, prediction, turned[str(truth)])
+    predictions = answers(liar, task, use.rows)
+    give_all(liar, [(said, turned[str(truth)]) for said, truth in zip(predictions, use.truths, strict=True)])
     third.drained()
 
     result = retrain(trainer, task)["result"]
