@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where neural models run. auto: a GPU where there is one."""
     threads: PositiveInt = 1
-    """Threads of one model call or fit on the CPU. More than one pays on idle cores only."""
+    """Threads of one model call on the CPU while serving. More than one pays on idle cores only."""
     drain_seconds: NonNegativeFloat = 10
     """How long a stopping ai-api lets requests in flight end."""
 

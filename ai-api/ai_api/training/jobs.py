@@ -76,6 +76,13 @@ class Job:
         return cls(**{field.name: row[field.name] for field in fields(cls)})
 
 
+RUNNING: LiteralString = "select id from training_jobs where task = %s and status in ('waiting', 'running')"
+NEW: LiteralString = (
+    "insert into training_jobs (task, recipe, params, actor) values (%s, %s, %s, %s)"
+    " on conflict (task) where status in ('waiting', 'running') do nothing returning id"
+)
+
+
 @dataclass(frozen=True)
 class Event:
     """Something that happened to a job. The last one is an "end" that carries the status."""
@@ -139,19 +146,14 @@ class Jobs:
     async def retrain(self, task: str, recipe: str, params: Mapping[str, object], actor: str | None) -> Job:
         """A new waiting job; JobRunning, with its id, when one of this task waits or runs already."""
         async with connected(self._conninfo) as connection:
-            # The partial unique index decides between two callers at the same moment.
-            made = await self._one(
-                connection,
-                "insert into training_jobs (task, recipe, params, actor) values (%s, %s, %s, %s)"
-                " on conflict (task) where status in ('waiting', 'running') do nothing returning id",
-                (task, recipe, Jsonb(dict(params)), actor),
-            )
+            # Looked at first, so that refused callers use up no numbers; the partial unique index decides between two
+            # callers at the same moment.
+            running = await self._one(connection, RUNNING, (task,))
+            made = None if running else await self._one(connection, NEW, (task, recipe, Jsonb(dict(params)), actor))
             if made:
                 await defer(self._app, connection, made["id"])
                 return await self._get(connection, made["id"])
-            running = await self._one(
-                connection, "select id from training_jobs where task = %s and status in ('waiting', 'running')", (task,)
-            )
+            running = running or await self._one(connection, RUNNING, (task,))
         if running is None:  # it ended in between
             return await self.retrain(task, recipe, params, actor)
         raise JobRunning(running["id"])

@@ -1,0 +1,36 @@
+"""The error table: every error has one status, and a sentence that says what happened or what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+from ai_api import errors
+from ai_api.errors import AIError, JobRunning
+from ai_api.main import STATUS
+
+
+def kinds(root: type[AIError]) -> list[type[AIError]]:
+    """Every error of errors.py; a module's private kind of one is answered as the one it is."""
+    below = [kind for kind in root.__subclasses__() if kind.__module__ == errors.__name__]
+    return below + [deeper for kind in below for deeper in kinds(kind)]
+
+
+@pytest.mark.parametrize("kind", kinds(AIError), ids=lambda kind: kind.__name__)
+def test_every_error_has_a_status_and_a_sentence(kind: type[AIError]) -> None:
+    assert 400 <= STATUS[kind] < 600
+    error = kind(7) if kind is JobRunning else kind()
+    assert str(error).endswith((".", "`."))
+    assert "\n" not in str(error)
+    assert kind.__name__ in str(errors.__doc__), "errors.py opens with the whole tree"
+
+
+def test_422_means_a_malformed_input_and_nothing_else() -> None:
+    assert {kind.__name__ for kind, status in STATUS.items() if status == 422} == {
+        "InvalidRow",
+        "InvalidFeedback",
+        "InvalidParams",
+    }
+
+
+def test_no_status_is_left_over_from_an_error_that_is_gone() -> None:
+    assert set(STATUS) == set(kinds(AIError))
