@@ -26,7 +26,7 @@ if [ "$1" = up ]; then
 END
 else
     cat <<END
-  Postgres     $host:$(setting POSTGRES_PORT)    user postgres with $secrets/postgres_password
+  Postgres     127.0.0.1:$(setting POSTGRES_PORT)    user postgres with $secrets/postgres_password
 END
 fi
 cat <<END

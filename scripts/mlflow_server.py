@@ -1,7 +1,8 @@
 """Runs MLflow for Volant: it asks for credentials, proxies artifacts, and has one writer, the user `volant`.
 
-`make dev` keeps its records in SQLite, Compose in Postgres. Passwords come from files and reach MLflow by files that only
-it can read; MLflow takes the key that signs its forms from its environment alone. No command line holds any of them.
+`make dev` keeps its records in SQLite, Compose in Postgres. Passwords come from files and reach MLflow by files that
+only it can read; the key that signs its forms stands in its environment, as MLflow takes it no other way. Nothing of
+this stands on a command line.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=5000)
     parser.add_argument("--secrets", type=Path, default=Path("secrets"), help="folder with the secret files")
     parser.add_argument("--artifacts", type=Path, default=Path("mlruns"), help="folder for models and plots")
-    parser.add_argument("--names", default="", help="names by which it may be called besides localhost, comma-separated")
+    parser.add_argument(
+        "--names", default="", help="names by which it may be called besides localhost, comma-separated"
+    )
     parser.add_argument("--published-port", type=int, help="the port that callers name, where it is another")
     parser.add_argument(
         "--check", action="store_true", help="only ask whether a running server is ready (health checks)"

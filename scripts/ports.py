@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 _named: set[int] = set()
@@ -19,11 +20,13 @@ def free_port() -> int:
 
 
 def is_taken(host: str, port: int) -> bool:
-    """Whether a server could not listen there now."""
+    """Whether somebody listens there. OSError when nobody could: no address of this machine, or a forbidden port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return True
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return True
+            raise
     return False

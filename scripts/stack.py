@@ -183,10 +183,15 @@ class Stack:
     def _check_ports(self) -> None:
         for name, user in settings.PORTS.items():
             host = self.settings["VOLANT_BIND"] if name in settings.PUBLISHED else "127.0.0.1"
-            if is_taken(host, int(self.settings[name])):
+            port = self.settings[name]
+            try:
+                taken = is_taken(host, int(port))
+            except OSError as error:
                 raise StackError(
-                    f"Port {self.settings[name]} (for {user}) is taken. Stop what listens there, or set {name} in .env."
-                )
+                    f"Nobody can listen on {host}:{port} (for {user}): {error.strerror}. Set VOLANT_BIND or {name}."
+                ) from error
+            if taken:
+                raise StackError(f"Port {port} (for {user}) is taken. Stop what listens there, or set {name} in .env.")
 
     def _remember(self) -> None:
         """Writes down what runs, so that a start after kill -9 of this process can end what that left behind."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from pydantic_settings import BaseSettings
 
 from ai_api.settings import Settings as AISettings
 from data_api.settings import Settings as DataSettings
+from scripts.settings import names, read
+from scripts.stack import Stack
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = {
@@ -44,6 +47,29 @@ def test_a_setting_explains_itself(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(set(SETTINGS) | SHARED))
 def test_the_readme_tells_of_each_setting(name: str) -> None:
     assert f"`{name}`" in (REPOSITORY / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("bind", "host"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("10.1.2.3", "10.1.2.3")]
+)
+def test_services_of_make_dev_find_each_other_where_they_listen(tmp_path: Path, bind: str, host: str) -> None:
+    ports = {"VOLANT_BIND": bind, "DATA_PORT": "1", "MLFLOW_PORT": "2", "AI_PORT": "3"}
+    stack = Stack(tmp_path, ports)
+    assert (stack.settings["AI_HOST"], stack.settings["DATA_HOST"]) == (bind, bind)
+    assert (stack.data_url, stack.settings["AI_DATA_API_URL"]) == (f"http://{host}:1", f"http://{host}:1")
+    assert (stack.mlflow_url, stack.settings["AI_MLFLOW_URL"]) == (f"http://{host}:2", f"http://{host}:2")
+    assert stack.url == f"http://{host}:3"
+
+
+def test_mlflow_of_make_dev_may_be_called_by_the_names_of_the_machine(tmp_path: Path) -> None:
+    everywhere = names(read(tmp_path, {"VOLANT_BIND": "0.0.0.0", "VOLANT_NAMES": "volant.example.org, b"})).split(",")
+    assert {"volant.example.org", "b", os.uname().nodename} <= set(everywhere)
+    assert names(read(tmp_path, {"VOLANT_BIND": "10.1.2.3", "VOLANT_NAMES": ""})) == "10.1.2.3"
+
+
+def test_both_services_of_make_dev_read_the_secrets_that_it_makes(tmp_path: Path) -> None:
+    found = read(tmp_path, {"AI_SECRETS_DIR": "elsewhere", "DATA_SECRETS_DIR": "nobody-fills-this"})
+    assert found["AI_SECRETS_DIR"] == found["DATA_SECRETS_DIR"] == str(tmp_path / "elsewhere")
 
 
 def test_env_holds_no_secret() -> None:

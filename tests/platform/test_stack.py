@@ -77,8 +77,9 @@ def test_the_data_is_there_on_the_next_start(root: Path) -> None:
 
 def test_stopping_ends_every_process(root: Path) -> None:
     stack = SmallStack(root, own_ports())
+    others = psutil.Process().children(recursive=True)
     with started(stack):
-        running = [process for process in psutil.Process().children(recursive=True) if process.name() != "sh"]
+        running = [process for process in psutil.Process().children(recursive=True) if process not in others]
         assert len(running) > 2
     assert not [process for process in running if process.is_running()]
 
@@ -100,6 +101,12 @@ def test_a_taken_port_is_one_line_that_names_its_setting(root: Path) -> None:
             with pytest.raises(StackError, match=rf"^Port {ports[name]} .* is taken\. .*{name}.*$") as caught:
                 SmallStack(root, ports).start()
             assert "\n" not in str(caught.value)
+
+
+def test_an_address_of_another_machine_is_one_line_that_names_its_setting(root: Path) -> None:
+    elsewhere = {"VOLANT_BIND": "192.0.2.99"}  # an address of documentation, RFC 5737
+    with pytest.raises(StackError, match=r"^Nobody can listen on 192\.0\.2\.99:\d+ .*VOLANT_BIND.*$"):
+        SmallStack(root, own_ports() | elsewhere).start()
 
 
 def test_a_set_up_that_fails_ends_the_start_with_its_last_words(root: Path) -> None:
