@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any, cast
 
 import schemathesis
 from fastapi import FastAPI
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -17,6 +14,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.data.world import World
+from tests.fuzz import fuzz
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
@@ -27,27 +25,7 @@ def test_no_call_ends_in_a_5xx_or_in_what_the_document_does_not_say(app: FastAPI
     assert len(operations) > 20
     for operation in operations:
         for headers in (world.service, world.admin.headers):
-            fuzz(operation, headers)
-
-
-def fuzz(operation: Any, headers: dict[str, str]) -> None:
-    """Some well-formed and some malformed calls of one operation."""
-    for mode in schemathesis.GenerationMode:
-
-        @settings(
-            max_examples=4,
-            deadline=None,
-            phases=(Phase.explicit, Phase.generate),
-            suppress_health_check=list(HealthCheck),
-            derandomize=True,
-            database=None,
-        )
-        @given(case=operation.as_strategy(generation_mode=mode))
-        def call(case: Any) -> None:
-            case.call_and_validate(headers=headers, checks=CHECKS)
-
-        with suppress(Unsatisfiable):  # a call without parameters cannot be malformed
-            call()
+            fuzz(operation, headers, CHECKS, calls=4)
 
 
 def test_every_call_has_a_summary_and_the_one_error(app: FastAPI) -> None:

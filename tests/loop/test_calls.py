@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import uuid
-from contextlib import suppress
 from typing import Any, cast
 
 import httpx
@@ -12,12 +11,12 @@ import jwt
 import pytest
 import schemathesis
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import status_code_conformance
 
+from tests.fuzz import fuzz
 from tests.loop.people import PASSWORD, Person, admin, sign_up, token
 from tests.loop.volant import Volant
 from tests.traffic import until
@@ -301,24 +300,4 @@ def test_no_call_of_the_document_makes_a_server_error(small: Volant) -> None:
     operations = [cast("Any", found).ok() for found in document.get_all_operations()]
     assert len(operations) >= 14
     for operation in operations:
-        fuzz(operation, {"X-API-Key": small.key})
-
-
-def fuzz(operation: Any, headers: dict[str, str]) -> None:
-    """Some well-formed and some malformed calls of one operation."""
-    for mode in schemathesis.GenerationMode:
-
-        @settings(
-            max_examples=8,
-            deadline=None,
-            phases=(Phase.explicit, Phase.generate),
-            suppress_health_check=list(HealthCheck),
-            derandomize=True,
-            database=None,
-        )
-        @given(case=operation.as_strategy(generation_mode=mode))
-        def call(case: Any) -> None:
-            case.call_and_validate(headers=headers, checks=CHECKS, timeout=30)
-
-        with suppress(Unsatisfiable):  # a call without parameters cannot be malformed
-            call()
+        fuzz(operation, {"X-API-Key": small.key}, CHECKS, calls=8)
