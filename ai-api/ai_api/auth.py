@@ -86,8 +86,15 @@ class Callers:
         """Age of the snapshot, None when there never was one."""
         return None if self._snapshot is None else time.time() - self._as_of
 
+    @property
+    def are_known(self) -> bool:
+        """Whether callers can be recognised: there is a snapshot, and it is not too old."""
+        age = self.age_seconds
+        return age is not None and age <= self._stale_seconds
+
     async def run(self) -> None:
         """Refreshes until cancelled. The first snapshot is asked for every half second until it is there."""
+        SNAPSHOT_AGE.set_function(lambda: self.age_seconds or 0.0)
         failed = False
         while True:
             try:
@@ -99,7 +106,6 @@ class Callers:
                 if not failed:
                     log.warning("the snapshot of callers could not be refreshed: %s", error)
                 failed = True
-            SNAPSHOT_AGE.set(self.age_seconds or 0.0)
             await asyncio.sleep(self._refresh_seconds if self._snapshot is not None else 0.5)
 
     async def refresh(self) -> None:
@@ -129,7 +135,7 @@ class Callers:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if key is None and scheme.lower() != "bearer":
             raise NotSignedIn
-        if self._snapshot is None or time.time() - self._as_of > self._stale_seconds:
+        if self._snapshot is None or not self.are_known:
             raise IdentityUnavailable
         return self._by_key(key) if key is not None else self._by_token(token.strip(), self._snapshot)
 

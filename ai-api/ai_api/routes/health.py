@@ -29,8 +29,8 @@ async def live() -> dict[str, str]:
 async def ready(ctx: Ctx) -> JSONResponse:
     """200 when every task serves and answers can be kept; 503 with what is missing else."""
     waiting = [f"{name}: no version serves yet" for name in ctx.loader.tasks if ctx.loader.serving(name) is None]
-    if ctx.callers.age_seconds is None:
-        waiting.append("who may call is not known yet: data-api has not answered")
+    if not ctx.callers.are_known:
+        waiting.append("who may call is not known: data-api has not answered, or not for too long")
     if len(ctx.outbox) >= ctx.outbox.max_rows:
         waiting.append("the outbox is full")
     notes = [] if ctx.loader.registry_answers else ["MLflow does not answer"]
