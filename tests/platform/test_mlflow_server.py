@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from argparse import Namespace
@@ -35,6 +36,8 @@ def server(
                 *("--postgres", f"127.0.0.1:{databases.port}"),
             ],
             cwd=REPOSITORY,
+            # other tests of this process may have made it a client of MLflow, which takes credentials by environment
+            env={name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
             stdout=words,
             stderr=words,
         )
