@@ -237,12 +237,8 @@ def test_health_and_documentation_ask_nobody_who_they_are_and_metrics_are_not_pu
     assert small.metric("volant_predictions_total", task="tweets") > 0
 
 
-def test_a_job_tells_its_progress_as_server_sent_events_to_its_end(caller: Person) -> None:
-    until(
-        lambda: not any(job["status"] in ("waiting", "running") for job in caller.http.get("/jobs").json()["items"]),
-        "quiet",
-        120,
-    )
+def test_a_job_tells_its_progress_as_server_sent_events_to_its_end(small: Volant, caller: Person) -> None:
+    small.idle()
     answer = caller.http.post("/retrain", json={"task": "housing", "recipe": "boosting"})
     assert answer.status_code == 202
     job = answer.json()["id"]
@@ -255,7 +251,8 @@ def test_a_job_tells_its_progress_as_server_sent_events_to_its_end(caller: Perso
     assert caller.http.get(f"/jobs/{job}").json()["status"] == "succeeded"
 
 
-def test_a_running_job_can_be_cancelled_and_nothing_of_it_serves(caller: Person) -> None:
+def test_a_running_job_can_be_cancelled_and_nothing_of_it_serves(small: Volant, caller: Person) -> None:
+    small.idle()
     before = caller.http.get("/models/tweets").json()["serving"]["version"]
     job = caller.http.post("/retrain", json={"task": "tweets", "recipe": "minilm+logreg"}).json()["id"]
     until(lambda: caller.http.get(f"/jobs/{job}").json()["status"] == "running", "the job to run", 60)

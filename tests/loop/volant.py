@@ -61,6 +61,15 @@ class Volant(Stack):
 
         until(is_empty, "the outbox to drain", seconds)
 
+    def idle(self, seconds: float = 120) -> None:
+        """Returns when no training waits or runs."""
+
+        def is_idle() -> bool:
+            jobs = httpx.get(f"{self.url}/jobs", headers={"X-API-Key": self.key}, trust_env=False).json()["items"]
+            return not any(job["status"] in ("waiting", "running") for job in jobs)
+
+        until(is_idle, "trainings to end", seconds)
+
     def predicts(self, task: str, row: dict[str, object]) -> bool:
         """Whether ai-api answers a prediction now."""
         try:
