@@ -150,7 +150,6 @@ def create_app(settings: Settings) -> FastAPI:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
-        await jobs.close()
         await client.close()
         await asyncio.to_thread(outbox.close)
         executor.shutdown(wait=False, cancel_futures=True)

@@ -223,9 +223,6 @@ class Jobs:
                 ) from error
             yield
 
-    async def close(self) -> None:
-        """Nothing stays open between calls."""
-
     async def _get(self, connection: Connection, id: int) -> Job:  # noqa: A002
         row = await self._one(connection, "select * from training_jobs where id = %s", (id,))
         if row is None:

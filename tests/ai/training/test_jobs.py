@@ -307,7 +307,6 @@ async def test_with_postgres_away_the_queue_says_so(free_port: Callable[[], int]
     with pytest.raises(QueueUnavailable):
         async with jobs.promotion_lock("tweets"):
             pass
-    await jobs.close()
 
 
 async def test_there_is_no_job_of_that_number(jobs: Jobs) -> None:
