@@ -1,23 +1,22 @@
-"""Rows and truths: fetched once, split by a row's hash so that none ever changes sides, corrections added."""
+"""Rows and truths: split by a row's hash so that none ever changes sides, corrections added."""
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import html
 import json
 import logging
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from .errors import DataUnavailable
+from .errors import LeakedRows
+from .images import Picture
 
 log = logging.getLogger(__name__)
 
@@ -25,15 +24,23 @@ Truths = NDArray[np.object_] | NDArray[np.float64]
 """Labels as strings, or floats."""
 
 HELD_OUT_SHARE = 0.2
+UNSEEN_SHARE = 0.02
 ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
+NO_SIGN = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
+"""References to numbers beyond Unicode. Python refuses to read very long ones."""
 
 
 def normalise(text: str) -> str:
     """The text as every feature and every hash reads it: escapes and entities decoded, one case, single blanks."""
+    return " ".join(unicodedata.normalize("NFKC", decode(text)).casefold().split())
+
+
+def decode(text: str) -> str:
+    r"""Escapes such as `\u2019` and HTML's entities as the signs they stand for."""
     if "\\u" in text:
         text = ESCAPE.sub(lambda found: chr(int(found[1], 16)), text)
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return " ".join(unicodedata.normalize("NFKC", html.unescape(text)).casefold().split())
+    return html.unescape(NO_SIGN.sub("\ufffd", text)) if "&" in text else text
 
 
 def row_hash(row: Mapping[str, object]) -> str:
@@ -45,6 +52,8 @@ def row_hash(row: Mapping[str, object]) -> str:
 def _canonical(value: object) -> str | bool:
     if isinstance(value, bool):
         return value
+    if isinstance(value, Picture):
+        return value.reference
     if isinstance(value, int | float | np.number):
         return format(float(value) + 0.0, ".9g")
     return normalise(str(value))
@@ -55,36 +64,71 @@ def is_held_out(digest: str) -> bool:
     return int(digest[:8], 16) < HELD_OUT_SHARE * 2**32
 
 
+def is_unseen(digest: str) -> bool:
+    """Whether a base row is kept from training and evaluation alike, for simulations of real use (`data/unseen`)."""
+    return int(digest[16:24], 16) < UNSEEN_SHARE * 2**32
+
+
 def is_within(digest: str, share: float) -> bool:
     """Whether a row belongs to `share` of its table. Other digits than the side's; a larger share holds a smaller."""
     return int(digest[8:16], 16) < share * 2**32
 
 
 def frame(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> pd.DataFrame:
-    """Rows as a pipeline takes them: the columns in order, texts as strings, numbers as floats, a gap as NaN."""
-    return pd.DataFrame(
-        {
-            name: np.array([row.get(name) or "" for row in rows], dtype=object)
-            if modality == "text"
-            else np.array([row.get(name) for row in rows], dtype=np.float64)
-            for name, modality in columns.items()
-        }
-    )
+    """Rows as a pipeline takes them, the columns in order.
+
+    Texts and categories are strings, "" for a gap; numbers are floats, NaN for a gap; images are Picture or None.
+    """
+    return pd.DataFrame({name: _column([row.get(name) for row in rows], of) for name, of in columns.items()})
+
+
+def _column(values: Sequence[object], modality: str) -> NDArray[np.object_] | NDArray[np.float64]:
+    if modality == "number":
+        return np.array(values, dtype=np.float64)
+    column = np.empty(len(values), dtype=object)
+    column[:] = values if modality == "image" else [value or "" for value in values]
+    return column
+
+
+def _part(row: Mapping[str, object], columns: Sequence[str]) -> Mapping[str, object]:
+    """What a row says in these columns; the whole row when that is nothing."""
+    return {name: row[name] for name in columns if row.get(name) not in (None, "")} or row
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows with their truths. `official` marks rows that the publisher holds out."""
+    """Rows with their truths. `official` marks rows that the publisher holds out.
+
+    `key` names the columns whose content alone decides a row's side (none: all columns). Rows that share it are near
+    copies, such as two pictures under one title, and must not stand on both sides. `identity` names the columns that
+    say which row it is (none: all), so that a caller who leaves out an optional one still means the same row. `hashes`
+    holds the digest of the identity, `sides` that of the key. `weights` says how many real rows one row of a label
+    stands for, where the publisher thinned them out; a label that is not named stands for itself.
+    """
 
     rows: list[dict[str, object]]
     truths: Truths
     official: NDArray[np.bool_] | None = None
     synthetic: bool = False
+    key: tuple[str, ...] = ()
+    identity: tuple[str, ...] = ()
+    weights: Mapping[str, float] = field(default_factory=dict)
     hashes: list[str] = field(default_factory=list)
+    sides: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not self.hashes:
-            object.__setattr__(self, "hashes", [row_hash(row) for row in self.rows])
+            object.__setattr__(self, "hashes", [self.identify(row) for row in self.rows])
+        if not self.sides:
+            object.__setattr__(self, "sides", [self.side(row) for row in self.rows] if self.key else self.hashes)
+
+    def identify(self, row: Mapping[str, object]) -> str:
+        """The digest that says which row it is."""
+        return row_hash(_part(row, self.identity))
+
+    def side(self, row: Mapping[str, object]) -> str:
+        """The digest that decides on which side a row of this table's kind is; a row without its key counts whole."""
+        return row_hash(_part(row, self.key))
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -98,6 +142,7 @@ class Table:
             truths=self.truths[places],
             official=None if self.official is None else self.official[places],
             hashes=[self.hashes[i] for i in places],
+            sides=[self.sides[i] for i in places],
         )
 
     def digest(self) -> str:
@@ -128,18 +173,19 @@ class Live:
 
 @dataclass(frozen=True)
 class Split:
-    """What one training uses. No hash of `held_out` or `live` is in `train`."""
+    """What one training uses. No row of `held_out`, `live` or `unseen`, nor a near copy of one, is in `train`."""
 
     train: Table
     held_out: Table
     live: Live
+    unseen: Table
     corrections_used: int
 
     def check(self) -> None:
-        """ValueError when a held-out row trains: cheap, so every training asks."""
-        held = set(self.held_out.hashes) | set(self.live.table.hashes)
-        if leaked := sum(digest in held for digest in self.train.hashes):
-            raise ValueError(f"{leaked} held-out rows are among the training rows")
+        """LeakedRows when a held-out row trains: cheap, so every training asks."""
+        held = {*self.held_out.sides, *self.live.table.sides}
+        if leaked := sum(digest in held for digest in self.train.sides):
+            raise LeakedRows(f"{leaked} held-out rows, or near copies of them, are among the training rows.")
 
 
 def split(table: Table, corrections: Iterable[Correction] = (), share: float = 1.0) -> Split:
@@ -148,18 +194,28 @@ def split(table: Table, corrections: Iterable[Correction] = (), share: float = 1
     A correction of a held-out row is live evidence and never trains; neither does a base row that is live evidence.
     A base row keeps its truth unless somebody trusted says otherwise: no caller can relabel the data set alone.
     """
-    outside = table.official if table.official is not None else [is_held_out(digest) for digest in table.hashes]
+    outside = table.official if table.official is not None else [is_held_out(side) for side in table.sides]
     held_out = _distinct(table.pick(outside))
-    fixed = set(held_out.hashes)
-    said = _by_row(corrections)
-    live = {d: c for d, c in said.items() if is_held_out(d) or d in fixed}
-    base = table.pick(d not in fixed and d not in live and is_within(d, share) for d in table.hashes)
+    fixed = set(held_out.sides)
+    said = _by_row(table, corrections)
+    sides = {digest: table.side(correction.row) for digest, correction in said.items()}
+    live = {d: c for d, c in said.items() if is_held_out(sides[d]) or sides[d] in fixed}
+    seen = {sides[d] for d in live}
+    inside = table.pick(side not in fixed for side in table.sides)
+    unseen = inside.pick(is_unseen(side) for side in inside.sides)
+    base = inside.pick(side not in seen and not is_unseen(side) and is_within(side, share) for side in inside.sides)
     known = set(base.hashes)
     taught = {d: c for d, c in said.items() if d not in live and (c.trusted or d not in known)}
     kept = base.pick(d not in taught for d in base.hashes)
-    result = Split(_joined(kept, taught), held_out, _live(live, table), len(taught))
+    result = Split(_joined(kept, taught), held_out, _live(live, table), unseen, len(taught))
     result.check()
     return result
+
+
+def without_unseen(table: Table) -> Table:
+    """All rows but those that are kept for simulations: what a repetition over folds may use."""
+    unseen = set(split(table).unseen.sides)
+    return table.pick(side not in unseen for side in table.sides)
 
 
 def _distinct(table: Table) -> Table:
@@ -167,10 +223,10 @@ def _distinct(table: Table) -> Table:
     return table.pick(first[digest] == place for place, digest in enumerate(table.hashes))
 
 
-def _by_row(corrections: Iterable[Correction]) -> dict[str, Correction]:
+def _by_row(table: Table, corrections: Iterable[Correction]) -> dict[str, Correction]:
     groups: dict[str, list[Correction]] = {}
     for correction in corrections:
-        groups.setdefault(row_hash(correction.row), []).append(correction)
+        groups.setdefault(table.identify(correction.row), []).append(correction)
     return {digest: _settle(group) for digest, group in groups.items()}
 
 
@@ -192,6 +248,9 @@ def _joined(base: Table, taught: Mapping[str, Correction]) -> Table:
         rows=[*base.rows, *(correction.row for correction in taught.values())],
         truths=np.concatenate([base.truths, _truths(taught.values(), base)]),
         synthetic=base.synthetic,
+        key=base.key,
+        identity=base.identity,
+        weights=base.weights,
         hashes=[*base.hashes, *taught],
     )
 
@@ -199,7 +258,9 @@ def _joined(base: Table, taught: Mapping[str, Correction]) -> Table:
 def _live(live: Mapping[str, Correction], like: Table) -> Live:
     words = list(live.values())
     table = (
-        Table([word.row for word in words], _truths(words, like), hashes=list(live))
+        Table(
+            [word.row for word in words], _truths(words, like), key=like.key, identity=like.identity, hashes=list(live)
+        )
         if words
         else like.pick([False] * len(like))
     )
@@ -217,70 +278,3 @@ def _truths(corrections: Iterable[Correction], like: Table) -> Truths:
 def as_truths(values: Sequence[object] | NDArray[np.generic], like: Table) -> Truths:
     """Values in the type that the table's truths have."""
     return np.array(values, dtype=np.object_) if like.truths.dtype == object else np.array(values, dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class PublicFile:
-    """A file of a public data set: its place in a mirror, its home, and the publisher's checksum of the whole file.
-
-    `git_blob` is git's own id of the file, for the one whose sha256 nobody has published.
-    """
-
-    name: str
-    url: str
-    sha256: str | None = None
-    git_blob: str | None = None
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where public files come from: a mirror if it has them, else their home, kept under `raw`."""
-
-    raw: Path
-    mirror: Path | None = None
-    timeout_seconds: float = 5
-
-    def read(self, file: PublicFile) -> bytes:
-        """The file's content; DataUnavailable when neither mirror nor home has it within seconds."""
-        if self.mirror is not None:
-            for path in (self.mirror / file.name, self.mirror / f"{file.name}.gz"):
-                if path.is_file():
-                    return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-            log.warning("%s is not in the mirror %s; asking its public home", file.name, self.mirror)
-        return self._download(file)
-
-    def _download(self, file: PublicFile) -> bytes:
-        import pooch
-
-        target = self.raw / file.name
-        try:
-            pooch.retrieve(
-                file.url,
-                known_hash=file.sha256 and f"sha256:{file.sha256}",
-                path=target.parent,
-                fname=target.name,
-                downloader=pooch.HTTPDownloader(timeout=self.timeout_seconds),
-            )
-            content = target.read_bytes()
-        except (OSError, ValueError) as error:
-            raise DataUnavailable(f"{file.name} could not be fetched from {file.url}: {error}") from error
-        if (
-            file.git_blob
-            and hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest() != file.git_blob
-        ):
-            target.unlink()
-            raise DataUnavailable(f"{file.name} from {file.url} is not the published file: its git blob id differs")
-        return content
-
-
-def real_or_generated(read: Callable[[], Table], generate: Callable[[], Table], task: str) -> Table:
-    """The real rows, or loudly the generated ones: whoever trains on them must not take the figures for real."""
-    try:
-        return read()
-    except DataUnavailable as error:
-        log.warning(
-            "No real data for %s (%s). GENERATED ROWS ARE USED: every figure of this training means nothing.",
-            task,
-            error,
-        )
-        return replace(generate(), synthetic=True)

@@ -4,10 +4,11 @@ AIError
 ├── UnknownTask, UnknownVersion, UnknownRecipe, UnknownJob, UnknownPrediction
 ├── InvalidRow, InvalidFeedback, InvalidParams
 ├── NotSignedIn, NotAllowed
-├── NoChampion, RegistryUnavailable, QueueUnavailable, DataUnavailable, IdentityUnavailable, OutboxFull
+├── NoChampion, RegistryUnavailable, QueueUnavailable, DataUnavailable, IdentityUnavailable, OutboxFull,
+│   BlobsUnavailable
 ├── Overloaded, TooLarge
 ├── JobRunning, Conflict
-└── PredictionFailed, TrainingFailed, MissingExtra, ModelRefused, MisSet
+└── PredictionFailed, TrainingFailed, LeakedRows, MissingExtra (MissingWeights), ModelRefused, MisSet
 """
 
 from __future__ import annotations
@@ -84,6 +85,10 @@ class OutboxFull(AIError):
     """Answers cannot be kept: data-api was away until the outbox was full, or the disk is. Nothing was answered."""
 
 
+class BlobsUnavailable(AIError):
+    """The store of pictures does not answer, or is full. Nothing was answered; try again in a moment."""
+
+
 class Overloaded(AIError):
     """Too many rows are waiting. Try again in a moment."""
 
@@ -112,8 +117,16 @@ class TrainingFailed(AIError):
     """The training failed. Its job says why."""
 
 
+class LeakedRows(TrainingFailed):
+    """Held-out rows are among the training rows. The figures would be better than the model; nothing was trained."""
+
+
 class MissingExtra(AIError):
     """A library that this recipe needs is not installed. The message names the extra to install."""
+
+
+class MissingWeights(MissingExtra):
+    """The weights that this recipe reads are not on this machine. Fetch them and put them into AI_WEIGHTS_DIR."""
 
 
 class ModelRefused(AIError):

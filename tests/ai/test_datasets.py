@@ -19,19 +19,20 @@ from hypothesis import strategies as st
 
 from ai_api.datasets import (
     HELD_OUT_SHARE,
+    UNSEEN_SHARE,
     Correction,
-    PublicFile,
-    Source,
-    Split,
     Table,
     frame,
     is_held_out,
+    is_unseen,
     is_within,
     normalise,
     row_hash,
     split,
 )
-from ai_api.errors import DataUnavailable
+from ai_api.errors import DataUnavailable, LeakedRows
+from ai_api.images import Picture
+from ai_api.sources import PublicFile, Source
 from ai_api.task import Modality
 from ai_api.tasks.housing import read_housing
 from ai_api.tasks.tweets import generate_tweets, read_tweets
@@ -97,7 +98,7 @@ def test_the_split_depends_on_the_rows_alone() -> None:
     shuffled = split(Table([NUMBERS.rows[i] for i in order], NUMBERS.truths[order]))
     assert set(parts.held_out.hashes) == set(shuffled.held_out.hashes)
     assert parts.train.digest() == shuffled.train.digest()
-    assert len(parts.train) + len(parts.held_out) == len(NUMBERS)
+    assert len(parts.train) + len(parts.held_out) + len(parts.unseen) == len(NUMBERS)
 
 
 def test_a_smaller_share_takes_fewer_training_rows_and_the_same_held_out_ones() -> None:
@@ -172,9 +173,43 @@ def test_several_words_on_one_row_settle_on_one(words: list[tuple[str, str, bool
 
 def test_a_planted_leak_is_seen() -> None:
     parts = split(NUMBERS)
-    leaking = Split(parts.held_out, parts.held_out, parts.live, 0)
-    with pytest.raises(ValueError, match="held-out rows are among the training rows"):
-        leaking.check()
+    with pytest.raises(LeakedRows, match="held-out rows, or near copies of them, are among the training rows"):
+        replace(parts, train=parts.held_out).check()
+
+
+def test_some_rows_neither_train_nor_are_held_out() -> None:
+    parts = split(NUMBERS)
+    assert len(parts.unseen) / len(NUMBERS) == pytest.approx(UNSEEN_SHARE * (1 - HELD_OUT_SHARE), abs=0.01)
+    assert all(is_unseen(side) and not is_held_out(side) for side in parts.unseen.sides)
+    assert not set(parts.unseen.hashes) & {*parts.train.hashes, *parts.held_out.hashes}
+
+
+def test_rows_that_share_the_key_stand_on_one_side() -> None:
+    rows: list[dict[str, object]] = [{"title": f"Shirt {n // 3}", "size": n} for n in range(900)]
+    parts = split(Table(rows, np.array(["a", "b", "c"] * 300, dtype=object), key=("title",)))
+    sides = [{row["title"] for row in part.rows} for part in (parts.train, parts.held_out, parts.unseen)]
+    assert sum(map(len, sides)) == 300
+    assert len(set.union(*sides)) == 300
+
+
+def test_a_correction_of_a_near_copy_of_a_held_out_row_does_not_train() -> None:
+    rows: list[dict[str, object]] = [{"title": f"Shirt {n}", "size": 1} for n in range(200)]
+    table = Table(rows, np.array(["a", "b"] * 100, dtype=object), key=("title",))
+    held = split(table).held_out.rows[0]
+    parts = split(table, [said({**held, "size": 2}, "a", trusted=True)])
+    assert parts.corrections_used == 0
+    assert len(parts.live.table) == 1
+
+
+def test_what_a_row_stands_for_is_kept_wherever_its_table_goes() -> None:
+    table = replace(NUMBERS, weights={"legitimate": 22.2})
+    parts = split(table, [said({"x": 0.5})])
+    assert parts.train.weights == parts.held_out.weights == parts.unseen.weights == {"legitimate": 22.2}
+
+
+def test_a_picture_counts_by_its_bytes() -> None:
+    one, same, other = (Picture.of_bytes(content) for content in (b"one", b"one", b"other"))
+    assert row_hash({"image": one}) == row_hash({"image": same}) != row_hash({"image": other})
 
 
 def test_a_frame_has_its_columns_in_order_and_gaps_as_nan() -> None:
@@ -183,6 +218,14 @@ def test_a_frame_has_its_columns_in_order_and_gaps_as_nan() -> None:
     assert list(made["a"]) == ["x", "y"]
     assert np.isnan(made["b"][0])
     assert made["b"].dtype == np.float64
+
+
+def test_a_frame_keeps_pictures_and_has_an_empty_word_for_a_category_that_is_missing() -> None:
+    picture = Picture.of_bytes(b"bytes")
+    columns = {"kind": Modality.CATEGORY, "image": Modality.IMAGE}
+    made = frame([{"kind": "a", "image": picture}, {"kind": None}], columns)
+    assert list(made["kind"]) == ["a", ""]
+    assert list(made["image"]) == [picture, None]
 
 
 @pytest.fixture
@@ -230,7 +273,7 @@ def test_a_download_that_is_not_the_published_file_is_refused(
 ) -> None:
     url, folder = home
     (folder / "a.txt").write_bytes(b"other rows")
-    file = PublicFile("a.txt", f"{url}/a.txt", **{check: "0" * 40})
+    file = PublicFile("a.txt", f"{url}/a.txt", **{check: "0" * 40})  # type: ignore[arg-type]
     with pytest.raises(DataUnavailable):
         Source(tmp_path / "raw").read(file)
     assert not (tmp_path / "raw" / "a.txt").exists()
@@ -257,3 +300,15 @@ def test_without_mirror_and_network_rows_are_generated_loudly_and_within_seconds
     assert "GENERATED ROWS" in caplog.text
     assert split(table).train.synthetic
     assert read(Source(tmp_path / "raw", timeout_seconds=1)).digest() == table.digest()
+
+
+def test_a_row_without_its_optional_column_is_still_the_same_row() -> None:
+    base = Table([{"a": n, "b": "coast"} for n in range(40)], np.zeros(40), key=("a",), identity=("a",))
+    place = next(n for n, side in enumerate(base.sides) if not is_held_out(side) and not is_unseen(side))
+    word = Correction({"a": place, "b": None}, 7.0, "somebody", trusted=True, created_at="2026-11-21")
+    train = split(base, [word]).train
+    assert [truth for row, truth in zip(train.rows, train.truths, strict=True) if row["a"] == place] == [7.0]
+
+
+def test_a_reference_to_a_number_of_any_length_has_a_hash() -> None:
+    assert row_hash({"text": f"&#{'9' * 5_000};"}) == row_hash({"text": "\ufffd"})

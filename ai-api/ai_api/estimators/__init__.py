@@ -13,44 +13,66 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from sklearn.base import BaseEstimator
 
 from ai_api.errors import InvalidParams, MissingExtra, UnknownRecipe
 from ai_api.task import Kind
 
+if TYPE_CHECKING:
+    from optuna import Trial
+
 Build = Callable[..., BaseEstimator]
+Space = Callable[["Trial"], dict[str, object]]
+"""One point of an estimator's search space: parameters suggested by an Optuna trial."""
 B = TypeVar("B", bound=Build)
 
-_builds: dict[tuple[str, Kind], Build] = {}
+
+@dataclass(frozen=True)
+class Entry:
+    """How to make an estimator, which table features it wants unless a recipe says otherwise, and where to tune it."""
+
+    build: Build
+    table: str
+    space: Space | None
 
 
-def estimator(name: str, kinds: Iterable[Kind]) -> Callable[[B], B]:
+_entries: dict[tuple[str, Kind], Entry] = {}
+
+
+def estimator(name: str, kinds: Iterable[Kind], table: str = "plain", space: Space | None = None) -> Callable[[B], B]:
     """Registers the function that makes the estimator `name` for these kinds of task."""
 
     def register(build: B) -> B:
-        _builds.update({(name, kind): build for kind in kinds})
+        _entries.update({(name, kind): Entry(build, table, space) for kind in kinds})
         return build
 
     return register
 
 
 @cache
-def find_estimators() -> Mapping[tuple[str, Kind], Build]:
+def find_estimators() -> Mapping[tuple[str, Kind], Entry]:
     """Every estimator by name and kind."""
     for found in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{found.name}")
-    return _builds
+    return _entries
+
+
+def find_estimator(name: str, kind: Kind) -> Entry:
+    """The entry, or UnknownRecipe with the names that there are."""
+    entry = find_estimators().get((name, kind))
+    if entry is None:
+        known = sorted(known for known, of in find_estimators() if of is kind)
+        raise UnknownRecipe(f"There is no such estimator for a {kind}. There are {', '.join(known)}.")
+    return entry
 
 
 def build_estimator(name: str, kind: Kind, params: Mapping[str, object], seed: int = 0) -> BaseEstimator:
     """The estimator, unfitted, its parameters checked before any data is read."""
-    build = find_estimators().get((name, kind))
-    if build is None:
-        known = sorted(known for known, of in find_estimators() if of is kind)
-        raise UnknownRecipe(f"There is no such estimator for a {kind}. There are {', '.join(known)}.")
+    build = find_estimator(name, kind).build
     try:
         made = build(**params)
         seeds = {

@@ -1,7 +1,11 @@
-"""What a pipeline makes of a column before the estimator sees it, found by name.
+"""What a pipeline makes of its columns before the estimator sees them, found by name.
 
-@text_features("tfidf")
+@text_features("tfidf")      from a sequence of strings, all texts of a row joined and cleaned
 def tfidf() -> BaseEstimator: ...
+
+@image_features("pixels")    from a sequence of Picture, bytes or None
+@table_features("scaled")    from a frame of numbers (NaN for a gap) and categories ("" for a gap), given their names
+def scaled(numbers: list[str], categories: list[str]) -> BaseEstimator: ...
 """
 
 from __future__ import annotations
@@ -10,40 +14,53 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Literal, TypeVar
 
 from sklearn.base import BaseEstimator
 
 from ai_api.errors import MissingExtra, UnknownRecipe
 
-Build = Callable[[], BaseEstimator]
+Build = Callable[..., BaseEstimator]
+B = TypeVar("B", bound=Build)
+Of = Literal["text", "image", "table"]
 
-_text: dict[str, Build] = {}
+_builds: dict[tuple[Of, str], Build] = {}
 
 
-def text_features(name: str) -> Callable[[Build], Build]:
-    """Registers the function that makes the text features `name`: from a column of strings to a matrix."""
+def _registers(of: Of) -> Callable[[str], Callable[[B], B]]:
+    def named(name: str) -> Callable[[B], B]:
+        def register(build: B) -> B:
+            _builds[of, name] = build
+            return build
 
-    def register(build: Build) -> Build:
-        _text[name] = build
-        return build
+        return register
 
-    return register
+    return named
+
+
+text_features = _registers("text")
+image_features = _registers("image")
+table_features = _registers("table")
 
 
 @cache
-def find_text_features() -> Mapping[str, Build]:
-    """Every kind of text features by name."""
+def _find() -> Mapping[tuple[Of, str], Build]:
     for found in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{found.name}")
-    return _text
+    return _builds
 
 
-def build_text_features(name: str) -> BaseEstimator:
-    """The transformer, unfitted."""
-    build = find_text_features().get(name)
-    if build is None:
-        raise UnknownRecipe(f"There are no such text features. There are {', '.join(sorted(find_text_features()))}.")
+def find_features(of: Of) -> dict[str, Build]:
+    """Every kind of features of texts, images or tables by name."""
+    return {name: build for (kind, name), build in _find().items() if kind == of}
+
+
+def build_features(of: Of, name: str, *columns: list[str]) -> BaseEstimator:
+    """The transformer, unfitted. `columns`, for a table: the names of its numbers and of its categories."""
+    known = find_features(of)
+    if name not in known:
+        raise UnknownRecipe(f"There are no such {of} features. There are {', '.join(sorted(known))}.")
     try:
-        return build()
+        return known[name](*columns)
     except ImportError as error:
         raise MissingExtra(f"{name} needs the library {error.name!r}, which is not installed.") from error

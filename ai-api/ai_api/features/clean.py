@@ -1,0 +1,105 @@
+"""A row's texts become one clean text, before any encoder looks at it."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from ai_api.datasets import decode
+
+TAGS = (
+    "a|abbr|address|area|article|aside|audio|b|base|bdi|bdo|big|blockquote|body|br|button|canvas|caption|"
+    "center|cite|code|col|colgroup|data|datalist|dd|del|details|dfn|dialog|dir|div|dl|dt|em|embed|fieldset|"
+    "figcaption|figure|font|footer|form|frame|frameset|h1|h2|h3|h4|h5|h6|head|header|hgroup|hr|html|i|iframe|"
+    "img|input|ins|kbd|label|legend|li|link|main|map|mark|menu|meta|meter|nav|nobr|noscript|object|ol|"
+    "optgroup|option|output|p|param|picture|pre|progress|q|rp|rt|ruby|s|samp|script|section|select|small|"
+    "source|span|strike|strong|style|sub|summary|sup|svg|table|tbody|td|template|textarea|tfoot|th|thead|time|"
+    "title|tr|track|tt|u|ul|var|video|wbr"
+)
+TAG = re.compile(rf"</?(?:{TAGS})(?:[\s/][^<>]*)?>|<[!?][a-z][^<>]*>", re.IGNORECASE)
+"""Of HTML's own names alone: `<3` and `<you>` are words. No two of its parts can take the same sign, so a text of any
+kind takes time in proportion to its length."""
+LONGEST_WORD = 500
+"""Signs that are put into normal form together. Sorting the accents on one sign takes quadratic time."""
+Strings = NDArray[np.object_]
+
+
+class Join(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """All texts of a row as one, a blank line between them; "" where there is none."""
+
+    def fit(self, _: pd.DataFrame, __: object = None) -> Join:
+        return self
+
+    def transform(self, texts: pd.DataFrame) -> Strings:
+        lines = np.asarray(texts, dtype=object)
+        return strings("\n\n".join(text for text in line if text) for line in lines)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+
+class Clean(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    r"""Decodes and tidies: entities and `\u2019` become signs, HTML tags go, one form, one case, single blanks.
+
+    A text without tags becomes what `datasets.normalise` makes of it, so that two texts that differ to the model also
+    differ to a row's hash.
+
+    Parameters
+    ----------
+    html : whether tags such as `<br />`, and comments, become a blank.
+    entities : whether `&eacute;` and literal escapes are decoded.
+    case : whether upper and lower case become one.
+
+    """
+
+    def __init__(self, html: bool = True, entities: bool = True, case: bool = True) -> None:
+        self.html = html
+        self.entities = entities
+        self.case = case
+
+    def fit(self, _: Iterable[str], __: object = None) -> Clean:
+        return self
+
+    def transform(self, texts: Iterable[str]) -> Strings:
+        return strings(self._clean(text) for text in texts)
+
+    def _clean(self, text: str) -> str:
+        if self.entities:
+            text = decode(text)
+        if self.html and "<" in text:
+            text = TAG.sub(" ", without_comments(text))
+        if not text.isascii():
+            text = " ".join(_in_normal_form(word) for word in text.split())
+        return " ".join((text.casefold() if self.case else text).split())
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+
+def without_comments(text: str) -> str:
+    """A comment of HTML that never ends is left as it is."""
+    kept: list[str] = []
+    start = 0
+    while (opens := text.find("<!--", start)) >= 0 and (closes := text.find("-->", opens + 4)) >= 0:
+        kept += [text[start:opens], " "]
+        start = closes + 3
+    return "".join([*kept, text[start:]])
+
+
+def _in_normal_form(word: str) -> str:
+    pieces = (word[start : start + LONGEST_WORD] for start in range(0, len(word), LONGEST_WORD))
+    return "".join(unicodedata.normalize("NFKC", piece) for piece in pieces)
+
+
+def strings(texts: Iterable[str]) -> Strings:
+    """Texts as an array of objects, one a row, whatever their lengths."""
+    found = list(texts)
+    made = np.empty(len(found), dtype=object)
+    made[:] = found
+    return made

@@ -1,0 +1,174 @@
+"""Pictures from strangers: what is one is taken, and everything else is refused in words that do not repeat it."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import pickle
+import struct
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pydantic import ValidationError
+
+from ai_api.datasets import frame, row_hash
+from ai_api.images import MAX_BYTES, InvalidPicture, Picture, decode_row, encode_row
+from ai_api.tasks.products import Product
+from tests.ai.drawn import encoded, plain
+
+CONTENT = plain(format_="JPEG")
+MARK = "zebra-4711"
+
+
+def png(width: int, height: int) -> bytes:
+    """A PNG that says it is so large; what follows is small on the wire and in memory."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    lines = zlib.compress(bytes(min(10_000_000, height * (1 + (width + 7) // 8))), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", lines) + chunk(b"IEND", b"")
+
+
+def wordy_png() -> bytes:
+    """A PNG whose note of a few kilobytes unfolds into 200 MB."""
+    note = b"note\0\0" + zlib.compress(bytes(200_000_000), 9)
+    chunk = struct.pack(">I", len(note)) + b"zTXt" + note + struct.pack(">I", zlib.crc32(b"zTXt" + note))
+    return plain()[:33] + chunk + plain()[33:]
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_a_picture_is_taken_as_base64_as_a_data_url_and_as_bytes(format_: str) -> None:
+    content = plain(format_=format_)
+    text = base64.b64encode(content).decode()
+    wrapped = "\n".join(text[start : start + 76] for start in range(0, len(text), 76))
+    for found in (text, wrapped, f"data:image/{format_.lower()};base64,{text}", content, Picture.of_bytes(content)):
+        picture = Picture.parse(found)
+        assert picture == Picture.of_bytes(content)
+        assert picture.read() == content
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        encoded(Image.new("CMYK", (9, 9)), "JPEG"),
+        encoded(Image.new("I;16", (9, 9), 40_000)),
+        encoded(Image.new("RGBA", (9, 9), (1, 2, 3, 4))),
+        encoded(Image.new("P", (9, 9)), "GIF"),
+        encoded(Image.new("1", (9, 9)), "BMP"),
+        encoded(Image.new("RGB", (1, 1))),
+        encoded(Image.new("L", (9, 9)), "GIF", save_all=True, append_images=[Image.new("L", (9, 9), 200)] * 50),
+        encoded(Image.fromarray(np.zeros((4_000, 6_000), np.uint8))),
+    ],
+    ids=["CMYK", "16 bits", "alpha", "palette", "bilevel", "one pixel", "animation", "24 million pixels"],
+)
+def test_unusual_pictures_are_pictures(content: bytes) -> None:
+    assert Picture.parse(content).read() == content
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (f"sha256:{'0' * 64}", "must be the base64 of a picture"),
+        (Picture.of_bytes(CONTENT).reference, "must be the base64 of a picture"),
+        (MARK, "must be the base64 of a picture"),
+        ("é", "must be the base64 of a picture"),
+        (f"data:text/html;base64,{base64.b64encode(CONTENT).decode()}", "must be the base64 of a picture"),
+        (f"data:image/png,{MARK}", "must be the base64 of a picture"),
+        ("http://127.0.0.1/picture.png", "must be the base64 of a picture"),
+        ("", "must be a whole picture"),
+        (base64.b64encode(MARK.encode()).decode(), "must be a whole picture"),
+        (b"", "must be a whole picture"),
+        (CONTENT[:-20], "must be a whole picture"),
+        (CONTENT[:200], "must be a whole picture"),
+        (plain()[:-30], "must be a whole picture"),
+        (encoded(Image.new("RGB", (9, 9)), "TIFF"), "must be a whole picture"),
+        (encoded(Image.new("RGB", (9, 9)), "PPM"), "must be a whole picture"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "must be a whole picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "must be a whole picture"),
+        (wordy_png(), "must be a whole picture"),
+        (png(100_000, 100_000), "at most 25 million pixels"),
+        (png(5_001, 5_000), "at most 25 million pixels"),
+        (png(2**31 - 1, 2**31 - 1), "must"),
+        (bytes(MAX_BYTES + 1), "at most 8 MiB"),
+        ("A" * (2 * MAX_BYTES), "at most 8 MiB"),
+        (5, "must be a picture"),
+        (["a"], "must be a picture"),
+        ({"digest": "0" * 64}, "must be a picture"),
+    ],
+)
+def test_what_is_no_picture_is_refused_quickly_and_not_repeated(found: object, told: str) -> None:
+    started = time.process_time()
+    with pytest.raises(InvalidPicture, match=told) as error:
+        Picture.parse(found)
+    assert time.process_time() - started < 1
+    assert MARK not in str(error.value)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    kind=st.sampled_from(["JPEG", "PNG", "WEBP", "GIF", "BMP"]),
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=8)), max_size=6),
+    cut=st.floats(0, 1),
+)
+def test_damaged_files_of_every_format_are_taken_or_refused_and_nothing_else(
+    kind: str, changes: list[tuple[float, bytes]], cut: float
+) -> None:
+    content = bytearray(encoded(Image.linear_gradient("L").resize((32, 32)), kind))
+    for place, new in changes:
+        at = int(place * len(content))
+        content[at : at + len(new)] = new
+    try:
+        Picture.parse(bytes(content[: int(len(content) * cut) or 1]))
+    except InvalidPicture:
+        return
+
+
+def test_a_row_takes_a_picture_strictly_too_and_says_what_is_wrong_with_another() -> None:
+    text = base64.b64encode(CONTENT).decode()
+    row = Product.model_validate({"image": text}, strict=True)
+    assert row.image == Picture.of_bytes(CONTENT)
+    with pytest.raises(ValidationError) as error:
+        Product.model_validate({"image": f"{MARK}!"}, strict=True)
+    (wrong,) = error.value.errors(include_input=False)
+    assert (wrong["type"], wrong["loc"], wrong["msg"]) == ("picture", ("image",), "must be the base64 of a picture")
+
+
+def test_a_row_keeps_the_picture_for_the_model_and_refers_to_it_when_it_is_stored() -> None:
+    picture = Picture.of_bytes(CONTENT)
+    row = Product(designation="A shirt", image=picture)
+    assert row.model_dump() == {"designation": "A shirt", "description": None, "image": picture}
+    assert row.model_dump()["image"].read() == CONTENT
+    assert row.model_dump(mode="json")["image"] == f"sha256:{picture.digest}"
+    assert json.loads(row.model_dump_json())["image"] == picture.reference
+
+
+def test_pictures_are_equal_when_their_bytes_are(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(CONTENT)
+    here, there = Picture.of_file(tmp_path / "a.jpg"), Picture.of_bytes(CONTENT)
+    assert here == there
+    assert len({here, there, copy.deepcopy(there), pickle.loads(pickle.dumps(here))}) == 1
+    assert here != Picture.of_bytes(plain())
+    assert row_hash({"image": here}) == row_hash({"image": there, "text": None})
+    assert row_hash({"image": here}) != row_hash({"image": Picture.of_bytes(plain())})
+
+
+def test_a_row_of_the_data_set_goes_through_json_and_back() -> None:
+    columns = Product.modalities()
+    for row in ({"designation": "a", "image": Picture.of_bytes(CONTENT)}, {"designation": "YWJj", "image": None}):
+        again = decode_row(json.loads(json.dumps(encode_row(row))), columns)
+        assert again == row
+        assert frame([again], columns).equals(frame([row], columns))
+
+
+def test_the_schema_of_a_row_says_how_a_picture_is_sent() -> None:
+    shown = Product.model_json_schema()["properties"]["image"]["anyOf"][0]
+    assert shown == {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/*"}
