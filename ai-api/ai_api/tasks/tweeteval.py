@@ -1,0 +1,95 @@
+"""TweetEval (Barbieri et al., Findings of EMNLP 2020): one row, sets of labels, official splits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field
+
+from ai_api.datasets import Table
+from ai_api.errors import DataUnavailable
+from ai_api.sources import PublicFile, Source
+from ai_api.task import Row, Text
+
+HOME = "https://raw.githubusercontent.com/cardiffnlp/tweeteval/main/datasets"
+FOLDER = "tweets/tweeteval"
+LICENCE = "Released without restrictions; the terms of SemEval and Twitter/X apply: research use, no search for authors"
+
+
+class Tweet(Row):
+    text: Text = Field(min_length=1, max_length=2_000, examples=["late again, thanks"])
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """One of TweetEval's problems. `labels` are in the order of its numbers; `sums` are sha256 by the file's name.
+
+    `git_blobs` are for files whose sha256 nobody has published.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    sums: Mapping[str, str]
+    git_blobs: Mapping[str, str]
+
+    def read(self, source: Source) -> Table:
+        """Training rows, then the validation rows, which are held out. The test rows are not read."""
+        train, held_out = self._part(source, "train"), self._part(source, "val")
+        pairs = [*train, *held_out]
+        return Table(
+            rows=[{"text": text} for text, _ in pairs],
+            truths=np.array([label for _, label in pairs], dtype=object),
+            official=np.arange(len(pairs)) >= len(train),
+        )
+
+    def _part(self, source: Source, part: str) -> list[tuple[str, str]]:
+        texts, numbers = self._lines(source, f"{part}_text.txt"), self._lines(source, f"{part}_labels.txt")
+        try:
+            return [(text, self.labels[int(number)]) for text, number in zip(texts, numbers, strict=True)]
+        except (ValueError, IndexError) as error:
+            raise DataUnavailable(f"TweetEval's {part} texts and labels of {self.name} do not fit: {error}") from error
+
+    def _lines(self, source: Source, name: str) -> list[str]:
+        # On "\n" alone: tweets hold other line separators of Unicode.
+        return source.read(self.file(name)).decode().removesuffix("\n").split("\n")
+
+    def file(self, name: str) -> PublicFile:
+        return PublicFile(
+            f"{FOLDER}/{self.name}/{name}",
+            f"{HOME}/{self.name}/{name}",
+            sha256=self.sums.get(name),
+            git_blob=self.git_blobs.get(name),
+        )
+
+
+PLAIN = (
+    "today",
+    "the train",
+    "my phone",
+    "at home",
+    "the match",
+    "this album",
+    "the 3rd",
+    "meeting",
+    "tickets",
+    "news",
+)
+
+
+def generate(words: Mapping[str, Sequence[str]], shares: Sequence[float], rows: int, seed: int) -> Table:
+    """Invented tweets with mostly telling words, every tenth with a wrong label, every tenth row official.
+
+    `words` are those that tell each label; `shares` is how common the labels are.
+    """
+    random = np.random.default_rng(seed)
+    labels = np.array(list(words), dtype=object)
+    truths = random.choice(labels, rows, p=shares)
+    texts = [
+        f"@user {' '.join(random.choice(PLAIN, 4))} {random.choice(words[truth])} {place}"
+        for place, truth in enumerate(truths)
+    ]
+    wrong = random.random(rows) < 0.1
+    truths[wrong] = random.choice(labels, int(wrong.sum()))
+    return Table([{"text": text} for text in texts], truths, official=np.arange(rows) % 10 == 0)
