@@ -1,0 +1,233 @@
+"""Late fusion: each member answers from the columns that it reads, and learned weights join what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from numbers import Integral, Real
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from ai_api.datasets import row_hash
+from ai_api.errors import InvalidParams
+from ai_api.task import Kind
+
+from . import estimator
+
+Numbers = NDArray[np.float64]
+Places = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
+DOUBT = 1e-3
+"""How much of the labels' frequencies is mixed into what a member says, so that none can rule a label out."""
+PULL = 1.0
+"""How strongly weights are drawn to the plain mean: with few rows aside they stay near it."""
+STRONGEST = 10.0
+
+
+@estimator("fusion", kinds=[Kind.CLASSIFICATION])
+def fusion(**params: object) -> LateFusion:
+    """Several recipes on several columns, joined by weights that rows of their own decided."""
+    return LateFusion(**params)  # type: ignore[arg-type]
+
+
+class LateFusion(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """A weighted product of the members' probabilities (a logarithmic opinion pool; Genest and Zidek, 1986).
+
+    The labels' frequencies have a weight too, which may be negative: each member knows them, and twice is once too
+    often. A row is answered by the members that can see something of it: those with a value in one of their columns.
+    There are weights for each set of members that may be the ones. A row of which none sees anything gets the labels'
+    frequencies. A member takes no side on a label that it never saw.
+
+    `fit` sets rows aside, fits the members on the others, and finds the weights that make the rows aside most likely:
+    what members say of their own training rows is too sure. Weights need not sum to one: a temperature is in
+    them.
+
+    Parameters
+    ----------
+    members : names and unfitted pipelines, which take the raw rows as a frame.
+    columns : the columns that each member reads.
+    share : the share of the rows that is set aside. Rows with the same texts go together; no label goes as a whole.
+    refit : the members that are fitted again at the end, on all rows. One that trains for long does without them.
+    device : where neural members run: "auto", "cpu" or "cuda".
+
+    Attributes
+    ----------
+    classes_ : every label, sorted. prior_ : their frequencies. members_ : the fitted pipelines by name.
+    weights_ : the members' weights and, last, that of the frequencies, by who sees the row: "10" is the first of two
+        members alone.
+
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[object]]] = {
+        "members": [list],
+        "columns": [dict],
+        "share": [Interval(Real, 0, 1, closed="neither")],
+        "refit": [list, tuple],
+        "device": [StrOptions({"auto", "cpu", "cuda"})],
+        "random_state": [Interval(Integral, 0, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        members: Sequence[tuple[str, Pipeline]] = (),
+        columns: Mapping[str, Sequence[str]] | None = None,
+        share: float = 0.1,
+        refit: Sequence[str] = (),
+        device: str = "auto",
+        random_state: int = 0,
+    ) -> None:
+        self.members = members
+        self.columns = columns
+        self.share = share
+        self.refit = refit
+        self.device = device
+        self.random_state = random_state
+
+    def fit(self, rows: pd.DataFrame, truths: NDArray[np.object_]) -> LateFusion:
+        names = [name for name, _ in self.members]
+        if strangers := set(self.refit) - set(names):
+            raise InvalidParams(f"refit names {', '.join(sorted(strangers))}; the members are {', '.join(names)}.")
+        truths = np.asarray(truths, dtype=object)
+        self.classes_, counts = np.unique(truths, return_counts=True)
+        self.prior_ = counts / counts.sum()
+        seen = self._seen(rows)
+        aside = _aside(rows, truths, self.share, self.random_state)
+        self.members_ = {
+            name: self._fitted(name, member, rows, truths, seen[:, place] & ~aside)
+            for place, (name, member) in enumerate(self.members)
+        }
+        said = self._say(rows[aside], seen[aside])
+        places = np.searchsorted(self.classes_, truths[aside])
+        self.weights_ = {
+            key: _weights(said, seen[aside], places, who, np.log(self.prior_)) for key, who in _patterns(len(names))
+        }
+        for place, (name, member) in enumerate(self.members):
+            if name in self.refit:
+                self.members_[name] = self._fitted(name, member, rows, truths, seen[:, place])
+        return self
+
+    def predict_proba(self, rows: pd.DataFrame) -> Numbers:
+        seen = self._seen(rows)
+        said = self._say(rows, seen)
+        answers = np.tile(self.prior_, (len(rows), 1))
+        for key, who in _patterns(seen.shape[1]):
+            these = (seen == who).all(axis=1)
+            if these.any():
+                answers[these] = np.exp(_joined(said[:, these], self.weights_[key], np.log(self.prior_)))
+        return answers
+
+    def predict(self, rows: pd.DataFrame) -> NDArray[np.object_]:
+        best: NDArray[np.object_] = self.classes_[self.predict_proba(rows).argmax(axis=1)]
+        return best
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "weights_")
+
+    def _seen(self, rows: pd.DataFrame) -> Mask:
+        """Which member (column) can see something of which row."""
+        reads = self.columns or {}
+        filled = {name: _filled(rows[name]) for name in {name for names in reads.values() for name in names}}
+        seen: Mask = np.stack([np.any([filled[c] for c in reads[name]], axis=0) for name, _ in self.members], axis=1)
+        return seen
+
+    def _fitted(
+        self, name: str, member: Pipeline, rows: pd.DataFrame, truths: NDArray[np.object_], mask: Mask
+    ) -> Pipeline:
+        """The member, fitted on these rows, without the steps that change training rows only."""
+        fitted = self._placed(clone(member)).fit(self._columns_of(name, rows[mask]), truths[mask])
+        return Pipeline([(step, made) for step, made in fitted.steps if not hasattr(made, "fit_resample")])
+
+    def _placed(self, member: Pipeline) -> Pipeline:
+        return member.set_params(**{name: self.device for name in member.get_params() if name.endswith("__device")})
+
+    def _columns_of(self, name: str, rows: pd.DataFrame) -> pd.DataFrame:
+        return rows[list((self.columns or {})[name])]
+
+    def _say(self, rows: pd.DataFrame, seen: Mask) -> Numbers:
+        """The logarithm of what each member says of each row and label; zeros where it sees nothing."""
+        said = np.zeros((len(self.members_), len(rows), len(self.classes_)))
+        for place, (name, member) in enumerate(self.members_.items()):
+            mask = seen[:, place]
+            if mask.any():
+                told = self._placed(member).predict_proba(self._columns_of(name, rows[mask]))
+                said[place, mask] = self._in_our_labels(told, member.classes_)
+        return said
+
+    def _in_our_labels(self, told: Numbers, labels: NDArray[np.object_]) -> Numbers:
+        known = np.isin(self.classes_, labels)
+        ours = np.tile(self.prior_, (len(told), 1))
+        ours[:, known] = told * self.prior_[known].sum()
+        logarithm: Numbers = np.log((1 - DOUBT) * ours + DOUBT * self.prior_)
+        return logarithm
+
+
+def _patterns(members: int) -> Iterable[tuple[str, Mask]]:
+    """Every set of members that may be the ones who see a row, the empty one left out."""
+    for bits in product((True, False), repeat=members):
+        if any(bits):
+            yield "".join("1" if bit else "0" for bit in bits), np.array(bits)
+
+
+def _filled(column: pd.Series) -> Mask:
+    if column.dtype == np.float64:
+        cells: Iterable[bool] = ~np.isnan(column.to_numpy())
+    else:
+        cells = (value.strip() != "" if isinstance(value, str) else value is not None for value in column)
+    return np.fromiter(cells, dtype=bool, count=len(column))
+
+
+def _aside(rows: pd.DataFrame, truths: NDArray[np.object_], share: float, seed: int) -> Mask:
+    """Rows to set aside: about `share` of the groups of each label, never all; rows with the same texts are a group."""
+    groups: dict[str, list[int]] = {}
+    for place, row in enumerate(rows.to_dict("records")):
+        texts = {name: value for name, value in row.items() if isinstance(value, str) and value.strip()}
+        groups.setdefault(row_hash(texts or row), []).append(place)
+    of_label: dict[object, list[list[int]]] = {}
+    for _, places in sorted(groups.items()):
+        of_label.setdefault(truths[places[0]], []).append(places)
+    random = np.random.default_rng(seed)
+    aside = np.zeros(len(rows), dtype=bool)
+    for _, found in sorted(of_label.items(), key=lambda item: str(item[0])):
+        wanted = min(len(found) - 1, int(share * len(found) + random.random()))
+        for chosen in random.permutation(len(found))[:wanted]:
+            aside[found[chosen]] = True
+    return aside
+
+
+def _weights(said: Numbers, seen: Mask, truths: Places, who: Mask, prior: Numbers) -> Numbers:
+    """The weights of these members (zero for the others) and of the frequencies that make the truths of the rows which
+    they see most likely. They start from the members' plain mean.
+    """
+    from scipy.optimize import minimize
+
+    able = seen[:, who].all(axis=1)
+    told, right = said[:, able], truths[able]
+    start = np.append(who / who.sum(), 0.0)
+
+    def loss(free: Numbers) -> float:
+        weights = start.copy()
+        weights[moved] = free
+        joined = _joined(told, weights, prior)
+        return float(PULL * ((weights - start) ** 2).sum() - joined[np.arange(len(right)), right].sum())
+
+    moved = np.append(who, True)
+    bounds = [*([(0.0, STRONGEST)] * int(who.sum())), (-STRONGEST, STRONGEST)]
+    weights = start.copy()
+    if able.any():
+        weights[moved] = minimize(loss, start[moved], method="L-BFGS-B", bounds=bounds).x
+    return weights
+
+
+def _joined(said: Numbers, weights: Numbers, prior: Numbers) -> Numbers:
+    """Log-probabilities of the rows, from those of the members (member, row, label) and of the labels as such."""
+    scores = np.tensordot(weights[:-1], said, axes=1) + weights[-1] * prior
+    scores -= scores.max(axis=1, keepdims=True)
+    joined: Numbers = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+    return joined

@@ -1,0 +1,276 @@
+"""Numbers from pictures: their pixels, or the vectors of a pretrained network."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache, partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from ai_api.errors import InvalidParams, MissingExtra, MissingWeights, ModelRefused
+from ai_api.images import InvalidPicture, Picture, opened
+
+from . import image_features
+from .weights import find_model, weights_dir
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from PIL.Image import Image
+
+log = logging.getLogger(__name__)
+
+Bytes = NDArray[np.uint8]
+GREY = 128
+"""What a picture that is missing looks like, all over."""
+CHUNK = 64
+"""Pictures that one thread decodes at a time."""
+PATTERNS = ("model.safetensors", "*.safetensors", "*.pth", "pytorch_model.bin")
+"""The files of a folder of weights: timm's on Hugging Face's hub, or torchvision's."""
+
+
+@image_features("pixels")
+def pixels() -> Pixels:
+    """Every pixel of the picture at 60x80, for a network that learns from pixels."""
+    return Pixels()
+
+
+@image_features("backbone")
+def backbone() -> Backbone:
+    """The vector that a network, trained on a million other pictures, makes of this one."""
+    for library in ("torch", "torchvision", "timm"):
+        if find_spec(library) is None:
+            raise MissingExtra(f"A pretrained backbone needs the extra `image`: {library} is not installed.")
+    return Backbone()
+
+
+class Pixels(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """height x width x 3 numbers from 0 to 255 a picture, row by row, red, green and blue of a pixel together.
+
+    A picture is turned upright, put on white where it is transparent, and stretched to the size (antialiased). A row
+    without a picture, or with one that cannot be decoded, is grey all over.
+    """
+
+    def __init__(self, height: int = 80, width: int = 60) -> None:
+        self.height = height
+        self.width = width
+
+    def fit(self, _: Iterable[object], __: object = None) -> Pixels:
+        return self
+
+    def transform(self, pictures: Iterable[Picture | bytes | None]) -> Bytes:
+        return decode(list(pictures), self.height, self.width)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+
+class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Vectors of a pretrained network without its last layer.
+
+    Its weights are read from the folder `name` of AI_WEIGHTS_DIR, else fetched as `timm/<name>` from Hugging Face's
+    hub. They are not saved with a version, only their digest.
+
+    Parameters
+    ----------
+    name : the network and its weights, as timm names them (timm 1.0 has some 1,500). Wightman et al., "ResNet strikes
+        back" (2021), describe the default.
+    device : "auto", "cpu" or "cuda"; where it runs, not what it is, so a loaded version takes the machine's setting.
+    batch_rows : most pictures in one call.
+
+    Attributes
+    ----------
+    digest_ : sha256 of the weights at `fit`. Other weights under the same name are refused.
+
+    A picture's vector is the same alone and in a batch to 1e-5 (32-bit sums in another order).
+
+    """
+
+    def __init__(self, name: str = "resnet18.a1_in1k", device: str = "auto", batch_rows: int = 32) -> None:
+        self.name = name
+        self.device = device
+        self.batch_rows = batch_rows
+
+    def fit(self, _: Iterable[object], __: object = None) -> Backbone:
+        self.digest_ = network(self.name, self.device).digest
+        return self
+
+    def transform(self, pictures: Iterable[Picture | bytes | None]) -> NDArray[np.float32]:
+        model = network(self.name, self.device)
+        if model.digest != self.digest_:
+            raise ModelRefused(f"The weights of {self.name} are not those that this version was trained with.")
+        return model.encode(list(pictures), self.batch_rows)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "digest_")
+
+
+def decode(pictures: Sequence[Picture | bytes | None], height: int, width: int) -> Bytes:
+    """A line of height x width x 3 pixels for each picture. Many are decoded by as many threads as joblib may use."""
+    lines = np.full((len(pictures), height * width * 3), GREY, dtype=np.uint8)
+    work = partial(_fill, pictures, lines, (width, height))
+    starts = range(0, len(pictures), CHUNK)
+    if len(starts) < 2:
+        failed = sum(map(work, starts))
+    else:
+        from joblib import Parallel, delayed
+
+        failed = sum(Parallel(require="sharedmem")(delayed(work)(start) for start in starts))
+    if failed:
+        log.warning("%d of %d pictures cannot be decoded and count as missing", failed, len(pictures))
+    return lines
+
+
+def _fill(pictures: Sequence[Picture | bytes | None], lines: Bytes, size: tuple[int, int], start: int) -> int:
+    """Decodes a chunk into its lines; how many could not be."""
+    failed = 0
+    for place, picture in enumerate(pictures[start : start + CHUNK], start):
+        if picture is None:
+            continue
+        try:
+            lines[place] = _pixels(picture if isinstance(picture, bytes) else picture.read(), size)
+        except InvalidPicture:
+            failed += 1
+    return failed
+
+
+def _pixels(content: bytes, size: tuple[int, int]) -> Bytes:
+    from PIL import Image
+
+    longer = 2 * max(size)  # twice what is needed, so that shrinking the rest of the way looks the same
+    with opened(content, shrink=(longer, longer)) as image:
+        upright = _rgb(_turned(image))
+        small = upright if upright.size == size else upright.resize(size, Image.Resampling.BILINEAR)
+        return np.asarray(small, dtype=np.uint8).reshape(-1)
+
+
+def _turned(image: Image) -> Image:
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a note beside the picture that cannot be read, in whatever way, turns nothing
+        return image
+
+
+def _rgb(image: Image) -> Image:
+    if image.mode.startswith("I"):  # 16 bits a pixel, of which `convert` would keep the lower ones
+        image = image.point(lambda value: value / 256).convert("L")
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    from PIL import Image
+
+    clear = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
+
+
+class Network:
+    """One pretrained network in memory, shared by every version that names it. Thread-safe."""
+
+    def __init__(self, name: str, device: str) -> None:
+        import torch
+
+        timm = _timm()
+        if not timm.is_model(name):
+            raise InvalidParams("timm has no network of this name. timm.list_models() names them.")
+        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        overlay = {"file": str(_weights(name)), "hf_hub_id": None}
+        try:
+            # with its last layer at first: without it, timm takes whatever fits of a file, were it nothing
+            model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
+        except Exception as error:  # each format of files has its own kinds of errors
+            raise MissingWeights(f"{overlay['file']} does not hold the weights of {name}, or not whole.") from error
+        model.reset_classifier(0)
+        self.digest = _digest(model.state_dict())
+        self.model = model.to(self.device).eval()
+        _, self.height, self.width = model.pretrained_cfg["input_size"]
+        shape = (1, 3, 1, 1)
+        self.mean = torch.tensor(model.pretrained_cfg["mean"], device=self.device).reshape(shape) * 255
+        self.std = torch.tensor(model.pretrained_cfg["std"], device=self.device).reshape(shape) * 255
+
+    def encode(self, pictures: Sequence[Picture | bytes | None], batch_rows: int) -> NDArray[np.float32]:
+        import torch
+
+        vectors = np.empty((len(pictures), self.model.num_features), dtype=np.float32)
+        with torch.inference_mode():
+            for start in range(0, len(pictures), batch_rows):
+                part = slice(start, start + batch_rows)
+                raw = decode(pictures[part], self.height, self.width).reshape(-1, self.height, self.width, 3)
+                inputs = (torch.from_numpy(raw).to(self.device).permute(0, 3, 1, 2).float() - self.mean) / self.std
+                vectors[part] = self.model(inputs).float().cpu().numpy()
+        return vectors
+
+
+_loading = threading.Lock()
+
+
+def network(name: str, device: str) -> Network:
+    """The network with its weights, loaded once a process and device."""
+    with _loading:
+        return _load(name, device, weights_dir())
+
+
+@lru_cache(maxsize=2)
+def _load(name: str, device: str, _: Path) -> Network:
+    return Network(name, device)
+
+
+def _weights(name: str) -> Path:
+    """The file of weights: of AI_WEIGHTS_DIR, else fetched there; MissingWeights when neither has it."""
+    if (file := _weights_in(weights_dir() / name)) is None:
+        try:
+            file = _weights_in(find_model(f"timm/{name}"))
+        except MissingWeights as error:
+            raise MissingWeights(
+                f"The weights of {name} are neither on this machine nor to be had from Hugging Face's hub. Fetch"
+                f" model.safetensors from https://huggingface.co/timm/{name}, or torchvision's .pth of the same"
+                f" network, and put it into {weights_dir() / name} (AI_WEIGHTS_DIR)."
+            ) from error
+    if file is None:
+        raise MissingWeights(f"The folder of {name} in AI_WEIGHTS_DIR has neither model.safetensors nor a .pth file.")
+    return file
+
+
+def _weights_in(folder: Path) -> Path | None:
+    found: Iterator[Path] = (path for pattern in PATTERNS for path in sorted(folder.glob(pattern)))
+    return next(found, None)
+
+
+def _digest(state: dict[str, object]) -> str:
+    """sha256 over names and values, so that the same weights count as the same whatever file they came in."""
+    whole = hashlib.sha256()
+    for name, value in sorted(state.items()):
+        whole.update(f"{name} ".encode() + value.cpu().numpy().tobytes())  # type: ignore[attr-defined]
+    return whole.hexdigest()
+
+
+def _timm() -> ModuleType:
+    """timm. It wants torchvision, whose compiled operators load beside one build of torch only.
+
+    Beside another (on a machine without a GPU, often) torchvision's import fails over the names of two of them, which
+    no backbone needs: so they are named.
+    """
+    import torch
+
+    try:
+        import torchvision  # noqa: F401
+    except RuntimeError:
+        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
+        for operator in ("nms", "qnms"):
+            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
+        _named.append(library)
+    import timm
+
+    return timm
+
+
+_named: list[object] = []
+"""Libraries of operators, which are known for as long as these objects live."""
