@@ -16,9 +16,11 @@ from starlette.exceptions import HTTPException
 
 from . import __version__
 from .auth import Callers
+from .blobs import Blobs
 from .data_client import DataClient
 from .errors import (
     AIError,
+    BlobsUnavailable,
     Conflict,
     DataUnavailable,
     IdentityUnavailable,
@@ -26,8 +28,10 @@ from .errors import (
     InvalidParams,
     InvalidRow,
     JobRunning,
+    LeakedRows,
     MisSet,
     MissingExtra,
+    MissingWeights,
     ModelRefused,
     NoChampion,
     NotAllowed,
@@ -77,7 +81,9 @@ STATUS: dict[type[AIError], int] = {
     Overloaded: 429,
     PredictionFailed: 500,
     TrainingFailed: 500,
+    LeakedRows: 500,
     MissingExtra: 500,
+    MissingWeights: 500,
     MisSet: 500,
     NoChampion: 503,
     RegistryUnavailable: 503,
@@ -85,6 +91,7 @@ STATUS: dict[type[AIError], int] = {
     DataUnavailable: 503,
     IdentityUnavailable: 503,
     OutboxFull: 503,
+    BlobsUnavailable: 503,
 }
 HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "5"}}
 NAMES = {404: "NotFound", 405: "MethodNotAllowed", 413: "TooLarge", 415: "UnsupportedMediaType"}
@@ -97,7 +104,7 @@ DETAILS = {
 
 def create_app(settings: Settings) -> FastAPI:
     """The whole service. Nothing is opened before its lifespan starts; MisSet when a secret is missing."""
-    tasks = find_tasks()
+    tasks = find_tasks(settings.task_names, settings.tasks_dir)
     service_key, mlflow_password = settings.secret("service_key"), settings.secret("mlflow_password")
     queue_conninfo = settings.queue_conninfo
 
@@ -136,6 +143,7 @@ def create_app(settings: Settings) -> FastAPI:
             callers=callers,
             loader=loader,
             outbox=outbox,
+            blobs=Blobs(settings.blobs),
             shipper=shipper,
             client=client,
             registry=registry,
@@ -166,7 +174,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(AIError, on_ai_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, on_invalid_request)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, on_http_error)  # type: ignore[arg-type]
-    document_rows(app, {task.row.__name__: task.row.model_json_schema() for task in tasks.values()})
+    document_rows(app, predict.schemas(tasks))
     return app
 
 

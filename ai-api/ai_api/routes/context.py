@@ -11,6 +11,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel
 
 from ai_api.auth import Caller, Callers
+from ai_api.blobs import Blobs
 from ai_api.data_client import DataClient
 from ai_api.registry import Registry
 from ai_api.serving.model_loader import ModelLoader
@@ -26,6 +27,7 @@ class Context:
     callers: Callers
     loader: ModelLoader
     outbox: Outbox
+    blobs: Blobs
     shipper: Shipper
     client: DataClient
     registry: Registry

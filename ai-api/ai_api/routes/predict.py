@@ -1,10 +1,11 @@
-"""POST /predict: rows in, answers with ids out, kept on disk before the caller has them."""
+"""POST /predict: rows in, answers with ids out, kept on disk before the caller has them, and pictures before those."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Request
@@ -13,10 +14,12 @@ from starlette.datastructures import UploadFile
 from uuid_utils.compat import uuid7
 
 from ai_api.auth import Caller
+from ai_api.blobs import Blobs
 from ai_api.errors import InvalidRow, TooLarge
+from ai_api.images import Picture
 from ai_api.metrics import PREDICTIONS
 from ai_api.registry import Answer
-from ai_api.task import Row, Task
+from ai_api.task import Modality, Row, Task
 
 from .context import PREDICTING, Context, Ctx, Predicting, documented, errors, request_id
 from .invalid import describe
@@ -75,9 +78,9 @@ def router(tasks: Mapping[str, Task]) -> APIRouter:
         if isinstance(body.inputs, list):
             if len(body.inputs) > ctx.max_rows:  # before they are read, which takes its time
                 raise TooLarge(f"At most {ctx.max_rows} rows fit one call (AI_MAX_ROWS).")
-            rows = [read_row(task, row, f"inputs.{place}") for place, row in enumerate(body.inputs)]
+            rows = [await read_row(task, row, f"inputs.{place}") for place, row in enumerate(body.inputs)]
         else:
-            rows = [read_row(task, body.inputs, "inputs")]
+            rows = [await read_row(task, body.inputs, "inputs")]
         return await answer(ctx, caller, task, rows, body.version, request_id(request))
 
     for task in tasks.values():
@@ -91,13 +94,13 @@ def router(tasks: Mapping[str, Task]) -> APIRouter:
 
 
 def add_task_route(routes: APIRouter, task: Task) -> None:
-    schema = {"schema": {"$ref": f"#/components/schemas/{task.row.__name__}"}}
-    body = {
-        "requestBody": {
-            "required": True,
-            "content": dict.fromkeys(("application/json", *FORMS), schema),
-        }
+    name = task.row.__name__
+    forms = {"multipart/form-data": f"{name}Form"} if task.row.columns(Modality.IMAGE) else dict.fromkeys(FORMS, name)
+    content = {
+        kind: {"schema": {"$ref": f"#/components/schemas/{schema}"}}
+        for kind, schema in {"application/json": name, **forms}.items()
     }
+    body = {"requestBody": {"required": True, "content": content}}
 
     @routes.post(
         f"/predict/{task.name}",
@@ -115,26 +118,56 @@ def add_task_route(routes: APIRouter, task: Task) -> None:
         return await answer(ctx, caller, task, [row], version, request_id(request))
 
 
+def schemas(tasks: Mapping[str, Task]) -> dict[str, dict[str, object]]:
+    """The rows of the tasks by name, for the OpenAPI document; those with images also as a form with files."""
+    rows = list(dict.fromkeys(task.row for task in tasks.values()))
+    forms = {f"{row.__name__}Form": form_schema(row) for row in rows if row.columns(Modality.IMAGE)}
+    return {row.__name__: row.model_json_schema() for row in rows} | forms
+
+
+def form_schema(row: type[Row]) -> dict[str, object]:
+    """The schema of a row whose images are files."""
+    schema = row.model_json_schema()
+    for name in row.columns(Modality.IMAGE):
+        told = {key: value for key, value in schema["properties"][name].items() if key in ("title", "description")}
+        schema["properties"][name] = {"type": "string", "format": "binary", **told}
+    return schema
+
+
 async def row_of(request: Request, task: Task) -> Row:
-    """The row in a request's body: JSON, or a form whose fields are the row's."""
+    """The row in a request's body: JSON, or a form whose fields are the row's, its images as files."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in FORMS:
-        async with request.form(max_files=1, max_fields=100) as form:
-            if any(isinstance(value, UploadFile) for value in form.values()):
-                raise InvalidRow("This task takes no files.")
-            return read_row(task, dict(form), "body", strict=False)
+        images = task.row.columns(Modality.IMAGE)
+        async with request.form(max_files=max(1, len(images)), max_fields=100) as form:
+            fields: dict[str, object] = dict(form)
+            for name, value in form.items():
+                if isinstance(value, UploadFile):
+                    if name not in images:
+                        raise InvalidRow(f"Files: {', '.join(images)}." if images else "This task takes no files.")
+                    fields[name] = await value.read()
+                if name in images:
+                    fields[name] = fields[name] or None  # a form in which no file was chosen sends an empty one
+            return await read_row(task, fields, "body", strict=False)
     try:
         found = json.loads(await request.body())
     except (ValueError, RecursionError):
         raise InvalidRow("body: not valid JSON") from None
-    return read_row(task, found, "body")
+    return await read_row(task, found, "body")
 
 
-def read_row(task: Task, found: object, place: str, *, strict: bool = True) -> Row:
+async def read_row(task: Task, found: object, place: str, *, strict: bool = True) -> Row:
     """The typed row; InvalidRow says what is wrong without repeating it.
 
-    A form's fields are texts: they are read less strictly.
+    A form's fields are texts: they are read less strictly. Pictures are decoded, so rows that have some wait for a
+    thread, one at a time, while others are answered.
     """
+    if isinstance(found, Mapping) and any(found.get(name) for name in task.row.columns(Modality.IMAGE)):
+        return await asyncio.to_thread(validated, task, found, place, strict=strict)
+    return validated(task, found, place, strict=strict)
+
+
+def validated(task: Task, found: object, place: str, *, strict: bool) -> Row:
     try:
         return task.row.model_validate(found, strict=strict)
     except ValidationError as error:
@@ -161,6 +194,8 @@ async def answer(
         event(task, live.number, row, given, caller, role, request, timing)
         for row, given in zip(rows, answered.answers, strict=True)
     ]
+    if pictures := pictures_of(task, rows):
+        await asyncio.to_thread(keep, ctx.blobs, pictures, caller.user_id)
     await ctx.outbox.put("prediction", events)
     PREDICTIONS.labels(task.name, str(live.number)).inc(len(rows))
     return PredictResponse(
@@ -172,6 +207,17 @@ async def answer(
         ],
         timing=Timing(**timing, total_ms=round((time.perf_counter() - started) * 1e3, 3)),
     )
+
+
+def pictures_of(task: Task, rows: Sequence[Row]) -> set[Picture]:
+    """The different pictures in these rows."""
+    columns = task.row.columns(Modality.IMAGE)
+    return {getattr(row, name) for name in columns for row in rows} - {None}
+
+
+def keep(blobs: Blobs, pictures: Iterable[Picture], owner: str) -> None:
+    for picture in pictures:
+        blobs.put(picture, owner)
 
 
 def event(

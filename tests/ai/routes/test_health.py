@@ -1,0 +1,130 @@
+"""What the readiness probe says: ready with what there is, and why a task does not serve."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from ai_api.errors import QueueUnavailable
+from ai_api.routes import health
+from ai_api.routes.context import Context
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@dataclass
+class Loader:
+    """Three tasks, of which some serve."""
+
+    live: set[str]
+    loading: set[str] = field(default_factory=set)
+    refusals: Mapping[str, tuple[int, str]] = field(default_factory=dict)
+    registry_answers: bool = True
+    tasks = ("a", "b", "c")
+
+    def serving(self, name: str) -> object:
+        return name if name in self.live else None
+
+    def is_loading(self, name: str) -> bool:
+        return name in self.loading
+
+    def refused(self, name: str) -> tuple[int, str] | None:
+        return self.refusals.get(name)
+
+
+class Jobs:
+    """A queue whose newest jobs are these, newest first."""
+
+    def __init__(self, *jobs: tuple[int, str, str], error: type[Exception] | None = None) -> None:
+        self._jobs = [SimpleNamespace(id=id_, task=task, status=status) for id_, task, status in jobs]
+        self._error = error
+
+    async def list(self, **_: object) -> list[SimpleNamespace]:
+        if self._error is TimeoutError:
+            await asyncio.sleep(60)
+        if self._error:
+            raise self._error
+        return self._jobs
+
+
+class Outbox:
+    """Holds `waiting` rows of at most ten."""
+
+    max_rows = 10
+    dead_letters = 0
+
+    def __init__(self, waiting: int = 0) -> None:
+        self._waiting = waiting
+
+    def __len__(self) -> int:
+        return self._waiting
+
+
+async def asked(loader: Loader, jobs: Jobs | None = None, waiting: int = 0, *, known: bool = True) -> dict[str, Any]:
+    """The probe's answer, and its status among it."""
+    parts = {
+        "loader": loader,
+        "jobs": jobs or Jobs(),
+        "outbox": Outbox(waiting),
+        "callers": SimpleNamespace(are_known=known),
+        "shipper": SimpleNamespace(last_error=None),
+    }
+    answer = await health.ready(cast("Context", SimpleNamespace(**parts)))
+    return {**json.loads(bytes(answer.body)), "status": answer.status_code}
+
+
+async def test_all_tasks_serve() -> None:
+    body = await asked(Loader({"a", "b", "c"}))
+    assert (body["status"], body["ready"], body["waiting"], body["notes"]) == (200, True, [], [])
+    assert (body["serving"], body["missing"]) == (["a", "b", "c"], [])
+
+
+async def test_one_task_that_serves_is_enough_and_the_others_are_told_of() -> None:
+    body = await asked(Loader({"a"}), Jobs((8, "c", "waiting"), (7, "b", "running"), (3, "b", "failed")))
+    assert (body["status"], body["serving"], body["missing"]) == (200, ["a"], ["b", "c"])
+    assert body["notes"] == [
+        "b: no version serves yet; its newest job, 7: running",
+        "c: no version serves yet; its newest job, 8: waiting",
+    ]
+
+
+async def test_without_any_version_nothing_is_ready() -> None:
+    body = await asked(Loader(set()))
+    assert (body["status"], body["waiting"]) == (503, ["no version of any task serves yet"])
+
+
+async def test_a_champion_that_is_there_is_waited_for() -> None:
+    body = await asked(Loader({"a"}, loading={"b"}))
+    assert (body["status"], body["waiting"]) == (503, ["b: its champion is not loaded yet"])
+
+
+async def test_a_champion_that_was_refused_is_named_with_the_reason() -> None:
+    body = await asked(Loader({"a", "b"}, refusals={"c": (4, "It fails on its own sample.")}))
+    assert (body["status"], body["notes"]) == (200, ["c: version 4 does not serve: It fails on its own sample."])
+
+
+@pytest.mark.parametrize("error", [QueueUnavailable, TimeoutError])
+async def test_a_queue_that_is_away_or_slow_stops_no_probe(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "QUEUE_SECONDS", 0.01)
+    body = await asked(Loader({"a", "b"}), Jobs(error=error))
+    assert (body["status"], body["notes"]) == (200, ["c: no version serves yet"])
+
+
+@pytest.mark.parametrize(("waiting", "known", "said"), [(10, True, "outbox is full"), (0, False, "who may call")])
+async def test_answers_must_be_kept_and_callers_known(waiting: int, known: bool, said: str) -> None:
+    body = await asked(Loader({"a", "b", "c"}), waiting=waiting, known=known)
+    assert body["status"] == 503
+    assert said in body["waiting"][0]

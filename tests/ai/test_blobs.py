@@ -1,0 +1,194 @@
+"""Pictures are kept once, for as long as somebody who sent them is not forgotten."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from ai_api.blobs import Blobs
+from ai_api.errors import BlobsUnavailable, MisSet
+from ai_api.images import Picture
+from tests.ai.drawn import plain
+
+RED, BLUE = Picture.of_bytes(plain("red")), Picture.of_bytes(plain("blue"))
+
+
+@pytest.fixture(params=["folder", "object store"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A folder, or fsspec's store in memory, which like S3 has no real folders."""
+    if request.param == "folder":
+        yield str(tmp_path / "blobs")
+    else:
+        yield "memory://blobs"
+        fsspec.filesystem("memory").store.clear()
+
+
+@pytest.fixture
+def blobs(url: str) -> Blobs:
+    return Blobs(url)
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_picture_comes_back_as_it_was_in_any_process(blobs: Blobs, url: str) -> None:
+    blobs.put(RED, "anna")
+    found = Blobs(url).get(RED.digest)
+    assert found == RED
+    assert found is not None
+    assert found.read() == RED.read()
+
+
+def test_bytes_are_kept_once_and_each_person_has_a_reference(tmp_path: Path) -> None:
+    blobs = Blobs(str(tmp_path))
+    for owner in ("anna", "bert", "anna"):
+        blobs.put(RED, owner)
+    kept = f"bytes/{RED.digest[:2]}/{RED.digest}"
+    assert files(tmp_path) == {kept, f"owners/anna/{RED.digest}", f"owners/bert/{RED.digest}"}
+    assert (tmp_path / kept).read_bytes() == RED.read()
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, "../../etc/passwd", "", RED.digest.upper()])
+def test_what_is_not_there_is_none(blobs: Blobs, digest: str) -> None:
+    assert blobs.get(digest) is None
+
+
+def test_a_person_who_is_forgotten_takes_along_what_nobody_else_sent(blobs: Blobs) -> None:
+    for picture, owner in ((RED, "anna"), (BLUE, "anna"), (BLUE, "bert")):
+        blobs.put(picture, owner)
+    assert blobs.forget("anna") == 1
+    assert blobs.get(RED.digest) is None
+    assert blobs.get(BLUE.digest) == BLUE
+    assert blobs.forget("anna") == 0
+    assert blobs.forget("bert") == 1
+    assert blobs.get(BLUE.digest) is None
+
+
+def test_nothing_of_a_forgotten_person_is_left_in_the_folder(tmp_path: Path) -> None:
+    blobs = Blobs(str(tmp_path))
+    blobs.put(RED, "anna")
+    blobs.forget("anna")
+    assert files(tmp_path) == set()
+
+
+@pytest.mark.parametrize("owner", ["../bert", "", "a/b", ".", "anna\n"])
+def test_an_owner_cannot_lead_out_of_the_store(blobs: Blobs, owner: str) -> None:
+    with pytest.raises(ValueError, match="letters, digits"):
+        blobs.put(RED, owner)
+    with pytest.raises(ValueError, match="letters, digits"):
+        blobs.forget(owner)
+
+
+class Crash(BaseException):
+    """The process dies here."""
+
+
+@pytest.mark.parametrize("steps", range(3))
+def test_a_writer_that_dies_leaves_nothing_that_forgetting_does_not_find(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    blobs = Blobs(str(tmp_path))
+    left = iter(range(steps))
+
+    def dying(name: str) -> None:
+        real = getattr(blobs._fs, name)
+
+        def call(*args: object, **options: object) -> object:
+            if next(left, None) is None:
+                raise Crash
+            return real(*args, **options)
+
+        monkeypatch.setattr(blobs._fs, name, call)
+
+    for name in ("pipe_file", "mv"):
+        dying(name)
+    with pytest.raises(Crash):
+        blobs.put(RED, "anna")
+    monkeypatch.undo()
+    again = Blobs(str(tmp_path))
+    assert again.get(RED.digest) is None
+    again.forget("anna")
+    assert files(tmp_path) == set()
+    again.put(RED, "anna")
+    assert again.get(RED.digest) == RED
+
+
+def test_a_reference_without_bytes_stops_nobody(tmp_path: Path) -> None:
+    blobs = Blobs(str(tmp_path))
+    blobs.put(RED, "anna")
+    (tmp_path / "bytes" / RED.digest[:2] / RED.digest).unlink()
+    assert blobs.get(RED.digest) is None
+    blobs.put(RED, "bert")
+    assert blobs.get(RED.digest) == RED
+    blobs.forget("anna")
+    assert blobs.get(RED.digest) == RED
+
+
+def test_a_picture_that_is_sent_while_its_owner_is_forgotten_stays_for_the_sender(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = Blobs(str(tmp_path))
+    blobs.put(RED, "anna")
+    real = blobs._fs.rm_file
+
+    def interrupted(path: str) -> None:
+        monkeypatch.setattr(blobs._fs, "rm_file", real)
+        Blobs(str(tmp_path)).put(RED, "bert")  # after the look at who refers to it, before the bytes go
+        real(path)
+
+    monkeypatch.setattr(blobs._fs, "rm_file", interrupted)
+    assert blobs.forget("anna") == 0
+    found = blobs.get(RED.digest)
+    assert found is not None
+    assert found.read() == RED.read()
+
+
+def test_many_writers_and_a_forgetter_at_once_lose_nobody_elses_picture(tmp_path: Path) -> None:
+    pictures = [Picture.of_bytes(plain((shade, 0, 0), (4, 4))) for shade in range(8)]
+    start = threading.Barrier(4)
+
+    def write(owner: str) -> None:
+        blobs = Blobs(str(tmp_path))
+        start.wait()
+        for _ in range(5):
+            for picture in pictures:
+                blobs.put(picture, owner)
+
+    def forget() -> None:
+        start.wait()
+        for _ in range(10):
+            Blobs(str(tmp_path)).forget("anna")
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [*(pool.submit(write, owner) for owner in ("anna", "bert", "carl")), pool.submit(forget)]:
+            done.result()
+    blobs = Blobs(str(tmp_path))
+    assert [blobs.get(picture.digest) for picture in pictures] == pictures
+    assert all(found.read() for picture in pictures if (found := blobs.get(picture.digest)))
+
+
+def test_damaged_bytes_are_not_taken_for_the_picture(tmp_path: Path) -> None:
+    blobs = Blobs(str(tmp_path))
+    blobs.put(RED, "anna")
+    (tmp_path / "bytes" / RED.digest[:2] / RED.digest).write_bytes(b"damaged")
+    found = blobs.get(RED.digest)
+    assert found is not None
+    with pytest.raises(BlobsUnavailable, match="damaged"):
+        found.read()
+
+
+def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BlobsUnavailable):
+        Blobs(str(tmp_path / "file")).put(RED, "anna")
+
+
+def test_a_store_without_a_driver_is_a_wrong_setting() -> None:
+    with pytest.raises(MisSet, match="AI_BLOBS_URL"):
+        Blobs("no-such-store://bucket")
