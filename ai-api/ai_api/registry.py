@@ -1,138 +1,69 @@
-"""Log, promote, roll back, load. The only module that knows MLflow.
-
-A version's files are one folder: the pipeline (skops), MLmodel, `row.json` (the schema of its rows) and `sample.json`
-(held-out rows of the data set with the answers recorded at training; never a user's rows). Its digest covers them all.
-"""
+"""Log, promote, roll back, load. The only module that knows MLflow."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
-import logging
+import math
 import os
-import shutil
+import re
 import tempfile
 import threading
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from sklearn.pipeline import Pipeline
 
+from .answers import TOLERANCE, Answer, labels_of, predict
 from .datasets import frame
 from .errors import Conflict, ModelRefused, RegistryUnavailable, UnknownVersion
-from .task import Modality, Row
+from .images import Picture
+from .task import Modality
+from .version_cache import VersionCache
+from .version_files import SAMPLE_ROWS, digest_of, load, needs_of, size_of, write_rows
+from .versions import Model, PastRun, Record, Run, Version
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from mlflow import MlflowClient
+    from mlflow.entities import Run as MlflowRun
     from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+    from mlflow.models import ModelSignature
+    from pandas import DataFrame
 
-log = logging.getLogger(__name__)
+__all__ = [
+    "SAMPLE_ROWS",
+    "TOLERANCE",
+    "Answer",
+    "Model",
+    "PastRun",
+    "Record",
+    "Registry",
+    "Run",
+    "Version",
+    "digest_of",
+    "labels_of",
+    "predict",
+]
 
 CHAMPION = "champion"
 FOLDER = "model"
 FOREIGN = "This version was not made by one of our trainers, so it does not serve."
-SAMPLE_ROWS = 32
-TOLERANCE = 1e-5
-"""How far scores and values may differ between a batch and single rows, or between machines. Labels may not."""
-
-TRUSTED = ("ai_api.datasets.normalise", "ai_api.features.", "ai_api.estimators.", "sklearn.ensemble.", "sklearn.tree.")
-"""Types beyond skops's own list that a version may contain: full names, or packages that end in a dot."""
-
-REQUIREMENTS = ("scikit-learn", "skops", "numpy", "pandas")
-
-Answer = dict[str, object]
-"""`{"label", "score", "probabilities"}` of a classification, `{"value"}` of a regression: plain strings and floats."""
-
-
-@dataclass(frozen=True)
-class Version:
-    """One trained pipeline in the registry. `aliases` are as of the question; a cached version remembers none."""
-
-    task: str
-    number: int
-    run_id: str
-    recipe: str
-    created_at: datetime
-    aliases: tuple[str, ...]
-    metrics: dict[str, float]
-    labels: tuple[str, ...] | None
-    synthetic: bool
-    row_version: int
-    data_hash: str
-    digest: str
-    lineage: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def trained_here(self) -> bool:
-        """Whether one of our trainers made it: such a version carries the digest of its files."""
-        return bool(self.digest)
-
-
-@dataclass(frozen=True)
-class Record:
-    """What a training leaves behind, besides the pipeline."""
-
-    recipe: str
-    params: Mapping[str, object]
-    metrics: Mapping[str, float]
-    labels: tuple[str, ...] | None
-    synthetic: bool
-    row: type[Row]
-    row_version: int
-    data_hash: str
-    lineage: Mapping[str, str]
-    sample: Sequence[dict[str, object]]
-    history: Sequence[tuple[str, float, int]] = ()
-    figures: Mapping[str, Figure] = field(default_factory=dict)
-    report: Mapping[str, object] = field(default_factory=dict)
-    started_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Model:
-    """A version, ready to answer. Thread-safe; a row's answer does not depend on its neighbours (TOLERANCE)."""
-
-    version: Version
-    pipeline: Pipeline
-    columns: dict[str, Modality]
-    schema: dict[str, object]
-    sample: list[tuple[dict[str, object], Answer]]
-
-    def predict(self, rows: Sequence[Mapping[str, object]]) -> list[Answer]:
-        return predict(self.pipeline, self.columns, self.version.labels, rows)
-
-
-def predict(
-    pipeline: Pipeline,
-    columns: Mapping[str, Modality],
-    labels: Sequence[str] | None,
-    rows: Sequence[Mapping[str, object]],
-) -> list[Answer]:
-    """The pipeline's answers as plain values, one a row."""
-    if not rows:
-        return []
-    inputs = frame(rows, columns)
-    if labels is None:
-        return [{"value": float(value)} for value in pipeline.predict(inputs)]
-    return [_label(labels, line) for line in pipeline.predict_proba(inputs).tolist()]
-
-
-def _label(labels: Sequence[str], probabilities: list[float]) -> Answer:
-    best = max(range(len(labels)), key=probabilities.__getitem__)
-    return {
-        "label": labels[best],
-        "score": probabilities[best],
-        "probabilities": dict(zip(labels, probabilities, strict=True)),
-    }
+DESCRIPTION_CHARACTERS = 5_000
+EXAMPLE_ROWS = 2
+MLFLOW_TYPES = {
+    Modality.TEXT: "string",
+    Modality.CATEGORY: "string",
+    Modality.NUMBER: "double",
+    Modality.IMAGE: "binary",
+}
+BATCH = 100
+"""Parameters, tags or metrics in one call: MLflow takes at most this many of the first two."""
+NOT_IN_NAMES = re.compile(r"[^\w. :/-]")
 
 
 class Registry:
@@ -152,10 +83,11 @@ class Registry:
             MLFLOW_HTTP_REQUEST_MAX_RETRIES="0",
             MLFLOW_DISABLE_TELEMETRY="true",
             MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false",
+            MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true",
             GIT_PYTHON_REFRESH="quiet",
         )
         self._url = url
-        self._cache = cache
+        self._cache = VersionCache(cache, FOLDER)
         self._device = device
         self._opening = threading.Lock()
         self._changing = threading.Lock()
@@ -249,16 +181,46 @@ class Registry:
         with tempfile.TemporaryDirectory() as folder, _asking():
             files = Path(folder) / FOLDER
             _save(files, pipeline, record)
-            digest = digest_of(files)
-            run_id = self._start_run(task, record)
+            record = replace(record, metrics={**record.metrics, "size_bytes": float(size_of(files))})
+            run_id = self._start_run(task, record, "training")
             self._client.log_artifacts(run_id, str(files), FOLDER)
-            tags = _tags(record, digest)
             self._ensure_model(task)
             made = self._client.create_model_version(
-                task, f"runs:/{run_id}/{FOLDER}", run_id, tags=tags, await_creation_for=0
+                task,
+                f"runs:/{run_id}/{FOLDER}",
+                run_id,
+                tags=_tags(record, digest_of(files)),
+                description=record.description[:DESCRIPTION_CHARACTERS],
+                await_creation_for=0,
             )
             self._client.set_terminated(run_id, "FINISHED")
         return self.version(task, int(made.version))
+
+    def log_run(self, task: str, run: Run, kind: str) -> str:
+        """Keeps work that makes no version, such as a cross-validation, as a run of the task. Returns the run's id."""
+        with _asking():
+            run_id = self._start_run(task, run, kind)
+            self._client.set_terminated(run_id, "FINISHED")
+        return run_id
+
+    def runs(self, task: str, kind: str = "training") -> list[PastRun]:
+        """The finished runs of a kind, newest first."""
+        with _asking():
+            experiment = self._client.get_experiment_by_name(task)
+            if experiment is None:
+                return []
+            found: list[MlflowRun] = []
+            token: str | None = None
+            while token != "":
+                page = self._client.search_runs(
+                    [experiment.experiment_id],
+                    f"tags.`volant.kind` = '{kind}' and attributes.status = 'FINISHED'",
+                    order_by=["attributes.start_time DESC"],
+                    page_token=token,
+                )
+                found += page
+                token = page.token or ""
+        return [_past_run(run, task, kind) for run in found]
 
     def note(self, version: Version, name: str, report: Mapping[str, object], tags: Mapping[str, str]) -> None:
         """Adds a report, found out after logging, to the version's run, and tags to both."""
@@ -273,17 +235,13 @@ class Registry:
 
         ModelRefused when our trainers did not make it, its files are not those logged, or it needs other types.
         """
-        folder = self._cache / task / str(number)
-        with _holding(folder):
-            version = self._confirmed(_cached(folder)) or self._fetch(task, number, folder)
-            return _load(folder / FOLDER, version, self._device)
+        with self._cache.holding(task, number) as folder:
+            version = self._confirmed(self._cache.find(folder)) or self._fetch(task, number, folder)
+            return load(folder / FOLDER, version, self._device)
 
     def forget(self, task: str, keep: Collection[int]) -> None:
         """Drops from the cache what is not in `keep`, and what a process that died left half done."""
-        for folder in (self._cache / task).iterdir():
-            if folder.is_dir() and not (folder.name.isdecimal() and int(folder.name) in keep):
-                with _holding(folder):
-                    shutil.rmtree(folder, ignore_errors=True)
+        self._cache.forget(task, keep)
 
     def _confirmed(self, cached: Version | None) -> Version | None:
         """The cached version, unless MLflow says that its number stands for other files by now."""
@@ -305,10 +263,7 @@ class Registry:
                 raise ModelRefused(
                     f"The files of version {number} of {task} are not those that were logged: their digest differs."
                 )
-            kept = {**asdict(version), "created_at": version.created_at.isoformat(), "aliases": []}
-            (Path(fresh) / "version.json").write_text(json.dumps(kept))
-            shutil.rmtree(folder, ignore_errors=True)
-            shutil.copytree(fresh, folder)
+            self._cache.keep(folder, version, Path(fresh))
         return version
 
     def _model(self, task: str) -> RegisteredModel | None:
@@ -322,49 +277,40 @@ class Registry:
         if self._model(task) is None:
             self._client.create_registered_model(task)
 
-    def _start_run(self, task: str, record: Record) -> str:
+    def _start_run(self, task: str, run: Run, kind: str) -> str:
         from mlflow.entities import Metric, Param, RunTag
 
         experiment = self._client.get_experiment_by_name(task)
         experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(task)
-        started = record.started_at or datetime.now(UTC)
-        run = self._client.create_run(experiment_id, int(started.timestamp() * 1000), run_name=record.recipe)
-        now = int(datetime.now(UTC).timestamp() * 1000)
-        metrics = [Metric(name, value, now, 0) for name, value in record.metrics.items()]
-        metrics += [Metric(name, value, now, step) for name, value, step in record.history]
-        params = [Param(name, str(value)) for name, value in {"recipe": record.recipe, **record.params}.items()]
-        tags = [
-            RunTag(f"volant.{name}", value) for name, value in {**record.lineage, "data_hash": record.data_hash}.items()
-        ]
-        self._client.log_batch(run.info.run_id, metrics, params, tags)
-        for name, figure in record.figures.items():
-            self._client.log_figure(run.info.run_id, figure, f"{name}.png")
-        if record.report:
-            self._client.log_dict(run.info.run_id, dict(record.report), "report.json")
-        return str(run.info.run_id)
-
-
-def digest_of(folder: Path) -> str:
-    """sha256 over the names and contents of every file in the folder."""
-    whole = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        whole.update(
-            f"{path.relative_to(folder).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
+        started = run.started_at or datetime.now(UTC)
+        run_id = str(
+            self._client.create_run(experiment_id, int(started.timestamp() * 1000), run_name=run.recipe).info.run_id
         )
-    return whole.hexdigest()
+        now = int(datetime.now(UTC).timestamp() * 1000)
+        points = [(name, value, 0) for name, value in {**run.metrics, **run.details}.items()] + list(run.history)
+        metrics = [Metric(_name(name), value, now, step) for name, value, step in points if math.isfinite(value)]
+        params = [Param(_name(name), str(value)) for name, value in {"recipe": run.recipe, **run.params}.items()]
+        noted = {"kind": kind, **run.lineage, "data_hash": run.data_hash}
+        tags = [RunTag(f"volant.{name}", value) for name, value in noted.items()]
+        for start in range(0, max(len(metrics), len(params), len(tags)), BATCH):
+            part = slice(start, start + BATCH)
+            self._client.log_batch(run_id, metrics[part], params[part], tags[part])
+        for name, figure in run.figures.items():
+            self._client.log_figure(run_id, figure, f"{name}.png")
+        for name, text in run.texts.items():
+            self._client.log_text(run_id, text, name)
+        if run.report:
+            self._client.log_dict(run_id, dict(run.report), "report.json")
+        return run_id
+
+
+def _name(name: str) -> str:
+    """As MLflow allows names: a label such as "<=50K" is part of some."""
+    return NOT_IN_NAMES.sub("_", name)
 
 
 class _Missing(UnknownVersion):
     """MLflow answered that there is no such thing."""
-
-
-@contextmanager
-def _holding(folder: Path) -> Iterator[None]:
-    """Alone with one folder of the cache, among all threads and processes that share it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 @contextmanager
@@ -418,85 +364,51 @@ def _version(entry: ModelVersion, model: RegisteredModel) -> Version:
     )
 
 
-def _save(folder: Path, pipeline: Pipeline, record: Record) -> None:
-    import mlflow.sklearn
-    from mlflow.models import infer_signature
+def _past_run(run: MlflowRun, task: str, kind: str) -> PastRun:
+    tags = {name.removeprefix("volant."): value for name, value in run.data.tags.items() if name.startswith("volant.")}
+    return PastRun(
+        run_id=run.info.run_id,
+        task=task,
+        kind=kind,
+        recipe=run.data.params.get("recipe", ""),
+        started_at=datetime.fromtimestamp(run.info.start_time / 1000, UTC),
+        params=dict(run.data.params),
+        metrics=dict(run.data.metrics),
+        lineage=tags,
+    )
 
-    columns = record.row.modalities()
-    sample = list(record.sample[:SAMPLE_ROWS])
-    inputs = frame(sample, columns)
+
+def _save(folder: Path, pipeline: Pipeline, record: Record) -> None:
+    """The pipeline as MLflow lays it out, with signature and input example, and our own files beside it."""
+    import mlflow.sklearn
+
+    needs = needs_of(pipeline)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's hints about pickles, which these are not
         mlflow.sklearn.save_model(
             pipeline,
             str(folder),
-            signature=infer_signature(inputs, pipeline.predict(inputs)),
-            input_example=inputs.head(2),
-            pip_requirements=[_pinned(name) for name in REQUIREMENTS],
+            signature=_signature(record),
+            input_example=_bytes_for_pictures(frame(record.sample[:EXAMPLE_ROWS], record.row.modalities())),
+            pip_requirements=needs.packages,
             serialization_format="skops",
-            skops_trusted_types=_own_types(pipeline),
+            skops_trusted_types=needs.types,
         )
-    answers = predict(pipeline, columns, record.labels, sample)
-    (folder / "sample.json").write_text(
-        json.dumps([{"row": row, "answer": answer} for row, answer in zip(sample, answers, strict=True)])
-    )
-    schema = {"version": record.row_version, "columns": columns, "schema": record.row.model_json_schema()}
-    (folder / "row.json").write_text(json.dumps(schema))
+    write_rows(folder, pipeline, record)
 
 
-def _pinned(name: str) -> str:
-    from importlib.metadata import version
+def _signature(record: Record) -> ModelSignature:
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema, TensorSpec
 
-    return f"{name}=={version(name)}"
-
-
-def _own_types(pipeline: Pipeline) -> list[str]:
-    import skops.io
-
-    return _trusted(skops.io.get_untrusted_types(data=skops.io.dumps(pipeline)))
-
-
-def _trusted(types: Sequence[str]) -> list[str]:
-    """The types themselves; ModelRefused when one is not on our list."""
-    strange = [
-        name
-        for name in types
-        if not any(name == known or (known.endswith(".") and name.startswith(known)) for known in TRUSTED)
+    fields = record.row.model_fields
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(MLFLOW_TYPES[modality], name, required=fields[name].is_required())
+        for name, modality in record.row.modalities().items()
     ]
-    if strange:
-        raise ModelRefused(
-            f"A version may not contain {', '.join(strange)}. If it should, add the type to TRUSTED in registry.py."
-        )
-    return list(types)
+    return ModelSignature(Schema(inputs), Schema([ColSpec("string" if record.labels else "double")]))
 
 
-def _cached(folder: Path) -> Version | None:
-    """What the cache knows of a version; None when it is not there or not whole."""
-    try:
-        kept = json.loads((folder / "version.json").read_text())
-    except (OSError, ValueError):
-        return None
-    kept["created_at"] = datetime.fromisoformat(kept["created_at"])
-    version = Version(**{**kept, "aliases": (), "labels": None if kept["labels"] is None else tuple(kept["labels"])})
-    if digest_of(folder / FOLDER) != version.digest:
-        log.warning("the cached files of %s %s are damaged; they are fetched again", version.task, version.number)
-        return None
-    return version
-
-
-def _load(folder: Path, version: Version, device: str) -> Model:
-    import skops.io
-
-    path = folder / "model.skops"
-    pipeline: Pipeline = skops.io.load(path, trusted=_trusted(skops.io.get_untrusted_types(file=path)))
-    pipeline.set_params(**{name: device for name in pipeline.get_params() if name.endswith("__device")})
-    row = json.loads((folder / "row.json").read_text())
-    columns = {name: Modality(modality) for name, modality in row["columns"].items()}
-    sample = [(pair["row"], pair["answer"]) for pair in json.loads((folder / "sample.json").read_text())]
-    return Model(version, pipeline, columns, row["schema"], sample)
-
-
-def labels_of(pipeline: Pipeline) -> tuple[str, ...] | None:
-    """The labels in the order of the pipeline's probabilities; None for a regression."""
-    classes = getattr(pipeline, "classes_", None) if hasattr(pipeline[-1], "classes_") else None
-    return None if classes is None else tuple(str(label) for label in np.asarray(classes))
+def _bytes_for_pictures(inputs: DataFrame) -> DataFrame:
+    """Pictures as MLflow's clients send them."""
+    return inputs.map(lambda value: value.read() if isinstance(value, Picture) else value)

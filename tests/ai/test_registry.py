@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,15 @@ from sklearn.pipeline import Pipeline
 
 from ai_api.datasets import Table, frame, split
 from ai_api.errors import Conflict, ModelRefused, RegistryUnavailable, UnknownVersion
+from ai_api.images import Picture
 from ai_api.pipeline import build_pipeline
-from ai_api.registry import SAMPLE_ROWS, TOLERANCE, Record, Registry, digest_of, labels_of
+from ai_api.registry import SAMPLE_ROWS, TOLERANCE, Record, Registry, Run, digest_of, labels_of
 from ai_api.task import Task
+from ai_api.training.candidate import make_candidate
+from ai_api.version_files import needs_of
 from tests.ai.conftest import open_registry
-from tests.ai.small import small_housing, small_tweets
+from tests.ai.small import small_housing, small_task, small_tweets
+from tests.ai.training.frauds import TABLE, small_frauds
 
 
 def fitted(task: Task, recipe: str) -> tuple[Pipeline, Table]:
@@ -62,7 +67,8 @@ def test_a_task_that_was_never_trained_has_no_champion_and_no_versions(registry:
 def test_a_logged_version_says_where_it_comes_from(registry: Registry, house: tuple[Task, Pipeline, Table]) -> None:
     number = log(registry, "origin", house)
     version = registry.version("origin", number)
-    assert (version.recipe, version.metrics, version.labels) == ("forest", {"rmse": 0.5}, None)
+    assert (version.recipe, version.metrics["rmse"], version.labels) == ("forest", 0.5, None)
+    assert version.metrics["size_bytes"] > 1_000
     assert version.lineage["seed"] == "0"
     assert version.trained_here
     assert registry.champion("origin") is None
@@ -98,6 +104,54 @@ def test_a_rollback_needs_nothing_but_the_registry(
     assert elsewhere.previous("back") == first
     assert elsewhere.rollback("back") == (second, first)
     assert registry.champion("back") == first
+
+
+def test_a_run_holds_many_figures_and_labels_of_any_spelling(registry: Registry) -> None:
+    details = {f"recall.{number} <= x": float(number) for number in range(250)} | {"recall.nothing": float("nan")}
+    history = [("loss", 1 / step, step) for step in range(1, 150)]
+    params = {f"features__{number}": number for number in range(120)}
+    run = Run(
+        recipe="forest",
+        params=params,
+        metrics={"rmse": 0.5},
+        data_hash="0",
+        lineage={"seed": "1"},
+        details=details,
+        history=history,
+    )
+    run_id = registry.log_run("figures", run, "crossval")
+    [found] = registry.runs("figures", "crossval")
+    assert (found.run_id, found.recipe, found.kind, found.lineage["seed"]) == (run_id, "forest", "crossval", "1")
+    assert found.metrics["recall.249 __ x"] == 249
+    assert "recall.nothing" not in found.metrics
+    assert len(found.params) == 121
+    assert registry.runs("figures") == []
+    assert registry.runs("never") == []
+
+
+def test_a_version_names_the_packages_that_it_needs() -> None:
+    plain = needs_of(fitted(small_housing("needs"), "forest")[0])
+    assert [package.partition("==")[0] for package in plain.packages] == ["numpy", "pandas", "scikit-learn", "skops"]
+    task = small_frauds()
+    boosted = make_candidate(task, task.recipe("lightgbm"), split(TABLE).train, seed=0)
+    names = {package.partition("==")[0] for package in needs_of(boosted.pipeline).packages}
+    assert "lightgbm" in names
+    sampled = make_candidate(task, task.recipe("smote+logreg"), split(TABLE).train, seed=0)
+    assert not [name for name in needs_of(sampled.pipeline).packages if "imbalanced" in name]
+
+
+def test_pictures_go_with_a_version_and_come_back(registry: Registry) -> None:
+    task = replace(small_task("products"), name="pictures")
+    image = next(recipe for recipe in task.recipes if recipe.estimator == "cnn")
+    pipeline, held_out = fitted(task, image.name)
+    version = registry.log(task.name, pipeline, record(task, pipeline, held_out))
+    model = registry.load(task.name, version.number)
+    rows = [row for row, _ in model.sample]
+    assert rows == held_out.rows[:SAMPLE_ROWS]
+    assert any(isinstance(row["image"], Picture) for row in rows)
+    for answer, (_, recorded) in zip(model.predict(rows), model.sample, strict=True):
+        assert answer["label"] == recorded["label"]
+        assert answer["score"] == pytest.approx(recorded["score"], abs=TOLERANCE)
 
 
 @pytest.mark.parametrize("kind", ["house", "text"])

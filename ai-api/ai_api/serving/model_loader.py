@@ -100,6 +100,7 @@ class ModelLoader:
         self._loading: dict[str, tuple[int, asyncio.Task[Live]]] = {}
         self._refused: dict[str, tuple[int, str]] = {}
         self._failed: dict[str, Failed] = {}
+        self._looked: set[str] = set()
         self.registry_answers = False
 
     async def run(self) -> None:
@@ -120,6 +121,10 @@ class ModelLoader:
         """The recipe of what serves `name`, or the task's first."""
         live = self.serving(name)
         return live.model.version.recipe if live is not None else self.task(name).recipes[0].name
+
+    def is_loading(self, name: str) -> bool:
+        """Whether `name` may have a champion that this process has not got to yet: it has just started."""
+        return name not in self._looked and self.serving(name) is None
 
     def refused(self, name: str) -> tuple[int, str] | None:
         """The champion that the registry names but that was not let in, and why."""
@@ -172,6 +177,7 @@ class ModelLoader:
     async def _follow_forever(self, name: str) -> None:
         while True:
             await self._follow(name)
+            self._looked.add(name)
             await asyncio.sleep(self._watch_seconds)
 
     async def _follow(self, name: str) -> None:

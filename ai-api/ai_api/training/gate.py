@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from ai_api.datasets import Live, Truths
 from ai_api.task import Kind, Task
 
-from .evaluate import METRICS, Metric, Numbers, slices
+from .evaluate import CONFIDENCE, METRICS, Answers, Metric, Numbers, multiplicities, slices
+from .scores import Scorer
 
-CONFIDENCE = 0.95
 LIKELY_SHARE = 0.8
 SLICE_ROWS = 200
 LIVE_ROWS = 50
@@ -71,11 +71,11 @@ class Rows:
     """Rows that both versions answered."""
 
     truths: Truths
-    champion: Truths
-    challenger: Truths
+    champion: Answers
+    challenger: Answers
 
     def pick(self, wanted: NDArray[np.bool_]) -> Rows:
-        return Rows(self.truths[wanted], self.champion[wanted], self.challenger[wanted])
+        return Rows(self.truths[wanted], self.champion.pick(wanted), self.challenger.pick(wanted))
 
 
 def decide(task: Task, fixed: Rows, live: Rows, who: Live, rounds: int = 1_000, seed: int = 0) -> Decision:
@@ -83,8 +83,9 @@ def decide(task: Task, fixed: Rows, live: Rows, who: Live, rounds: int = 1_000, 
     metric = METRICS[task.metric]
     on_fixed = compare(metric, fixed, rounds, seed)
     on_live, doubt = _judge_live(task, metric, fixed, live, who, rounds, seed)
+    of_slices = METRICS["macro_recall"] if task.kind is Kind.CLASSIFICATION else metric  # of one class: its recall
     parts = {
-        name: compare(metric, fixed.pick(wanted), rounds, seed)
+        name: compare(of_slices, fixed.pick(wanted), rounds, seed)
         for name, wanted in slices(task, fixed.truths).items()
         if wanted.sum() >= SLICE_ROWS
     }
@@ -139,24 +140,20 @@ def compare(
     units: NDArray[np.int_] | None = None,
 ) -> Interval:
     """The paired difference with its bootstrap interval. `units` groups rows that are drawn together."""
-    random = np.random.default_rng(seed)
     weights = np.ones(len(rows.truths)) if weights is None else weights
     units = np.arange(len(rows.truths)) if units is None else units
-    count = int(units.max()) + 1
-    drawn = np.empty(rounds)
-    for place in range(rounds):
-        times = np.bincount(random.integers(0, count, count), minlength=count)[units]
-        drawn[place] = _difference(metric, rows, weights * times) if times.any() else 0.0
+    difference = _differing(metric, rows)
+    drawn = np.zeros(rounds)
+    for place, drawn_units in enumerate(multiplicities(int(units.max()) + 1, rounds, seed)):
+        times = drawn_units[units]
+        drawn[place] = difference(weights * times) if times.any() else 0.0
     low, high = np.quantile(drawn, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
-    return Interval(
-        _difference(metric, rows, weights), float(low), float(high), float(np.mean(drawn > 0)), len(rows.truths)
-    )
+    return Interval(difference(weights), float(low), float(high), float(np.mean(drawn > 0)), len(rows.truths))
 
 
-def _difference(metric: Metric, rows: Rows, weights: Numbers) -> float:
-    return metric.sign * (
-        metric.score(rows.truths, rows.challenger, weights) - metric.score(rows.truths, rows.champion, weights)
-    )
+def _differing(metric: Metric, rows: Rows) -> Scorer:
+    champion, challenger = metric.scorer(rows.truths, rows.champion), metric.scorer(rows.truths, rows.challenger)
+    return lambda weights: metric.sign * (challenger(weights) - champion(weights))
 
 
 def _judge_live(
@@ -205,6 +202,6 @@ def balance(task: Task, fixed: Rows, live: Rows) -> Numbers | None:
 def _strata(task: Task, fixed: Rows, rows: Rows) -> NDArray[np.int_]:
     """Right or wrong; for numbers, the lower or the upper half of the champion's errors on the fixed rows."""
     if task.kind is Kind.CLASSIFICATION:
-        return np.asarray(rows.champion == rows.truths, dtype=np.int_)
-    usual = np.median(np.abs(fixed.champion - fixed.truths))
-    return np.asarray(np.abs(rows.champion - rows.truths) > usual, dtype=np.int_)
+        return np.asarray(rows.champion.said == rows.truths, dtype=np.int_)
+    usual = np.median(np.abs(fixed.champion.said - fixed.truths))
+    return np.asarray(np.abs(rows.champion.said - rows.truths) > usual, dtype=np.int_)

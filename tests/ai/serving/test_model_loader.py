@@ -133,6 +133,17 @@ async def test_nothing_serves_before_a_first_promotion(tmp_path: Path) -> None:
     async with running(Shelf(), tmp_path / "memory.json") as loader:
         with pytest.raises(NoChampion):
             await loader.get("sums")
+
+
+async def test_a_champion_is_waited_for_until_it_was_looked_for(tmp_path: Path) -> None:
+    shelf = Shelf()
+    async with running(shelf, tmp_path / "memory.json") as loader:
+        assert loader.is_loading("sums"), "nobody has looked yet"
+        await until(lambda: not loader.is_loading("sums"))
+    shelf.alias, shelf.models[3] = 3, model(3)
+    async with running(shelf, tmp_path / "memory.json") as loader:
+        await until(lambda: not loader.is_loading("sums"))
+        assert serves(loader, 3)()
         with pytest.raises(UnknownTask):
             await loader.get("quotients")
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ai_api.datasets import Live, Table
+from ai_api.datasets import Live, Table, Truths
 from ai_api.task import Task
-from ai_api.training.evaluate import METRICS
+from ai_api.training.evaluate import METRICS, Answers
 from ai_api.training.gate import LIVE_ROWS, PEOPLE, SLICE_ROWS, Decision, Rows, balance, compare, decide
 from tests.ai.small import small_housing, small_tweets
 
 HOUSING, TWEETS = small_housing("housing"), small_tweets("tweets")
 LABELS = np.array(["negative", "neutral", "positive"], dtype=object)
 NOBODY = Live(Table([], np.array([])), np.array([], dtype=object), np.array([], dtype=bool))
-EMPTY = Rows(np.array([]), np.array([]), np.array([]))
+EMPTY = Rows(np.array([]), Answers(np.array([])), Answers(np.array([])))
 
 
 def answered(truths: NDArray[np.object_], right: float, random: np.random.Generator) -> NDArray[np.object_]:
@@ -25,16 +27,26 @@ def answered(truths: NDArray[np.object_], right: float, random: np.random.Genera
     return np.where(random.random(len(truths)) < right, truths, wrong)
 
 
+def rows_of(truths: Truths, champion: Truths, challenger: Truths) -> Rows:
+    return Rows(truths, Answers(champion), Answers(challenger))
+
+
+def joined(*parts: Rows) -> Rows:
+    return rows_of(
+        *(np.concatenate(part) for part in zip(*((r.truths, r.champion.said, r.challenger.said) for r in parts)))  # noqa: B905
+    )
+
+
 def labels(champion: float, challenger: float, rows: int = 2_000, seed: int = 0) -> Rows:
     random = np.random.default_rng(seed)
     truths = random.choice(LABELS, rows)
-    return Rows(truths, answered(truths, champion, random), answered(truths, challenger, random))
+    return rows_of(truths, answered(truths, champion, random), answered(truths, challenger, random))
 
 
 def numbers(champion: float, challenger: float, rows: int = 2_000, seed: int = 0) -> Rows:
     random = np.random.default_rng(seed)
     truths = random.uniform(0, 5, rows)
-    return Rows(truths, truths + random.normal(0, champion, rows), truths + random.normal(0, challenger, rows))
+    return rows_of(truths, truths + random.normal(0, champion, rows), truths + random.normal(0, challenger, rows))
 
 
 def people(rows: Rows, users: int, *, trusted: bool = False) -> Live:
@@ -73,12 +85,7 @@ def test_an_equal_version_is_not_promoted() -> None:
 
 def test_a_version_that_is_worse_in_one_class_is_not_promoted_though_better_overall() -> None:
     better, worse = labels(0.5, 0.9, 3_000), labels(0.9, 0.6, 3_000, seed=1)
-    part = better.truths == "negative"
-    fixed = Rows(
-        np.concatenate([better.truths[~part], worse.truths[worse.truths == "negative"]]),
-        np.concatenate([better.champion[~part], worse.champion[worse.truths == "negative"]]),
-        np.concatenate([better.challenger[~part], worse.challenger[worse.truths == "negative"]]),
-    )
+    fixed = joined(better.pick(better.truths != "negative"), worse.pick(worse.truths == "negative"))
     decision = judged(TWEETS, fixed)
     assert decision.fixed is not None
     assert decision.fixed.low > 0
@@ -89,12 +96,7 @@ def test_a_version_that_is_worse_in_one_class_is_not_promoted_though_better_over
 def test_a_slice_of_few_rows_decides_nothing() -> None:
     rows = labels(0.5, 0.9, SLICE_ROWS)
     rare, wrong = np.full(100, "rare", dtype=object), np.full(100, "neutral", dtype=object)
-    fixed = Rows(
-        np.concatenate([rows.truths] * 3 + [rare]),
-        np.concatenate([rows.champion] * 3 + [rare]),
-        np.concatenate([rows.challenger] * 3 + [wrong]),
-    )
-    decision = judged(TWEETS, fixed)
+    decision = judged(TWEETS, joined(rows, rows, rows, rows_of(rare, rare, wrong)))
     assert "rare" not in decision.slices
 
 
@@ -115,7 +117,7 @@ def test_live_rows_can_keep_out_what_is_better_on_the_fixed_ones() -> None:
 
 def test_rows_chosen_by_the_mistakes_of_the_champion_prove_nothing() -> None:
     fixed, live = labels(0.7, 0.7, seed=1), labels(0.7, 0.7, 3_000)
-    only_wrong = live.pick(live.champion != live.truths)
+    only_wrong = live.pick(live.champion.said != live.truths)
     fixed = Rows(fixed.truths, fixed.champion, fixed.champion)
     decision = judged(TWEETS, fixed, only_wrong, people(only_wrong, users=20))
     assert not decision.promote
@@ -125,7 +127,7 @@ def test_rows_chosen_by_the_mistakes_of_the_champion_prove_nothing() -> None:
 
 def test_a_sample_with_too_many_mistakes_is_weighed_back_to_the_usual_share() -> None:
     fixed, live = labels(0.7, 0.7, seed=1), labels(0.7, 0.7, 6_000)
-    kept = (live.champion != live.truths) | (np.arange(6_000) % 10 == 0)  # people confirm a tenth of what is right
+    kept = (live.champion.said != live.truths) | (np.arange(6_000) % 10 == 0)  # people confirm a tenth of what is right
     biased = live.pick(kept)
     weights = balance(TWEETS, fixed, biased)
     assert weights is not None
@@ -137,7 +139,7 @@ def test_a_sample_with_too_many_mistakes_is_weighed_back_to_the_usual_share() ->
 
 def test_the_errors_of_a_regression_are_weighed_back_too() -> None:
     fixed, live = numbers(0.5, 0.5, seed=1), numbers(0.5, 0.5, 6_000)
-    large = np.abs(live.champion - live.truths) > 0.5
+    large = np.abs(live.champion.said - live.truths) > 0.5
     biased = live.pick(large | (np.arange(6_000) % 10 == 0))
     weights = balance(HOUSING, fixed, biased)
     assert weights is not None
@@ -164,3 +166,44 @@ def test_the_same_seed_gives_the_same_interval() -> None:
     rows, metric = labels(0.65, 0.7), METRICS["macro_recall"]
     assert compare(metric, rows, 100, seed=3) == compare(metric, rows, 100, seed=3)
     assert compare(metric, rows, 100, seed=3) != compare(metric, rows, 100, seed=4)
+
+
+def chances(skill: float, rows: int = 1_500, seed: int = 0) -> tuple[Truths, Answers]:
+    """Truths, one in ten of them "yes", and probabilities that tell them apart the better the higher the skill."""
+    random = np.random.default_rng(seed)
+    truths = np.where(np.arange(rows) % 10 == 0, "yes", "no").astype(object)
+    scores = 1 / (1 + np.exp(-skill * (truths == "yes") - random.normal(0, 1, rows)))
+    said = np.where(scores >= 0.5, "yes", "no").astype(object)
+    return truths, Answers(said, np.column_stack([1 - scores, scores]), ("no", "yes"), "yes")
+
+
+@pytest.mark.parametrize("metric", ["pr_auc", "roc_auc"])
+def test_probabilities_can_decide_where_the_labels_alone_do_not(metric: str) -> None:
+    task = replace(TWEETS, metric=metric, positive="yes", margin=0.02)
+    truths, champion = chances(2.0)
+    _, challenger = chances(3.0, seed=1)
+    alike = replace(challenger, said=champion.said)
+    assert judged(task, Rows(truths, champion, alike)).promote
+    back = judged(task, Rows(truths, alike, champion))
+    assert not back.promote
+    assert metric in back.reason
+
+
+def test_a_slice_of_a_task_judged_by_probabilities_is_judged_by_its_recall() -> None:
+    task = replace(TWEETS, metric="pr_auc", positive="yes", margin=0.02)
+    truths, champion = chances(3.0, rows=3_000)
+    timid = replace(champion, said=np.full(3_000, "no", dtype=object))
+    decision = judged(task, Rows(truths, champion, timid))
+    assert decision.fixed is not None
+    assert decision.fixed.delta == 0
+    assert decision.slices["yes"].delta == pytest.approx(-np.mean(champion.said[truths == "yes"] == "yes"))
+    assert "worse on 'yes'" in decision.reason
+
+
+def test_champion_and_challenger_may_know_other_labels() -> None:
+    task = replace(TWEETS, metric="pr_auc", positive="yes", margin=0.02)
+    truths, knowing = chances(3.0)
+    ignorant = Answers(np.full(1_500, "no", dtype=object), np.ones((1_500, 1)), ("no",), "yes")
+    decision = judged(task, Rows(truths, ignorant, knowing))
+    assert decision.fixed is not None
+    assert decision.fixed.low > 0

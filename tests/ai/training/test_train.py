@@ -12,13 +12,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ai_api.datasets import Source, Table, is_held_out
+from ai_api.answers import threshold_of
+from ai_api.datasets import Table, is_held_out, is_unseen
 from ai_api.errors import DataUnavailable, InvalidParams, RegistryUnavailable
 from ai_api.registry import Registry
+from ai_api.sources import Source
 from ai_api.task import Recipe, Task
 from ai_api.tasks.housing import generate_housing
-from ai_api.training.train import Order, Surroundings, read_corrections, train
+from ai_api.training.corrections import read_corrections
+from ai_api.training.train import Order, Surroundings, train
 from tests.ai.small import small_housing, small_tweets
+from tests.ai.training.frauds import small_frauds
 
 USERS = [f"user {number}" for number in range(4)]
 
@@ -90,9 +94,57 @@ def test_a_first_version_is_promoted_and_leaves_a_full_record(
     assert run.data.params["max_iter"] == "30"
     assert run.data.tags["volant.data_hash"] == version.data_hash
     assert len(client.get_metric_history(version.run_id, "rmse_by_step")) > 5
-    assert {"report.json", "gate.json", "residuals.png", "model"} <= {
-        f.path for f in client.list_artifacts(version.run_id)
-    }
+    left = {"report.json", "gate.json", "residuals.png", "model", "model_card.md", "environment.json"}
+    assert left <= {f.path for f in client.list_artifacts(version.run_id)}
+    assert run.data.tags["volant.kind"] == "training"
+    assert run.data.tags["volant.python"].startswith("3.")
+    assert version.metrics["interval_low"] < version.metrics["rmse"] < version.metrics["interval_high"]
+    measured = {"fit_seconds", "latency_single_ms", "latency_batch_ms", "size_bytes"}
+    assert all(version.metrics[name] > 0 for name in measured)
+    described = client.get_model_version(task.name, str(version.number)).description
+    assert str(described).startswith(f"# {task.name}: boosting")
+
+
+def test_a_version_with_a_threshold_keeps_what_it_costs(around: Surroundings, mlflow_url: str) -> None:
+    from mlflow import MlflowClient
+
+    task = small_frauds(f"frauds-{uuid.uuid4().hex[:8]}")
+    version = train(order(task, recipe=task.recipes[1]), around).version
+    model = around.registry.load(task.name, version.number)
+    label, threshold = threshold_of(model.pipeline) or ("", 0.0)
+    assert (label, threshold) == ("fraud", version.metrics["threshold"])
+    assert {"cost_per_1000", "cost_per_1000_at_half", "weighted_to_real_pr_auc"} <= version.metrics.keys()
+    assert not [name for name in version.metrics if name.startswith("recall.")], "the version's tag stays small"
+    client = MlflowClient(mlflow_url, mlflow_url)
+    run = client.get_run(version.run_id)
+    assert run.data.metrics["recall.fraud"] > 0
+    assert run.data.params["resample"] == "smote"
+    left = {file.path for file in client.list_artifacts(version.run_id)}
+    assert {"confusion.png", "precision_recall.png", "calibration.png", "per_class.csv"} <= left
+    again = train(order(task, recipe=task.recipes[1]), around)
+    assert not again.decision.promote
+    assert "pr_auc against the champion" in again.decision.reason
+
+
+def test_a_search_for_parameters_leaves_its_history(task: Task, around: Surroundings, mlflow_url: str) -> None:
+    from mlflow import MlflowClient
+
+    recipe = Recipe("xgboost", params={"n_estimators": 5}, tune=3)
+    version = train(order(task, recipe=recipe), around).version
+    assert version.recipe == "xgboost"
+    client = MlflowClient(mlflow_url, mlflow_url)
+    assert client.get_run(version.run_id).data.params["tune"] == "3"
+    assert client.get_metric_history(version.run_id, "tune_best_rmse")
+
+
+def test_a_training_for_the_record_alone_changes_no_champion(
+    task: Task, around: Surroundings, promotions: list[Mapping[str, object]]
+) -> None:
+    outcome = train(order(task), replace(around, promotes=False))
+    assert not outcome.decision.promote
+    assert around.registry.champion(task.name) is None
+    assert around.registry.versions(task.name)
+    assert promotions == []
 
 
 def test_the_same_order_gives_the_same_answers(task: Task, around: Surroundings) -> None:
@@ -123,7 +175,7 @@ def test_corrections_make_a_better_version_that_takes_over(task: Task, around: S
     more = generate_housing(900, seed=1)
     corrected = train(order(task, share=0.1), replace(around, corrections=lambda _: lines(more)))
     assert corrected.decision.promote, corrected.decision.reason
-    assert corrected.corrections_used == sum(not is_held_out(digest) for digest in more.hashes)
+    assert corrected.corrections_used == sum(not is_held_out(digest) for digest in more.sides)
     assert around.registry.champion(task.name) == corrected.version.number
     assert around.registry.previous(task.name) == first.number
 
@@ -155,7 +207,7 @@ def test_corrections_that_do_not_fit_are_left_out(task: Task, caplog: pytest.Log
         {"id": "4", "row": None},
     ]
     assert len(read_corrections(task, table, [*good, *bad])) == 3
-    assert "4 of 7 corrections" in caplog.text
+    assert "4 corrections" in caplog.text
 
 
 def test_older_rows_are_upgraded_before_they_train(task: Task) -> None:
@@ -243,6 +295,7 @@ def test_parameters_are_checked_before_any_row_is_read(task: Task, around: Surro
 
 def test_a_row_that_stands_twice_in_a_data_set_stays_on_one_side(task: Task, around: Surroundings) -> None:
     table = task.load(Source(Path()))
-    twin = Table([*table.rows, *table.rows], np.concatenate([table.truths, table.truths]))
+    twin = Table([*table.rows, *table.rows], np.concatenate([table.truths, table.truths]), key=table.key)
     lineage = train(order(replace(task, load=lambda _: twin)), around).version.lineage
-    assert int(lineage["train_rows"]) == 2 * sum(not is_held_out(digest) for digest in table.hashes)
+    learnt = [digest for digest in table.sides if not is_held_out(digest) and not is_unseen(digest)]
+    assert int(lineage["train_rows"]) == 2 * len(learnt)

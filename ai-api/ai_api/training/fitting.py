@@ -1,0 +1,25 @@
+"""A pipeline fitted to rows, with errors that a caller of the API may read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ai_api.datasets import Table, frame
+from ai_api.errors import InvalidParams, TrainingFailed
+from ai_api.task import Task
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+
+def fit(pipeline: Pipeline, task: Task, rows: Table) -> Pipeline:
+    """The pipeline itself, fitted. InvalidParams or TrainingFailed, and no row's content in either."""
+    import joblib
+
+    try:
+        with joblib.parallel_config("threading", n_jobs=-1):
+            return pipeline.fit(frame(rows.rows, task.row.modalities()), rows.truths)
+    except (ValueError, TypeError) as error:
+        if type(error).__name__ == "InvalidParameterError":
+            raise InvalidParams(str(error).partition(" Got ")[0]) from error
+        raise TrainingFailed(f"The pipeline could not be fitted: {type(error).__name__}.") from error
