@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help venv dev up down logs ps clean check test test-stack campaign format
+.PHONY: help venv dev up down logs ps clean results check test test-stack campaign format
 
 PYTEST := .venv/bin/python -m pytest
 
@@ -7,7 +7,7 @@ PYTEST := .venv/bin/python -m pytest
 setting = $(or $($(1)),$(shell sed -n 's/^$(1)=//p' .env))
 MIRROR := $(call setting,AI_DATA_MIRROR)
 COMPOSE := docker compose -f docker-compose.yml $(if $(GPU),-f docker-compose.gpu.yml) \
-	$(if $(MIRROR),-f docker-compose.mirror.yml)
+	$(if $(MIRROR),-f docker-compose.mirror.yml) $(if $(call setting,AI_TASKS_DIR),-f docker-compose.tasks.yml)
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,6 +29,9 @@ ps: ## What runs, and how it feels
 
 clean: ## Deletes every prediction, model, account and secret of both ways to run; asks first
 	@sh scripts/clean.sh $(COMPOSE)
+
+results: venv ## Trains on the real data and writes docs/RESULTS.md; ALL=1 every recipe, AGAIN=1 anew, TASKS="housing …" some
+	@.venv/bin/python -m scripts.results $(if $(ALL),--all-recipes) $(if $(AGAIN),--again) $(TASKS)
 
 check: venv ## Lint, format and types
 	.venv/bin/ruff check .

@@ -71,13 +71,15 @@ def main() -> int:
 
 
 def start(stack: Stack, console: Console) -> None:
-    """Starts everything and, when each task serves, prints what is where."""
+    """Starts everything and, when a first task serves, prints what is where and what is still to come."""
     begun = time.monotonic()
     stack.start()
-    console.say("dev", f"every service answers ({time.monotonic() - begun:.0f} s); waiting until each task serves")
+    console.say("dev", f"every service answers ({time.monotonic() - begun:.0f} s); waiting until a first task serves")
     try:
         stack.wait_ready()
         console.say("dev", f"ready in {time.monotonic() - begun:.0f} s")
+        if missing := stack.health().get("missing"):
+            console.say("dev", f"the trainer goes on with a first version of {', '.join(missing)}")
     except TooLong as error:  # people can look, correct and retrain; what trains still may serve later
         console.say("dev", str(error))
     subprocess.run(["sh", str(REPOSITORY / "scripts/addresses.sh"), "dev"], env=stack.settings, check=True)

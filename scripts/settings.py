@@ -36,8 +36,9 @@ def read(root: Path, overrides: Mapping[str, str] | None = None) -> dict[str, st
     settings = {**defaults, **os.environ, **(overrides or {})}
     for name in FOLDERS:
         settings[name] = str(root / settings[name])
-    if settings.get("AI_DATA_MIRROR"):
-        settings["AI_DATA_MIRROR"] = str(REPOSITORY / settings["AI_DATA_MIRROR"])
+    for name in ("AI_DATA_MIRROR", "AI_WEIGHTS_DIR", "AI_TASKS_DIR"):
+        if settings.get(name):
+            settings[name] = str(REPOSITORY / settings[name])
     host = near(settings["VOLANT_BIND"])
     return settings | {
         "AI_HOST": settings["VOLANT_BIND"],

@@ -7,11 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -97,10 +99,28 @@ class Stack:
             raise
 
     def wait_ready(self, timeout_seconds: float = 600) -> None:
-        """Returns when every task serves: `/health/ready` of ai-api answers 200."""
+        """Returns when predictions are answered: on a first start by one task, later by all that served before."""
         deadline = time.monotonic() + timeout_seconds
-        while not answers(f"{self.url}/health/ready"):
+        while not self.health().get("ready"):
+            self._pause(deadline, "a first task to serve")
+
+    def wait_serving(self, timeout_seconds: float = 600) -> None:
+        """Returns when every task serves."""
+        deadline = time.monotonic() + timeout_seconds
+        while not (health := self.health()).get("ready") or health["missing"]:
             self._pause(deadline, "every task to serve")
+
+    def health(self) -> dict[str, Any]:
+        """What `/health/ready` of ai-api says; empty while it does not answer."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/health/ready", timeout=5) as answer:
+                found: dict[str, Any] = json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                found = json.load(error)
+        except (OSError, ValueError):
+            return {}
+        return found
 
     def stop(self) -> None:
         """Ends every process, those that others need last."""

@@ -5,6 +5,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 export COMPOSE_PROJECT_NAME=volant-test VOLANT_BIND=127.0.0.1 AI_TRAIN_SHARE="${AI_TRAIN_SHARE_TEST:-0.15}"
+export AI_TASKS=tweets,housing
 export AI_PORT=18000 DATA_PORT=18001 MLFLOW_PORT=15000 PROMETHEUS_PORT=19090 GRAFANA_PORT=13000 KUMA_PORT=13001
 folder=$(mktemp -d)
 export AI_SECRETS_DIR="$folder/secrets"

@@ -23,4 +23,11 @@ done
 shift
 $compose build
 $compose up --detach --wait "$@"
-[ $# -gt 0 ] || sh scripts/addresses.sh up
+[ $# -eq 0 ] || exit 0
+sh scripts/addresses.sh up
+$compose exec -T ai-api python3 -c '
+import json, urllib.request
+missing = json.load(urllib.request.urlopen("http://127.0.0.1:8000/health/ready", timeout=5))["missing"]
+if missing:
+    print("  The trainer goes on with a first version of " + ", ".join(missing) + ".\n")
+'

@@ -10,6 +10,7 @@ QUICK = {
     "AI_BOOTSTRAP_ROUNDS": "200",
     "AI_WATCH_SECONDS": "0.5",
     "AI_AUTH_REFRESH_SECONDS": "1",
+    "AI_TASKS": "tweets,housing",
 }
 """Small trainings and short waits; everything else as it is."""
 

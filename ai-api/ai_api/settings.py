@@ -46,6 +46,17 @@ class Settings(BaseSettings):
     """Folder into which data sets are downloaded, once."""
     data_mirror: Path | None = None
     """Folder that holds the data sets already, laid out as in docs/data.md. Used before any download."""
+    weights_dir: Path = Path("data/weights")
+    """Folder for public weights that no package carries: GloVe vectors, Universal Sentence Encoder, image backbones."""
+
+    tasks: str = ""
+    """Tasks that are served and trained, comma-separated, in the order of their starters. Empty: all that there are."""
+    tasks_dir: Path | None = None
+    """Folder with tasks of your own, a Python file each, taken beside those of the package."""
+
+    blobs_url: str = ""
+    """Where the pictures that callers send are kept, for ai-api and trainers alike: a folder, or `s3://bucket/folder`
+    (with s3fs installed). Empty: the folder `blobs` of AI_STATE_DIR."""
 
     data_api_url: str = "http://127.0.0.1:8001"
     """Where data-api answers."""
@@ -70,8 +81,8 @@ class Settings(BaseSettings):
     """Most rows that wait for one version. The row after the last place is refused at once with 429."""
     max_rows: PositiveInt = 1_000
     """Most rows in one /predict."""
-    max_body_bytes: PositiveInt = 4_194_304
-    """Largest request body, in bytes. A larger one is refused with 413."""
+    max_body_bytes: PositiveInt = 16_777_216
+    """Largest request body, in bytes. A larger one is refused with 413. A picture of 8 MiB is 11 MiB as base64."""
 
     outbox_max_rows: PositiveInt = 1_000_000
     """Most answers that wait for data-api. At that bound /predict refuses with 503 rather than lose one."""
@@ -101,6 +112,15 @@ class Settings(BaseSettings):
     """Threads of one model call on the CPU while serving. More than one pays on idle cores only."""
     drain_seconds: NonNegativeFloat = 10
     """How long a stopping ai-api lets requests in flight end."""
+
+    @property
+    def task_names(self) -> list[str]:
+        return [name.strip() for name in self.tasks.split(",") if name.strip()]
+
+    @property
+    def blobs(self) -> str:
+        """Where pictures are kept, as fsspec takes it."""
+        return self.blobs_url or str(self.state_dir / "blobs")
 
     @property
     def outbox_dir(self) -> Path:

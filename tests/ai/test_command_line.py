@@ -19,8 +19,9 @@ from ai_api.serving.outbox import Outbox
 from scripts.postgres import Postgres
 from tests.ai.conftest import open_registry
 
-SECONDS = 120
+SECONDS, STARTER_SECONDS = 120, 240
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Here = Callable[..., list[str]]
 
 
 class NoCorrections(http.server.BaseHTTPRequestHandler):
@@ -63,6 +64,7 @@ def environment(
         "AI_STATE_DIR": str(folder / "state"),
         "AI_RAW_DIR": str(folder / "raw"),
         "AI_DATA_MIRROR": str(folder / "nothing"),
+        "AI_TASKS": "tweets,housing",
         "AI_TRAIN_SHARE": "0.2",
         "AI_WORK_METRICS_PORT": str(free_port()),
         "HTTPS_PROXY": "http://127.0.0.1:9",
@@ -79,6 +81,19 @@ def run(environment: Mapping[str, str]) -> Run:
     return call
 
 
+@pytest.fixture
+def here(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+    """A command in this process, which fails: what it writes to stderr."""
+
+    def call(*words: str, **more: str) -> list[str]:
+        for name, value in {**environment, **more}.items():
+            monkeypatch.setenv(name, value)
+        assert main(words) == 1
+        return capsys.readouterr().err.splitlines()
+
+    return call
+
+
 @pytest.fixture(scope="module")
 def registry_of_all(mlflow_url: str, secrets_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Registry:
     return open_registry(mlflow_url, secrets_dir, tmp_path_factory.mktemp("versions"))
@@ -87,13 +102,20 @@ def registry_of_all(mlflow_url: str, secrets_dir: Path, tmp_path_factory: pytest
 @pytest.fixture(scope="module")
 def starters(environment: Mapping[str, str], registry_of_all: Registry) -> dict[str, int]:
     """The champions after a trainer was started, left alone, and stopped."""
-    trainer = subprocess.Popen([sys.executable, "-m", "ai_api", "work"], env=dict(environment))
-    deadline = time.monotonic() + SECONDS
+    with subprocess.Popen([sys.executable, "-m", "ai_api", "work"], env=dict(environment)) as trainer:
+        try:
+            return trained(trainer, registry_of_all)
+        finally:
+            trainer.kill()
+
+
+def trained(trainer: subprocess.Popen[bytes], registry: Registry) -> dict[str, int]:
+    deadline = time.monotonic() + STARTER_SECONDS
     found: dict[str, int] = {}
     while len(found) < 2:
         assert time.monotonic() < deadline, "the starters were not trained"
         assert trainer.poll() is None, "the trainer ended"
-        champions = {task: registry_of_all.champion(task) for task in ("tweets", "housing")}
+        champions = {task: registry.champion(task) for task in ("tweets", "housing")}
         found = {task: number for task, number in champions.items() if number is not None}
         time.sleep(0.2)
     trainer.send_signal(signal.SIGTERM)
@@ -143,22 +165,21 @@ def told(folder: Path) -> int:
     ("words", "said"),
     [
         (["train", "cats"], "There is no task 'cats'. There are housing, tweets."),
-        (["train", "housing", "--recipe", "oracle"], "It has boosting, forest."),
+        (["train", "housing", "--recipe", "oracle"], "It has boosting, forest, xgboost, lightgbm, catboost."),
         (["train", "housing", "--param", "depth=3"], "boosting takes these parameters"),
+        (["train", "housing", "--all", "--param", "depth=3"], "--param goes with one recipe"),
+        (["tune", "housing", "--trials=-1"], "tune must be a whole number"),
         (["promote", "housing", "99999"], "This task has no such version."),
     ],
 )
-def test_a_wrong_word_is_answered_with_one_line(run: Run, words: list[str], said: str) -> None:
-    answer = run(*words)
-    assert answer.returncode == 1
-    [line] = [line for line in answer.stderr.splitlines() if line and not line.startswith(("INFO", "WARNING"))]
+def test_a_wrong_word_is_answered_with_one_line(here: Here, words: list[str], said: str) -> None:
+    [line] = here(*words)
     assert said in line
 
 
-def test_a_missing_secret_is_named(run: Run, tmp_path: Path) -> None:
-    answer = run("rollback", "housing", AI_SECRETS_DIR=str(tmp_path))
-    assert answer.returncode == 1
-    assert str(tmp_path / "mlflow_password") in answer.stderr
+def test_a_missing_secret_is_named(here: Here, tmp_path: Path) -> None:
+    [line] = here("rollback", "housing", AI_SECRETS_DIR=str(tmp_path))
+    assert str(tmp_path / "mlflow_password") in line
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))

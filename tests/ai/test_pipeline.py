@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import skops.io
@@ -9,40 +11,68 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 
-from ai_api.datasets import Table, frame, split
+from ai_api.answers import TOLERANCE, labels_of, predict
+from ai_api.datasets import Table, split
 from ai_api.errors import InvalidParams, UnknownRecipe
-from ai_api.pipeline import build_pipeline, check_params
-from ai_api.registry import TOLERANCE, _trusted, labels_of, predict
+from ai_api.features import image
+from ai_api.pipeline import build_pipeline, check_params, for_serving
+from ai_api.sources import Source
 from ai_api.task import Recipe, Task
 from ai_api.tasks import find_tasks
-from tests.ai.small import small_housing, small_tweets
+from ai_api.training.fitting import fit
+from ai_api.version_files import needs_of
+from tests.ai.small import BACKBONE, small_task
+from tests.ai.weights import give_weights
 
-TASKS = [small_tweets("tweets", 300), small_housing("housing", 300)]
-RECIPES = [pytest.param(task, recipe, id=f"{task.name}-{recipe.name}") for task in TASKS for recipe in task.recipes]
+TASKS = {name: small_task(name) for name in find_tasks()}
+TWEETS, HOUSING = TASKS["tweets"], TASKS["housing"]
+RECIPES = [
+    pytest.param(task, recipe, id=f"{task.name}-{recipe.name}") for task in TASKS.values() for recipe in task.recipes
+]
+ROWS = 8
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _weights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Small files in the place of the public weights that some recipes read."""
+    import torch
+
+    timm = image._timm()
+    from timm.models import save_for_hf
+
+    folder = give_weights(tmp_path_factory.mktemp("weights"))
+    torch.manual_seed(0)
+    save_for_hf(timm.create_model(BACKBONE.partition(".")[0]), str(folder / BACKBONE), safe_serialization=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AI_WEIGHTS_DIR", str(folder))
+        yield
+    image._load.cache_clear()
 
 
 def table(task: Task) -> Table:
-    return split(task.load(None)).train  # type: ignore[arg-type]
+    return split(task.load(Source(None))).train  # type: ignore[arg-type]
 
 
 def test_the_small_tasks_have_every_recipe_of_the_real_ones() -> None:
-    for task in TASKS:
-        assert [r.name for r in task.recipes] == [r.name for r in find_tasks()[task.name].recipes]
+    for name, task in find_tasks().items():
+        assert [recipe.name for recipe in TASKS[name].recipes] == [recipe.name for recipe in task.recipes]
 
 
 @pytest.mark.parametrize(("task", "recipe"), RECIPES)
 def test_a_recipe_survives_saving_and_answers_the_same(task: Task, recipe: Recipe) -> None:
     rows, columns = table(task), task.row.modalities()
-    pipeline = clone(build_pipeline(task, recipe)).fit(frame(rows.rows, columns), rows.truths)
-    saved = skops.io.dumps(pipeline)
-    again = skops.io.loads(saved, trusted=_trusted(skops.io.get_untrusted_types(data=saved)))
-    some = rows.rows[:40]
+    pipeline = for_serving(fit(clone(build_pipeline(task, recipe)), task, rows))
+    again = skops.io.loads(skops.io.dumps(pipeline), trusted=needs_of(pipeline).types)
+    some = rows.rows[:ROWS]
     answers = predict(again, columns, labels_of(again), some)
-    assert answers == predict(pipeline, columns, labels_of(pipeline), some)
-    for row, answer in zip(some, answers, strict=True):
-        [alone] = predict(again, columns, labels_of(again), [row])
-        assert alone.get("label") == answer.get("label")
-        assert numbers(alone) == pytest.approx(numbers(answer), abs=TOLERANCE)
+    same(answers, predict(pipeline, columns, labels_of(pipeline), some))
+    same(answers, [predict(again, columns, labels_of(again), [row])[0] for row in some])
+
+
+def same(answers: list[dict[str, object]], others: list[dict[str, object]]) -> None:
+    for answer, other in zip(answers, others, strict=True):
+        assert numbers(other) == pytest.approx(numbers(answer), abs=TOLERANCE)
+        assert other.get("label") == answer.get("label")
 
 
 def numbers(answer: dict[str, object]) -> list[float]:
@@ -51,15 +81,13 @@ def numbers(answer: dict[str, object]) -> list[float]:
 
 @pytest.fixture(scope="module")
 def tweets() -> object:
-    task = TASKS[0]
-    rows = table(task)
-    return build_pipeline(task, task.recipes[0]).fit(frame(rows.rows, task.row.modalities()), rows.truths)
+    return fit(build_pipeline(TWEETS, TWEETS.recipes[0]), TWEETS, table(TWEETS))
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text(min_size=1, max_size=60), min_size=1, max_size=8))
 def test_any_batch_of_any_texts_gives_what_single_calls_give(tweets: object, texts: list[str]) -> None:
-    columns, labels = TASKS[0].row.modalities(), labels_of(tweets)
+    columns, labels = TWEETS.row.modalities(), labels_of(tweets)
     together = predict(tweets, columns, labels, [{"text": text} for text in texts])
     for text, answer in zip(texts, together, strict=True):
         [alone] = predict(tweets, columns, labels, [{"text": text}])
@@ -68,7 +96,7 @@ def test_any_batch_of_any_texts_gives_what_single_calls_give(tweets: object, tex
 
 
 def test_an_answer_is_made_of_plain_values(tweets: object) -> None:
-    [answer] = predict(tweets, TASKS[0].row.modalities(), labels_of(tweets), [{"text": "love it"}])
+    [answer] = predict(tweets, TWEETS.row.modalities(), labels_of(tweets), [{"text": "love it"}])
     probabilities = answer["probabilities"]
     assert isinstance(probabilities, dict)
     assert answer["score"] == probabilities[answer["label"]] == max(probabilities.values())
@@ -77,26 +105,25 @@ def test_an_answer_is_made_of_plain_values(tweets: object) -> None:
 
 
 def test_text_features_go_where_texts_are() -> None:
-    for task, recipe in ((TASKS[0], Recipe("logreg")), (TASKS[1], Recipe("forest", text="tfidf"))):
+    for task, recipe in ((TWEETS, Recipe("logreg")), (HOUSING, Recipe("forest", text="tfidf"))):
         with pytest.raises(UnknownRecipe, match="text features"):
             build_pipeline(task, recipe)
 
 
 def test_the_seed_stands_among_the_parameters() -> None:
-    recipe, seed = check_params(TASKS[1], TASKS[1].recipes[0], {"seed": 7, "max_iter": 5})
+    recipe, seed = check_params(HOUSING, HOUSING.recipes[0], {"seed": 7, "max_iter": 5})
     assert (dict(recipe.params), seed) == ({"max_iter": 5}, 7)
-    assert build_pipeline(TASKS[1], recipe, seed)[-1].random_state == 7
+    assert build_pipeline(HOUSING, recipe, seed)[-1].random_state == 7
 
 
 @pytest.mark.parametrize("params", [{"seed": -1}, {"seed": "x"}, {"seed": True}, {"max_iter": -3}, {"depth": 1}])
 def test_wrong_parameters_are_refused(params: dict[str, object]) -> None:
     with pytest.raises(InvalidParams):
-        check_params(TASKS[1], TASKS[1].recipes[0], params)
+        check_params(HOUSING, HOUSING.recipes[0], params)
 
 
 def test_a_gap_is_answered_too() -> None:
-    task = TASKS[1]
-    rows = table(task)
-    pipeline = build_pipeline(task, task.recipes[0]).fit(frame(rows.rows, task.row.modalities()), rows.truths)
-    [answer] = predict(pipeline, task.row.modalities(), None, [{**rows.rows[0], "AveBedrms": None}])
+    rows = table(HOUSING)
+    pipeline = fit(build_pipeline(HOUSING, HOUSING.recipes[0]), HOUSING, rows)
+    [answer] = predict(pipeline, HOUSING.row.modalities(), None, [{**rows.rows[0], "AveBedrms": None}])
     assert np.isfinite(float(str(answer["value"])))

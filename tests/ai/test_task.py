@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 from pydantic import ValidationError
 
 from ai_api.errors import InvalidParams, UnknownRecipe
-from ai_api.task import MAX_TOKENS, Modality, Recipe, Row, Text
+from ai_api.images import Picture
+from ai_api.task import IMAGE_COST, MAX_TOKENS, Category, Modality, Recipe, Row, Task, Text
 from ai_api.tasks import find_tasks
 from ai_api.tasks.housing import House
-from ai_api.tasks.tweets import Tweet
+from ai_api.tasks.products import Product
+from ai_api.tasks.tweeteval import Tweet
+from ai_api.training.evaluate import METRICS
 
 HOUSE = House.model_validate(
     {
@@ -24,16 +29,14 @@ HOUSE = House.model_validate(
 )
 
 
-class Both(Row):
+class Everything(Row):
     text: Text
     note: Text | None = None
     number: float | None = None
-
-
-def test_every_task_is_found_under_its_name() -> None:
-    tasks = find_tasks()
-    assert {"tweets", "housing"} <= set(tasks)
-    assert all(name == task.name for name, task in tasks.items())
+    whole: Literal[0, 1] = 0
+    known: Literal["a", "b"] | None = None
+    unknown: Category = "x"
+    image: Picture | None = None
 
 
 @pytest.mark.parametrize("text", ["a\x00b", "a\ud800b", ""])
@@ -53,19 +56,40 @@ def test_unknown_bedrooms_are_allowed() -> None:
 
 
 def test_columns_are_told_apart_by_what_they_hold() -> None:
-    assert Both.modalities() == {"text": Modality.TEXT, "note": Modality.TEXT, "number": Modality.NUMBER}
-    assert Both.columns(Modality.NUMBER) == ["number"]
+    assert Everything.modalities() == {
+        "text": Modality.TEXT,
+        "note": Modality.TEXT,
+        "number": Modality.NUMBER,
+        "whole": Modality.NUMBER,
+        "known": Modality.CATEGORY,
+        "unknown": Modality.CATEGORY,
+        "image": Modality.IMAGE,
+    }
+    assert Everything.columns(Modality.NUMBER, Modality.IMAGE) == ["number", "whole", "image"]
 
 
 def test_a_recipe_is_named_after_its_parts() -> None:
     assert (Recipe("logreg", text="tfidf").name, Recipe("forest").name) == ("tfidf+logreg", "forest")
+    assert Recipe("logreg", resample="smote").name == "smote+logreg"
+    assert Recipe("bert", text="raw", title="bert").name == "bert"
 
 
 def test_a_recipe_is_found_by_name() -> None:
     task = find_tasks()["tweets"]
     assert task.recipe("minilm+logreg") is task.recipes[1]
     with pytest.raises(UnknownRecipe, match="tfidf\\+logreg"):
-        task.recipe("glove+xgboost")
+        task.recipe("tfidf+oracle")
+
+
+@pytest.mark.parametrize("task", find_tasks().values(), ids=lambda task: task.name)
+def test_a_task_says_what_it_is_and_its_recipes_have_names_of_their_own(task: Task) -> None:
+    names = [recipe.name for recipe in task.recipes]
+    assert len(set(names)) == len(names)
+    assert task.recipes[0].is_default, "the first trains the starter"
+    assert task.metric in METRICS
+    assert set(task.metrics) <= set(METRICS)
+    assert task.about
+    assert task.licence
 
 
 def test_parameters_replace_those_of_the_recipe() -> None:
@@ -80,3 +104,9 @@ def test_a_long_text_costs_more_up_to_the_length_that_is_read() -> None:
     costs = [task.cost(Tweet(text="x" * length)) for length in (1, 40, 2_000)]
     assert costs == [1, 11, MAX_TOKENS]
     assert find_tasks()["housing"].cost(HOUSE) == 1
+
+
+def test_a_picture_costs_as_much_as_many_words() -> None:
+    task, row = find_tasks()["products"], Product(designation="x" * 40)
+    assert task.cost(row) == 11
+    assert task.cost(row.model_copy(update={"image": Picture.of_bytes(b"")})) == 11 + IMAGE_COST

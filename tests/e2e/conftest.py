@@ -7,11 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.composed import Composed
+from tests.traffic import until
 
 
 @pytest.fixture(scope="session")
 def composed() -> Iterator[Composed]:
     """Every service healthy, every task serving."""
     composed = Composed()
+    until(lambda: composed.ai.get("/health/ready").json()["missing"] == [], "every task to serve", 600)
     yield composed
     composed.close()

@@ -18,6 +18,7 @@ QUICK = {
     "AI_HEARTBEAT_SECONDS": "1",
     "AI_STALLED_SECONDS": "4",
     "AI_BOOTSTRAP_ROUNDS": "400",
+    "AI_TASKS": "tweets,housing",
 }
 
 
@@ -33,7 +34,7 @@ def started(folder: Path, **settings: str) -> Iterator[Volant]:
     volant = Volant(folder, {**ports, **QUICK, **settings})
     try:
         volant.start()
-        volant.wait_ready()
+        volant.wait_serving()
         yield volant
     finally:
         volant.stop()

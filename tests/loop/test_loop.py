@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from ai_api.datasets import Source, Table, is_held_out, is_within
+from ai_api.datasets import Table, is_held_out, is_within
+from ai_api.sources import Source
 from ai_api.tasks import find_tasks
 from tests.loop.people import Person, sign_up
 from tests.loop.volant import Volant

@@ -1,14 +1,88 @@
-"""Finds the tasks: every module of this folder that has a `TASK`."""
+"""Finds the tasks: every module of this folder that has a `TASK`, and every file of a folder outside the package."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
+import re
+import sys
+import traceback
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from types import ModuleType
 
+from ai_api.errors import MisSet
 from ai_api.task import Task
 
+EARLY, LATE = ("tweets", "housing"), ("products", "fashion")
+"""Where the starters are trained first, and where last because their pictures take long. The others go between."""
+NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
-def find_tasks() -> dict[str, Task]:
-    """All tasks by name."""
-    modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
-    return {module.TASK.name: module.TASK for module in modules}
+
+def find_tasks(names: Collection[str] = (), folder: Path | None = None) -> dict[str, Task]:
+    """The tasks by name, in the order in which their starters are trained; only `names`, in their order, if given.
+
+    `folder` holds tasks from outside: a Python file each, with a `TASK`, which may register estimators and features of
+    its own. MisSet names the file that cannot be used, or the name that there is not.
+    """
+    found = {task.name: task for task in _own()}
+    for path, task in _from_outside(folder) if folder else ():
+        if task.name in found:
+            raise MisSet(f"{path}: there is a task {task.name!r} already. Give this one another name.")
+        found[task.name] = task
+    if missing := [name for name in names if name not in found]:
+        raise MisSet(f"AI_TASKS names {', '.join(missing)}. There are {', '.join(sorted(found))}.")
+    return {name: found[name] for name in names or sorted(found, key=_turn)}
+
+
+def _turn(name: str) -> tuple[int, str]:
+    if name in EARLY:
+        return EARLY.index(name) - len(EARLY), name
+    return LATE.index(name) + 1 if name in LATE else 0, name
+
+
+def _own() -> Iterator[Task]:
+    for module in pkgutil.iter_modules(__path__):
+        task = getattr(importlib.import_module(f"{__name__}.{module.name}"), "TASK", None)
+        if isinstance(task, Task):
+            yield task
+
+
+def _from_outside(folder: Path) -> Iterator[tuple[Path, Task]]:
+    if not folder.is_dir():
+        raise MisSet(f"AI_TASKS_DIR names {folder}, which is no folder.")
+    for path in sorted(folder.glob("*.py")):
+        task = getattr(_imported(path), "TASK", None)
+        if not isinstance(task, Task):
+            raise MisSet(f"{path} holds no task: it needs `TASK = Task(…)`, as the files of ai_api/tasks have it.")
+        if not NAME.fullmatch(task.name):
+            raise MisSet(f"{path}: the name of a task is made of small letters, digits, - and _, not {task.name!r}.")
+        yield path, task
+
+
+def _imported(path: Path) -> ModuleType:
+    """The file as a module of this package, so that what a model keeps of it is found again under the same name."""
+    name = f"{__name__}.{path.stem}"
+    there = sys.modules.get(name) or importlib.util.find_spec(name)
+    if isinstance(there, ModuleType) and there.__file__ == str(path):
+        return there
+    if there is not None:
+        raise MisSet(f"{path}: there is a file {path.name} already. Give this one another name.")
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise MisSet(f"{path} cannot be imported: its name is none of a Python module.")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise MisSet(f"{path}{_line(error, path)} cannot be used: {type(error).__name__}: {error}") from error
+    return module
+
+
+def _line(error: Exception, path: Path) -> str:
+    if isinstance(error, SyntaxError):
+        return f", line {error.lineno},"
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f", line {lines[-1]}," if lines else ""

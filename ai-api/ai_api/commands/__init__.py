@@ -1,0 +1,24 @@
+"""The commands of ai-api: one file a subject, each with its `COMMANDS`. What they need is imported when they run."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ai_api.settings import Settings
+
+
+def _no_arguments(_: ArgumentParser) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Command:
+    """One word of the command line. `run` gives the exit status, or None for 0."""
+
+    name: str
+    help: str
+    description: str
+    run: Callable[[Settings, Namespace], int | None]
+    add_arguments: Callable[[ArgumentParser], None] = _no_arguments

@@ -1,0 +1,69 @@
+"""Which version serves, moved by hand: promote and rollback."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping
+from typing import Literal
+
+from ai_api.settings import Settings
+
+from . import Command
+from .wiring import find_task, open_registry, promotion_lock, surroundings
+
+
+def promote(settings: Settings, parsed: Namespace) -> None:
+    registry, task = open_registry(settings), find_task(settings, parsed.task).name
+    before = registry.champion(task)
+    metrics = registry.version(task, parsed.version).metrics
+    with promotion_lock(settings, task):
+        registry.promote(task, parsed.version, expected=before)
+    _tell(settings, task, parsed.version, before, "promote", metrics)
+
+
+def rollback(settings: Settings, parsed: Namespace) -> None:
+    registry, task = open_registry(settings), find_task(settings, parsed.task).name
+    with promotion_lock(settings, task):
+        before, now = registry.rollback(task)
+    _tell(settings, task, now, before, "rollback", {})
+
+
+def _tell(
+    settings: Settings,
+    task: str,
+    version: int,
+    before: int | None,
+    action: Literal["promote", "rollback"],
+    metrics: Mapping[str, float],
+) -> None:
+    from uuid_utils.compat import uuid7
+
+    from ai_api.data_client import promotion
+
+    event = promotion(
+        str(uuid7()),
+        task,
+        version,
+        before,
+        action=action,
+        reason="asked for on the command line",
+        metrics=metrics,
+        actor="command line",
+    )
+    surroundings(settings).announce(event)
+    print(f"Version {version} of {task} is champion now, after {before}.")
+
+
+def _task(parser: ArgumentParser) -> None:
+    parser.add_argument("task", help="name of the task")
+
+
+def _task_and_version(parser: ArgumentParser) -> None:
+    _task(parser)
+    parser.add_argument("version", type=int, help="number of the version")
+
+
+COMMANDS = (
+    Command("promote", "let a version serve", "Makes a version the champion of its task.", promote, _task_and_version),
+    Command("rollback", "let the version before serve", "Brings back the champion before this one.", rollback, _task),
+)

@@ -1,0 +1,49 @@
+"""Another task is one file: it trains, serves, is corrected and trained again, and nothing else was touched."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sklearn.datasets import load_wine
+
+from tests.loop.conftest import started
+from tests.loop.people import Person
+from tests.loop.volant import Volant
+from tests.traffic import until
+
+FILE = Path(__file__).with_name("wine.py")
+
+
+@pytest.fixture(scope="module")
+def cellar(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
+    """Volant with a folder of its operator's, which holds the one file."""
+    folder = open_folder("tasks")
+    shutil.copy(FILE, folder)
+    yield from started(open_folder("cellar"), AI_TASKS="wine", AI_TASKS_DIR=str(folder))
+
+
+def test_a_task_from_outside_trains_serves_and_learns_from_corrections(cellar: Volant) -> None:
+    person = Person(cellar, api_key=cellar.key)
+    shown = person.http.get("/models/wine").json()
+    assert (shown["serving"]["version"], shown["recipes"]) == (1, ["naive-bayes", "forest"])
+    assert shown["serving"]["metrics"]["macro_recall"] > 0.9
+
+    names = list(shown["row"]["properties"])
+    wines = [dict(zip(names, line, strict=True)) for line in (load_wine().data[::3] * 1.01).tolist()]
+    answer = person.http.post("/predict", json={"task": "wine", "inputs": wines})
+    predictions = answer.json()["predictions"]
+    assert {prediction["label"] for prediction in predictions} == {"grower 1", "grower 2", "grower 3"}
+    for prediction in predictions:
+        said = {"prediction_id": prediction["prediction_id"], "label": prediction["label"]}
+        assert person.http.post("/feedback", json=said).status_code == 202
+    cellar.drained()
+
+    cellar.idle()
+    job = person.http.post("/retrain", json={"task": "wine", "recipe": "forest"}).json()["id"]
+    until(lambda: person.http.get(f"/jobs/{job}").json()["status"] == "succeeded", "the retraining", 240)
+    result = person.http.get(f"/jobs/{job}").json()["result"]
+    assert (result["recipe"], result["version"]) == ("forest", 2)
+    assert 0 < result["corrections_used"] < len(wines), "some are held out"
