@@ -121,7 +121,7 @@ def test_models_show_what_serves_where_it_came_from_and_what_a_row_is(caller: Pe
         (b'{"task": "tweets", "inputs": {"text": "a"}, "version": "zebra-4711"}', 404, "UnknownVersion"),
         (b'{"task": "tweets", "inputs": {"text": "a"}, "version": [1]}', 422, "InvalidRequest"),
         (b'{"task": "tweets", "inputs": [' + b'{"text": "zebra-4711"},' * 1_000 + b'{"text": "a"}]}', 413, "TooLarge"),
-        (b'{"task": "tweets", "inputs": {"text": "zebra-4711' + b"a" * 10_000_000 + b'"}}', 413, "TooLarge"),
+        (b'{"task": "tweets", "inputs": {"text": "zebra-4711' + b"a" * 17_000_000 + b'"}}', 413, "TooLarge"),
     ],
 )
 def test_a_bad_prediction_request_is_refused_as_documented(
