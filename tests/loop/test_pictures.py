@@ -106,7 +106,7 @@ def test_a_correction_of_a_row_with_a_picture_trains_with_the_picture(shop: Vola
         (f"https://example.org/{MARK}.png", "must be the base64 of a picture"),
         (BASE64[: len(BASE64) // 8 * 4], "must be a whole picture"),
         (base64.b64encode(MARK.encode()).decode(), "must be a whole picture"),
-        ("A" * (MAX_BYTES * 3 // 2), "at most 8 MiB"),
+        ("A" * (MAX_BYTES * 3 // 2), "must have at most 8 MiB"),
         (5, "must be a picture"),
         ({"digest": MARK}, "must be a picture"),
     ],
