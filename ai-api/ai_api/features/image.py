@@ -19,6 +19,7 @@ from ai_api.errors import InvalidParams, MissingExtra, MissingWeights, ModelRefu
 from ai_api.images import InvalidPicture, Picture, opened
 
 from . import image_features
+from .operators import mend_torchvision
 from .weights import find_model, weights_dir
 
 if TYPE_CHECKING:
@@ -253,24 +254,8 @@ def _digest(state: dict[str, object]) -> str:
 
 
 def _timm() -> ModuleType:
-    """timm. It wants torchvision, whose compiled operators load beside one build of torch only.
-
-    Beside another (on a machine without a GPU, often) torchvision's import fails over the names of two of them, which
-    no backbone needs: so they are named.
-    """
-    import torch
-
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-        for operator in ("nms", "qnms"):
-            library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")  # type: ignore[no-untyped-call]
-        _named.append(library)
+    """timm, which imports torchvision."""
+    mend_torchvision()
     import timm
 
     return timm
-
-
-_named: list[object] = []
-"""Libraries of operators, which are known for as long as these objects live."""
