@@ -11,7 +11,7 @@ from pydantic import Field
 from ai_api.datasets import Table
 from ai_api.errors import DataUnavailable
 from ai_api.sources import PublicFile, Source
-from ai_api.task import Row, Text
+from ai_api.task import Published, Row, Text
 
 HOME = "https://raw.githubusercontent.com/cardiffnlp/tweeteval/main/datasets"
 FOLDER = "tweets/tweeteval"
@@ -62,6 +62,14 @@ class LabelSet:
             sha256=self.sums.get(name),
             git_blob=self.git_blobs.get(name),
         )
+
+
+MODELS = ("SVM", "FastText", "LSTM", "RoBERTa-base", "RoBERTa retrained on tweets", "TimeLMs-2021", "BERTweet")
+
+
+def published(metric: str, *values: float) -> tuple[Published, ...]:
+    """The figures of TweetEval's own page for one label set, in the order of MODELS."""
+    return tuple(Published(who, metric, value, "official test rows") for who, value in zip(MODELS, values, strict=True))
 
 
 PLAIN = (
