@@ -16,7 +16,7 @@ from ai_api.datasets import Table, frame, split
 from ai_api.errors import MissingWeights, ModelRefused, UnknownRecipe
 from ai_api.features import build_features, find_features
 from ai_api.features.clean import Clean
-from ai_api.features.encoder import batches
+from ai_api.features.tensors import batches
 from ai_api.features.text import MINILM, MPNET, Frequent, SentenceEncoder
 from ai_api.features.weights import find_weights, weights_dir
 from ai_api.pipeline import build_pipeline

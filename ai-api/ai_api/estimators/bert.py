@@ -15,11 +15,12 @@ from sklearn.utils._param_validation import Interval
 
 from ai_api.errors import MissingWeights
 from ai_api.features.operators import mend_torchvision
+from ai_api.features.tensors import batches, find_device, padded
 from ai_api.features.weights import find_model
 from ai_api.task import Kind
 
 from . import estimator
-from .neural import Batch, Group, NeuralClassifier, Places, Plan, find_device, require, seeded, train
+from .neural import Batch, Group, NeuralClassifier, Places, Plan, require, seeded, train
 
 if TYPE_CHECKING:
     import torch
@@ -143,10 +144,8 @@ class TransformerClassifier(NeuralClassifier):
 
     def _answers(self, module: nn.Module, inputs: object, device: torch.device) -> Iterator[tuple[Places, Tensor]]:
         tokens = self._tokens(inputs)
-        longest_first = sorted(range(len(tokens)), key=lambda place: -len(tokens[place]))
-        while longest_first:
-            count = max(1, self.batch_tokens // len(tokens[longest_first[0]]))
-            places, longest_first = longest_first[:count], longest_first[count:]
+        lengths = [len(ids) for ids in tokens]
+        for places in batches(np.argsort(lengths, kind="stable").tolist(), lengths, self.batch_tokens):
             ids, mask = self._padded([tokens[place] for place in places])
             yield places, module(ids.to(device), mask.to(device))
 
@@ -166,13 +165,7 @@ class TransformerClassifier(NeuralClassifier):
                 yield self._padded([tokens[place] for place in places]), torch.from_numpy(truths[places])
 
     def _padded(self, lines: list[list[int]]) -> tuple[Tensor, Tensor]:
-        import torch
-
-        lengths = np.array([len(ids) for ids in lines])
-        mask = np.arange(lengths.max()) < lengths[:, None]
-        ids = np.full(mask.shape, json.loads(self.config_).get("pad_token_id") or 0)
-        ids[mask] = np.concatenate(lines)
-        return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
+        return padded(lines, json.loads(self.config_).get("pad_token_id") or 0)
 
     def _groups(self, module: nn.Module) -> list[Group]:
         """Parameters by their rate, which sinks with their depth, and by whether they decay: vectors do not."""
@@ -253,10 +246,10 @@ def _class_weights(truths: NDArray[np.intp], power: float) -> NDArray[np.float32
 def _shuffled(lengths: NDArray[np.intp], size: int, random: np.random.Generator) -> Iterable[NDArray[np.intp]]:
     """All places in batches of like lengths, in random order."""
     places = random.permutation(len(lengths))
-    batches: list[NDArray[np.intp]] = []
+    cut: list[NDArray[np.intp]] = []
     for start in range(0, len(places), size * NEIGHBOURHOOD):
         near = places[start : start + size * NEIGHBOURHOOD]
         near = near[np.argsort(lengths[near], kind="stable")]
-        batches += [near[at : at + size] for at in range(0, len(near), size)]
-    random.shuffle(batches)
-    return batches
+        cut += [near[at : at + size] for at in range(0, len(near), size)]
+    random.shuffle(cut)
+    return cut

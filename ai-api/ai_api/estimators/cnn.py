@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 
+from ai_api.features.tensors import find_device
 from ai_api.task import Kind
 
 from . import estimator
-from .neural import Batch, Group, NeuralClassifier, Places, Plan, find_device, require, seeded, train
+from .neural import Batch, Group, NeuralClassifier, Places, Plan, require, seeded, train
 
 if TYPE_CHECKING:
     import torch

@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from ai_api.errors import TrainingFailed
+from ai_api.features.tensors import find_device
 
 if TYPE_CHECKING:
     import torch
@@ -139,13 +140,6 @@ def require(*libraries: str) -> None:
     for name in libraries:
         if find_spec(name) is None:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-
-def find_device(name: str) -> torch.device:
-    """Where "auto", "cpu" or "cuda" is on this machine."""
-    import torch
-
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
 
 @contextmanager

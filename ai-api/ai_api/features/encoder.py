@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
@@ -16,6 +15,7 @@ from ai_api.errors import MissingExtra, MissingWeights
 from ai_api.task import MAX_TOKENS
 
 from .operators import mend_torchvision
+from .tensors import batches, find_device, padded
 from .use import FETCH, SavedModel
 from .weights import digest, find_model, find_weights
 
@@ -72,7 +72,7 @@ class Encoder:
             from transformers import AutoModel
         except ImportError as error:
             raise MissingExtra(f"{folder.name} needs the extra `text`, which is not installed.") from error
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.device = find_device(device)
         self.model = (
             AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).to(self.device).eval()
         )
@@ -101,9 +101,7 @@ class Encoder:
     def _embed(self, tokens: list[list[int]]) -> torch.Tensor:
         import torch
 
-        width = max(map(len, tokens))
-        ids = torch.tensor([line + [self.padding] * (width - len(line)) for line in tokens], device=self.device)
-        mask = torch.tensor([[1] * len(line) + [0] * (width - len(line)) for line in tokens], device=self.device)
+        ids, mask = (part.to(self.device) for part in padded(tokens, self.padding))
         hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
         vectors = self._pooled(hidden, mask[..., None])
         for layer in self.dense:
@@ -116,18 +114,6 @@ class Encoder:
         if self.pooling == "max":
             return hidden.masked_fill(mask == 0, -np.inf).amax(dim=1)
         return (hidden * mask).sum(dim=1) / mask.sum(dim=1)
-
-
-def batches(order: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> Iterable[list[int]]:
-    """Cuts places, sorted by length, so that places times the longest stays within the budget; at least one each."""
-    batch: list[int] = []
-    for place in order:
-        if batch and (len(batch) + 1) * lengths[place] > batch_tokens:
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch
 
 
 def _modules(folder: Path) -> tuple[str, list[Path]]:

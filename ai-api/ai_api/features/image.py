@@ -20,6 +20,7 @@ from ai_api.images import InvalidPicture, Picture, opened
 
 from . import image_features
 from .operators import mend_torchvision
+from .tensors import find_device
 from .weights import find_model, weights_dir
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class Network:
         timm = _timm()
         if not timm.is_model(name):
             raise InvalidParams("timm has no network of this name. timm.list_models() names them.")
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.device = find_device(device)
         overlay = {"file": str(_weights(name)), "hf_hub_id": None}
         try:
             # with its last layer at first: without it, timm takes whatever fits of a file, were it nothing

@@ -12,7 +12,8 @@ from sklearn.base import clone
 from torch import nn
 
 from ai_api.errors import TrainingFailed
-from ai_api.estimators.neural import Batch, Group, NeuralClassifier, Places, Plan, find_device, require, seeded, train
+from ai_api.estimators.neural import Batch, Group, NeuralClassifier, Places, Plan, require, seeded, train
+from ai_api.features.tensors import find_device
 
 CPU = torch.device("cpu")
 INPUTS = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
