@@ -17,14 +17,16 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
-from ai_api.datasets import frame
+from ai_api.datasets import Table, frame
 from ai_api.errors import InvalidParams
 from ai_api.estimators.fusion import LateFusion, _aside
 from ai_api.features.image import Pixels
 from ai_api.images import Picture
 from ai_api.pipeline import build_pipeline
 from ai_api.task import Kind, Recipe, Task
-from ai_api.tasks.products import Product
+from ai_api.tasks.products import TASK, Product
+from ai_api.training.evaluate import answer
+from ai_api.training.members import gains
 from tests.ai.drawn import plain
 
 COLOURS = {"shirt": "red", "shoe": "blue", "watch": "lime"}
@@ -77,6 +79,17 @@ def fitted() -> LateFusion:
 
 def one(**given: object) -> pd.DataFrame:
     return frame([{name: given.get(name) for name in Product.model_fields}], Product.modalities())
+
+
+def test_what_it_gains_over_each_member_is_measured_on_the_same_rows() -> None:
+    inputs, truths = rows(400, seed=2)
+    held_out = Table(inputs.to_dict("records"), truths)
+    fused = Pipeline([("estimator", fitted())])
+    answers = answer(fused, TASK, held_out)
+    found = gains(TASK, fused, held_out, answers, rounds=100)
+    assert {f"over {name}{end}" for name in ("words", "looks") for end in ("", " low", " high")} == found.keys()
+    assert 0 < found["over words low"] < found["over words"] < found["over words high"] < found["over looks"]
+    assert gains(TASK, fitted().members_["words"], held_out, answers) == {}
 
 
 def test_it_is_better_than_each_of_its_members() -> None:

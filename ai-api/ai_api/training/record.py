@@ -20,6 +20,7 @@ from .environment import code_digest, git_commit, machine, packages
 from .evaluate import Answers, baseline, per_class
 from .history import history_of
 from .latency import latency
+from .members import gains
 from .order import Order
 from .plots import plots
 from .threshold import costs_of
@@ -36,6 +37,7 @@ def record_of(
         **_costs(order, made, parts, answers),
         **baseline(task, parts.train, held_out),
         **latency(task, made.pipeline, sample),
+        **gains(task, made.pipeline, held_out, answers, order.rounds, order.seed),
         "fit_seconds": made.fit_seconds,
         "train_seconds": seconds,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from ai_api.registry import PastRun, Registry
 from ai_api.task import Task
@@ -10,6 +10,7 @@ from ai_api.task import Task
 from .compare import Found, find
 from .evaluate import METRICS, REAL
 from .latency import BATCH_ROWS
+from .members import OVER
 
 SLOW = "bert"
 """The estimator whose training time is told apart: fine-tuning takes longer than all others together."""
@@ -88,6 +89,7 @@ def _section(found: Found) -> Iterator[str]:
         yield _figures(found, ranked)
     if weighted := _weighted(found, ranked):
         yield weighted
+    yield from _gains(found, ranked)
     if only := [name for name in found.folded if name not in found.trained]:
         yield markdown(["cross-validated only", task.metric], [[name, _spread(found, name)] for name in only])
     if task.published:
@@ -150,6 +152,23 @@ def _weighted(found: Found, ranked: Sequence[str]) -> str:
     costs = found.task.costs
     unit = f" Costs are in {costs.unit}, of 1,000 real rows." if costs else ""
     return f"The same, weighted to the real share of the labels.{unit}\n\n" + markdown(["recipe", *words], rows)
+
+
+def _gains(found: Found, ranked: Sequence[str]) -> Iterator[str]:
+    """What each fusion gains over its members, on the same rows."""
+    rows = [
+        [f"`{name}`", f"`{member}`", "{:+.4f} [{:+.4f}, {:+.4f}]".format(*gain)]
+        for name in ranked
+        for member, gain in _gain_by_member(found.trained[name].metrics)
+    ]
+    if rows:
+        yield markdown(["fusion", "against its member", f"{found.task.metric}, paired, more is better"], rows)
+
+
+def _gain_by_member(metrics: Mapping[str, float]) -> Iterator[tuple[str, tuple[float, float, float]]]:
+    for name, gain in metrics.items():
+        if name.startswith(OVER) and f"{name} low" in metrics:
+            yield name.removeprefix(OVER).replace(" ", "+"), (gain, metrics[f"{name} low"], metrics[f"{name} high"])
 
 
 def _with_interval(task: Task, run: PastRun) -> str:

@@ -115,6 +115,12 @@ def test_figures_under_the_real_shares_have_a_table_of_their_own() -> None:
     assert "| `forest` | 0.710 | 0.300 | 42.000 |" in lines
 
 
+def test_what_a_fusion_gains_over_its_members_is_told() -> None:
+    gained = {"metric_over tfidf svm": 0.0029, "metric_over tfidf svm low": 0.001, "metric_over tfidf svm high": 0.0046}
+    assert "| `forest` | `tfidf+svm` | +0.0029 [+0.0010, +0.0046] |" in page(run("forest", **gained))
+    assert "against its member" not in page(run("forest"))
+
+
 def test_what_was_not_trained_is_told_with_its_reason() -> None:
     why = "Fetch the vectors, put them there."
     lines = page(run("forest", synthetic="true"), run("glove+logreg", kind=NOT_TRAINED, why=why))
