@@ -38,8 +38,8 @@ check: venv ## Lint, format and types
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 
-test: venv ## Every test that needs no Docker
-	$(PYTEST)
+test: venv ## Every test that needs no Docker, two files at a time
+	$(PYTEST) -n 2 --dist loadfile
 
 test-stack: venv ## Starts the composed stack under a name of its own, drives it from outside, takes it down
 	@sh scripts/test_stack.sh
