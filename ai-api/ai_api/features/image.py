@@ -61,7 +61,7 @@ class Pixels(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     without a picture, or with one that cannot be decoded, is grey all over.
     """
 
-    def __init__(self, height: int = 80, width: int = 60) -> None:
+    def __init__(self, height: int = 40, width: int = 30) -> None:
         self.height = height
         self.width = width
 

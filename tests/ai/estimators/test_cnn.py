@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ai_api.errors import InvalidParams
 from ai_api.estimators import build_estimator
-from ai_api.estimators.cnn import PictureClassifier, _augmented, _halved
+from ai_api.estimators.cnn import PictureClassifier, _augmented
 from ai_api.registry import TOLERANCE
 from ai_api.task import Kind
 
@@ -104,9 +104,3 @@ def test_an_augmented_picture_is_another_of_the_same_size() -> None:
     assert (seen != pictures).any(axis=(1, 2, 3)).mean() > 0.5
     assert set(np.unique(seen)) <= set(np.unique(pictures))
     np.testing.assert_array_equal(seen, _augmented(pictures, np.random.default_rng(0)))
-
-
-def test_half_the_size_is_the_mean_of_four_pixels() -> None:
-    pictures = np.zeros((1, 5, 4, 3), dtype=np.uint8)
-    pictures[0, :2, :2] = [[[255] * 3, [255] * 3], [[255] * 3, [0] * 3]]
-    assert _halved(pictures)[0, :, :, 0].tolist() == [[191, 0], [0, 0]]
