@@ -53,6 +53,8 @@ class PictureClassifier(NeuralClassifier):
     learning_rate, weight_decay : of AdamW, the rate at its highest.
     label_smoothing : the share of certainty spread over all labels.
     ema_decay : of the moving average of the weights, a step.
+    threads : of the processor, in training. Kernels as small as these wait for each other thousands of times a second:
+        beside other work, such as answering, two threads took ten times as long as one.
     augment : whether pictures are mirrored and moved, differently in each epoch.
     batch_rows : most pictures in one call when answering.
 
@@ -70,6 +72,7 @@ class PictureClassifier(NeuralClassifier):
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "ema_decay": [Interval(Real, 0, 1, closed="left")],
+        "threads": [Interval(Integral, 1, None, closed="left")],
         "augment": ["boolean"],
         "batch_rows": [Interval(Integral, 1, None, closed="left")],
     }
@@ -86,6 +89,7 @@ class PictureClassifier(NeuralClassifier):
         weight_decay: float = 0.05,
         label_smoothing: float = 0.0,
         ema_decay: float = 0.998,
+        threads: int = 1,
         augment: bool = True,
         batch_rows: int = 256,
         device: str = "auto",
@@ -101,6 +105,7 @@ class PictureClassifier(NeuralClassifier):
         self.weight_decay = weight_decay
         self.label_smoothing = label_smoothing
         self.ema_decay = ema_decay
+        self.threads = threads
         self.augment = augment
         self.batch_rows = batch_rows
         self.device = device
@@ -116,7 +121,7 @@ class PictureClassifier(NeuralClassifier):
             average=self.ema_decay,
             smoothing=self.label_smoothing,
         )
-        with seeded(self.random_state, device):
+        with seeded(self.random_state, device, self.threads):
             module = self._architecture().to(device)
             history = train(module, self._groups(module), self._batches(pictures, truths), plan, device)
         self._keep(module, history)

@@ -143,16 +143,22 @@ def require(*libraries: str) -> None:
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """torch's generators, seeded, and given back as they were: dropout and first weights draw from no other.
+def seeded(seed: int, device: torch.device, threads: int | None = None) -> Iterator[None]:
+    """torch's generators, seeded, and given back as they were: dropout and first weights draw from no other. `threads`
+    of the processor compute meanwhile; None: as many as before.
 
-    They belong to the whole process, so one training waits for another.
+    Both belong to the whole process, so one training waits for another.
     """
     import torch
 
     with _training, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        yield
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads or before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 def train(
