@@ -116,6 +116,13 @@ def test_seeded_draws_are_the_same_and_leave_the_generator_as_it_was() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+def test_a_training_computes_on_as_many_threads_as_it_is_told_and_no_others_do() -> None:
+    before = torch.get_num_threads()
+    with seeded(5, CPU, threads=before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
 def test_a_loss_that_is_lost_stops_the_training() -> None:
     module = nn.Linear(3, 2)
     nn.init.constant_(module.weight, float("nan"))
