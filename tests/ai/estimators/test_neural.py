@@ -99,6 +99,7 @@ def test_the_average_lags_behind_and_is_what_is_kept() -> None:
     kept = {}
     for decay in (0.0, 0.9):
         module = nn.Linear(3, 2)
+        nn.init.zeros_(module.weight)
         nn.init.zeros_(module.bias)
         always_up = np.ones(len(LABELS), dtype=np.int64)  # so that this label's bias rises with every step
         train(module, groups(module), batches(always_up, 20), Plan(20, average=decay), CPU)
