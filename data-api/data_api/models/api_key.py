@@ -11,6 +11,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from data_api.database import Base
 
+from .audit import Audited
+
 
 class Scope(StrEnum):
     """What a key may be used for. Its owner's role bounds it as well."""
@@ -21,10 +23,12 @@ class Scope(StrEnum):
     TRAIN = "train"
 
 
-class APIKey(Base):
+class APIKey(Audited, Base):
     """A key of a user. The key itself is 256 random bits, so a plain SHA-256 of it cannot be turned back."""
 
     __tablename__ = "api_keys"
+    __secret__ = frozenset({"hash"})
+    __quiet__ = frozenset({"last_used_at"})
     __table_args__ = (
         CheckConstraint(
             "cardinality(scopes) > 0 AND scopes <@ ARRAY['predict', 'feedback', 'read', 'train']", name="scopes"
@@ -40,3 +44,5 @@ class APIKey(Base):
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
     expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    last_used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """To the minute, and some seconds late where the key was used at ai-api."""

@@ -1,4 +1,4 @@
-"""What trainings read: a row and its truth, free of the prediction that it was copied from."""
+"""What trainings read and accuracy is counted from: a row, its truth and its answer, free of the prediction."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ class Example(Base):
         CheckConstraint("num_nonnulls(label, value) = 1", name="truth"),
         Index(None, "task", "prediction_id", "id"),
         Index(None, "user_id"),
+        Index(None, "asker_id"),
     )
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
@@ -33,3 +34,10 @@ class Example(Base):
     user_id: Mapped[UUID]
     user_role: Mapped[str] = mapped_column(Text)
     """The person's role when the feedback met its prediction."""
+    version: Mapped[int | None] = mapped_column(Integer)
+    """Whose answer it is about. It and the answer are None only where the prediction was gone before they were kept."""
+    answer_label: Mapped[str | None] = mapped_column(Text)
+    answer_score: Mapped[float | None] = mapped_column(Double)
+    answer_value: Mapped[float | None] = mapped_column(Double)
+    asker_id: Mapped[UUID | None]
+    """Whose row it is: who asked for the prediction. Erasing them erases this copy too."""

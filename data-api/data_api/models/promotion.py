@@ -30,3 +30,5 @@ class Promotion(Base):
     reason: Mapped[str] = mapped_column(Text)
     metrics: Mapped[dict[str, object]] = mapped_column(JSONB)
     actor: Mapped[str | None] = mapped_column(Text)
+    run_id: Mapped[str | None] = mapped_column(Text)
+    """The MLflow run that trained the version, None for those announced before it was sent along."""

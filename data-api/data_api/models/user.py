@@ -11,6 +11,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from data_api.database import Base
 
+from .audit import Audited
+
 
 class Role(StrEnum):
     """Who may do what. `service` is ai-api; it has no row among the users."""
@@ -21,10 +23,11 @@ class Role(StrEnum):
     SERVICE = "service"
 
 
-class User(Base):
+class User(Audited, Base):
     """Somebody who signs in with a password, calls with API keys, or both."""
 
     __tablename__ = "users"
+    __secret__ = frozenset({"password_hash"})
     __table_args__ = (
         CheckConstraint("role IN ('user', 'trainer', 'admin')", name="role"),
         CheckConstraint("email = lower(email)", name="email"),
@@ -34,11 +37,16 @@ class User(Base):
     email: Mapped[str] = mapped_column(Text, unique=True)
     password_hash: Mapped[str | None] = mapped_column(Text)
     """None: this user has no password and calls with keys only."""
+    name: Mapped[str | None] = mapped_column(Text)
     role: Mapped[str] = mapped_column(Text)
     disabled: Mapped[bool] = mapped_column(server_default=false())
     tokens_valid_after: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     """Access tokens issued before this moment are refused."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
+
+    def person(self) -> UUID:
+        """Themselves."""
+        return self.id
 
 
 class DeletedUser(Base):

@@ -1,0 +1,75 @@
+"""The web page at /admin: the tables for people, behind the same passwords, rules and history as the calls."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import cast
+
+from fastapi import FastAPI
+from sqladmin import Admin
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import sessionmaker
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from data_api.database import unavailable
+from data_api.errors import DataAPIError, DatabaseUnavailable, InvalidRequest
+from data_api.routes.caller import Parts
+
+from .guard import Guard
+from .people import PEOPLE
+from .records import RECORDS
+from .session import PATH, AdminSession
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def mount(app: FastAPI, parts: Parts, lifetime: timedelta, status: Mapping[type[DataAPIError], int]) -> None:
+    """Puts the page into the app."""
+    logging.getLogger("sqladmin").setLevel(logging.CRITICAL)  # it logs a refused change with values; we log by name
+    admin = Admin(
+        app,
+        session_maker=sessionmaker(parts.database.engine),
+        base_url=PATH,
+        title="Volant",
+        templates_dir=str(TEMPLATES),
+        middlewares=[Middleware(Guard, path=PATH)],
+        authentication_backend=AdminSession(parts, lifetime),
+    )
+    admin.admin.state.parts = parts
+    for view in (*PEOPLE, *RECORDS):
+        admin.add_view(type(view.__name__, (view,), {}))  # it is tied to this app and its database: each has its own
+
+    async def on_error(request: Request, error: Exception) -> Response:
+        named = _named(error)
+        code = status[type(named)]
+        context = {"status_code": code, "message": str(named)}
+        page = await admin.templates.TemplateResponse(request, "sqladmin/error.html", context, status_code=code)
+        if code in (429, 503):
+            page.headers["Retry-After"] = str(getattr(named, "retry_after", 1))
+        return page
+
+    for kind in (DataAPIError, SQLAlchemyError, ValueError):
+        admin.admin.add_exception_handler(kind, on_error)
+
+    async def with_slash(request: Request) -> Response:
+        return RedirectResponse(request.url_for("admin:index"))
+
+    app.add_route(PATH, with_slash, include_in_schema=False)
+
+
+def _named(error: Exception) -> DataAPIError:
+    """The error by a name of ours. A ValueError is an address that holds no id, or a text that Postgres cannot hold."""
+    if isinstance(error, DataAPIError):
+        return error
+    if isinstance(error, ValueError):
+        return InvalidRequest("The address holds something that no table can.")
+    try:
+        with unavailable():
+            raise error
+    except DatabaseUnavailable as named:
+        return cast("DataAPIError", named)

@@ -1,0 +1,109 @@
+"""What happened: to be looked at and never changed here."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from sqladmin.filters import StaticValuesFilter
+from sqlalchemy import Select
+from sqlalchemy.orm import joinedload
+from starlette.requests import Request
+
+from data_api.models import Action, Audit, Erasure, Feedback, FeedbackStatus, Prediction, Promotion, Retention
+
+from .view import Equals, View, joined, user_link
+
+
+class AuditAdmin(View, model=Audit):
+    """The history."""
+
+    name = "Change"
+    icon = "fa-solid fa-clock-rotate-left"
+    column_list: ClassVar[list[Any]] = [
+        "created_at", "action", "entity", "fields", "entity_id", "actor_kind", "actor_id",
+    ]  # fmt: skip
+    column_details_list: ClassVar[list[Any]] = ["id", *column_list, "request_id", "before", "after"]
+    column_export_list: ClassVar[list[Any]] = column_details_list
+    column_filters: ClassVar[list[Any]] = [
+        StaticValuesFilter("action", [(action.value, action.value) for action in Action], title="Action"),
+        Equals("entity", title="Table"),
+        Equals("entity_id", title="Id of what was changed"),
+        Equals("actor_id", title="Who changed it"),
+        Equals("request_id", title="Request"),
+    ]
+    column_formatters: ClassVar[dict[Any, Any]] = {"fields": joined, "actor_id": user_link}
+    column_formatters_detail: ClassVar[dict[Any, Any]] = column_formatters
+
+    def list_query(self, request: Request) -> Select[Any]:
+        """With the values, which an export shows."""
+        return super().list_query(request).options(joinedload(Audit.detail))
+
+    def details_query(self, request: Request) -> Select[Any]:
+        """With the values, as far as they are still kept."""
+        return super().details_query(request).options(joinedload(Audit.detail))
+
+
+class PredictionAdmin(View, model=Prediction):
+    """Answers."""
+
+    icon = "fa-solid fa-bullseye"
+    column_list: ClassVar[list[Any]] = ["created_at", "task", "version", "label", "score", "value", "role", "user_id"]
+    column_details_list: ClassVar[list[Any]] = [
+        "id", *column_list, "row", "row_schema", "answer", "rollout", "request_id", "queue_ms", "compute_ms",
+    ]  # fmt: skip
+    column_export_list: ClassVar[list[Any]] = ["id", *column_list]
+    column_filters: ClassVar[list[Any]] = [Equals("task", title="Task"), Equals("user_id", title="User")]
+    column_formatters: ClassVar[dict[Any, Any]] = {"user_id": user_link}
+    column_formatters_detail: ClassVar[dict[Any, Any]] = column_formatters
+
+
+class FeedbackAdmin(View, model=Feedback):
+    """What people said about answers."""
+
+    name_plural = "Feedback"
+    icon = "fa-solid fa-comment"
+    column_list: ClassVar[list[Any]] = ["created_at", "task", "label", "value", "status", "user_id", "prediction_id"]
+    column_details_list: ClassVar[list[Any]] = ["id", *column_list, "comment", "reason", "request_id"]
+    column_export_list: ClassVar[list[Any]] = ["id", *column_list, "comment", "reason"]
+    column_filters: ClassVar[list[Any]] = [
+        StaticValuesFilter("status", [(status.value, status.value) for status in FeedbackStatus], title="Status"),
+        Equals("task", title="Task"),
+        Equals("user_id", title="User"),
+    ]
+    column_formatters: ClassVar[dict[Any, Any]] = {"user_id": user_link}
+    column_formatters_detail: ClassVar[dict[Any, Any]] = column_formatters
+
+
+class PromotionAdmin(View, model=Promotion):
+    """Changes of champions."""
+
+    icon = "fa-solid fa-trophy"
+    column_list: ClassVar[list[Any]] = ["created_at", "task", "version", "previous", "action", "reason", "actor"]
+    column_details_list: ClassVar[list[Any]] = ["id", *column_list, "metrics"]
+    column_export_list: ClassVar[list[Any]] = column_details_list
+    column_filters: ClassVar[list[Any]] = [Equals("task", title="Task")]
+
+
+class ErasureAdmin(View, model=Erasure):
+    """Who was erased, and what went where."""
+
+    icon = "fa-solid fa-eraser"
+    column_list: ClassVar[list[Any]] = ["requested_at", "user_id", "status", "finished_at"]
+    column_details_list: ClassVar[list[Any]] = ["id", *column_list, "requested_by", "removed"]
+    column_export_list: ClassVar[list[Any]] = column_details_list
+    column_filters: ClassVar[list[Any]] = [Equals("user_id", title="User")]
+    column_formatters_detail: ClassVar[dict[Any, Any]] = {"requested_by": user_link}
+
+
+class RetentionAdmin(View, model=Retention):
+    """How many days a task keeps its rows."""
+
+    name_plural = "Retention"
+    icon = "fa-solid fa-hourglass-half"
+    column_default_sort = "task"
+    column_list: ClassVar[list[Any]] = ["task", "predictions_days", "examples_days", "changed_at"]
+    column_details_list: ClassVar[list[Any]] = column_list
+    column_export_list: ClassVar[list[Any]] = column_list
+
+
+RECORDS = (AuditAdmin, PredictionAdmin, FeedbackAdmin, PromotionAdmin, ErasureAdmin, RetentionAdmin)

@@ -1,0 +1,51 @@
+"""The history, as admins read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import any_, select
+from sqlalchemy.orm import Session, joinedload
+
+from data_api.ids import floor
+from data_api.models import Action, Audit
+
+from .page import page
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which lines; None asks for all."""
+
+    entity: str | None = None
+    entity_id: str | None = None
+    action: Action | None = None
+    field: str | None = None
+    actor_id: UUID | None = None
+    request_id: str | None = None
+    after: datetime | None = None
+    before: datetime | None = None
+
+
+def find(session: Session, wanted: Filter, limit: int, below: UUID | None) -> tuple[Sequence[Audit], bool]:
+    """A page, newest first, with the values that are still kept."""
+    query = select(Audit).options(joinedload(Audit.detail))
+    for column, value in (
+        (Audit.entity, wanted.entity),
+        (Audit.entity_id, wanted.entity_id),
+        (Audit.action, wanted.action),
+        (Audit.actor_id, wanted.actor_id),
+        (Audit.request_id, wanted.request_id),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.field is not None:
+        query = query.where(any_(Audit.fields) == wanted.field)
+    if wanted.after:
+        query = query.where(Audit.id >= floor(wanted.after))
+    if wanted.before:
+        query = query.where(Audit.id < floor(wanted.before))
+    return page(session, query, Audit.id, limit, below)

@@ -1,0 +1,38 @@
+"""The history."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+
+from data_api.crud import audit
+from data_api.models import Action
+from data_api.schemas.audit import AuditOut
+from data_api.schemas.base import Clean, Moment, Name, Page
+
+from .caller import Admin
+from .export import CSV, List
+
+router = APIRouter(prefix="/audit", tags=["audit"])
+
+
+@router.get("", response_model=Page[AuditOut], responses=CSV)
+def find(
+    _: Admin,
+    listed: List,
+    entity: Annotated[Name | None, Query(examples=["users"], description="The table of what was changed.")] = None,
+    entity_id: Annotated[Name | None, Query(description="The key in that table.")] = None,
+    action: Action | None = None,
+    field: Annotated[Name | None, Query(examples=["role"], description="A field that was changed.")] = None,
+    actor_id: Annotated[UUID | None, Query(description="The user who made the change.")] = None,
+    request_id: Annotated[str | None, Query(max_length=64), Clean] = None,
+    after: Moment | None = None,
+    before: Moment | None = None,
+) -> Page[AuditOut] | StreamingResponse:
+    """Lists who changed what, newest first, whether over HTTP, on the admin page or by a command."""
+    wanted = audit.Filter(entity, entity_id, action, field, actor_id, request_id, after, before)
+    return listed.answer("audit", AuditOut, partial(audit.find, wanted=wanted))

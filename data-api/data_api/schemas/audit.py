@@ -1,0 +1,26 @@
+"""The history over HTTP."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+from data_api.models import Action
+
+from .base import Moment, Schema
+
+
+class AuditOut(Schema):
+    """Who changed which fields of what. `before` and `after` hold their values, without secrets; null once erased."""
+
+    id: UUID
+    created_at: Moment
+    actor_kind: Literal["user", "service", "command", "anonymous"]
+    actor_id: UUID | None
+    action: Action
+    entity: str
+    entity_id: str
+    fields: list[str]
+    request_id: str | None
+    before: dict[str, object] | None
+    after: dict[str, object] | None
