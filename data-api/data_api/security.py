@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 import time
-from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import BoundedSemaphore
 from uuid import UUID
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 
-from .errors import MisSet, NotSignedIn, Overloaded
+from .errors import NotSignedIn, Overloaded
 from .ids import new_id
+from .keyring import ALGORITHM, Keyring
 
 ISSUER = AUDIENCE = "volant"
-ALGORITHM = "EdDSA"
 CLAIMS = ("iss", "aud", "sub", "role", "iat", "nbf", "exp", "jti")
 
 
@@ -69,23 +67,16 @@ class Claims:
 
 
 class Tokens:
-    """Signs access tokens with one Ed25519 key and reads them back."""
+    """Signs access tokens and reads them back, with whatever keys the keyring holds at that moment."""
 
-    def __init__(self, seed: str, seconds: int) -> None:
-        try:
-            self._private = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed))
-        except ValueError:
-            raise MisSet(
-                "The secret signing_key must be 32 bytes in hex. Delete it: the next start makes one"
-            ) from None
-        self._public = self._private.public_key()
+    def __init__(self, keyring: Keyring, seconds: int) -> None:
+        self._keyring = keyring
         self.seconds = seconds
-        x = _base64(self._public.public_bytes(Encoding.Raw, PublicFormat.Raw))
-        thumbprint = hashlib.sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}'.encode()).digest()  # RFC 7638
-        self.kid = _base64(thumbprint)
-        self.jwks: dict[str, list[dict[str, str]]] = {
-            "keys": [{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": self.kid, "alg": ALGORITHM, "use": "sig"}]
-        }
+
+    @property
+    def jwks(self) -> dict[str, list[dict[str, str]]]:
+        """The public keys that tokens verify with."""
+        return self._keyring.jwks
 
     def issue(self, user_id: UUID, role: str) -> str:
         """An access token. Its `iat` has a fraction, so that a revocation in the same second parts before and after."""
@@ -100,16 +91,18 @@ class Tokens:
             "exp": int(now) + self.seconds,
             "jti": str(new_id()),
         }
-        return jwt.encode(claims, self._private, ALGORITHM, headers={"kid": self.kid})
+        key = self._keyring.signing()
+        return jwt.encode(claims, key.private, ALGORITHM, headers={"kid": key.kid})
 
     def read(self, token: str) -> Claims:
         """What the token says; NotSignedIn unless every claim is there and holds now."""
         try:
-            if jwt.get_unverified_header(token).get("kid") != self.kid:
+            key = self._keyring.named(jwt.get_unverified_header(token).get("kid"))
+            if key is None:
                 raise NotSignedIn
             claims = jwt.decode(
                 token,
-                self._public,
+                key.public,
                 algorithms=[ALGORITHM],
                 audience=AUDIENCE,
                 issuer=ISSUER,
@@ -125,6 +118,11 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
+def pseudonym(key: bytes, text: str) -> str:
+    """The same for the same text, and nothing that tells the text to somebody without the key."""
+    return hmac.new(key, text.encode("utf-8", "surrogatepass"), "sha256").hexdigest()
+
+
 def new_api_key() -> str:
     """A key to show once."""
     return f"vk_{secrets.token_hex(32)}"
@@ -135,10 +133,11 @@ def new_refresh_token() -> str:
     return f"vr_{secrets.token_hex(32)}"
 
 
+def new_invitation() -> str:
+    """What makes the link of an invitation, to show once."""
+    return f"vi_{secrets.token_hex(32)}"
+
+
 def same(a: str, b: str) -> bool:
     """Whether two secrets are equal, in a time that does not tell how far they agree."""
     return secrets.compare_digest(digest(a), digest(b))
-
-
-def _base64(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
 
 import pytest
+from fastapi import FastAPI
+from sqlalchemy import Engine, text
 
+from data_api.crud import api_key
+from data_api.errors import UnknownUser
 from data_api.ids import new_id
-from tests.data.world import World, prediction
+from data_api.models import Scope
+from data_api.routes.caller import Parts
+from tests.data.world import Somebody, World, prediction
 
 
 def test_a_key_is_shown_once(world: World) -> None:
@@ -19,7 +28,8 @@ def test_a_key_is_shown_once(world: World) -> None:
     (listed,) = world.client.get("/api-keys", headers=person.headers).json()["items"]
     assert listed == made
     assert sorted(made["scopes"]) == ["predict", "read"]
-    assert (made["user_id"], made["name"], made["expires_at"], made["revoked_at"]) == (person.id, "laptop", None, None)
+    assert (made["user_id"], made["name"]) == (person.id, "laptop")
+    assert (made["expires_at"], made["revoked_at"], made["last_used_at"]) == (None, None, None)
 
 
 def test_a_key_opens_what_its_scopes_say_and_nothing_of_its_owners_account(world: World, task: str) -> None:
@@ -81,3 +91,80 @@ def test_a_key_is_not_made_from_what_is_not_asked_for(world: World, change: dict
     body = {"name": "test", "scopes": ["read"], **change}
     answer = world.client.post("/api-keys", json=body, headers=world.person().headers)
     assert (answer.status_code, answer.json()["error"]) == (422, "InvalidRequest")
+
+
+def listed(world: World, person: Somebody, **query: str | bool) -> list[dict[str, Any]]:
+    answer = world.client.get("/api-keys", params={"limit": 500, **query}, headers=person.headers)
+    assert answer.status_code == 200
+    found: list[dict[str, Any]] = answer.json()["items"]
+    return found
+
+
+def test_the_list_leaves_out_what_is_over_if_asked_and_an_admin_asks_for_one_person(world: World) -> None:
+    person, other = world.person(), world.person()
+    gone, kept = world.key(person)[0], world.key(person)[0]
+    theirs, _ = world.key(other)
+    world.client.delete(f"/api-keys/{gone}", headers=person.headers)
+    assert [key["id"] for key in listed(world, person)] == [kept, gone]
+    assert [key["id"] for key in listed(world, person, live=True)] == [kept]
+    assert [key["id"] for key in listed(world, world.admin, user_id=person.id, live=True)] == [kept]
+    assert [key["id"] for key in listed(world, world.admin, user_id=other.id)] == [theirs]
+    assert listed(world, person, user_id=other.id) == []
+
+
+def test_a_use_is_noted_at_most_once_a_minute_also_when_the_call_fails(world: World, as_app: Engine) -> None:
+    person = world.person()
+    key_id, key = world.key(person, "predict")
+    uses = []
+    for _ in range(2):
+        assert world.client.get("/users/me", headers={"X-API-Key": key}).status_code == 403
+        uses.append(listed(world, person)[0]["last_used_at"])
+    assert uses[0] == uses[1] is not None
+    with as_app.begin() as connection:
+        query = text("UPDATE api_keys SET last_used_at = last_used_at - interval '61 seconds' WHERE id = :id")
+        connection.execute(query, {"id": UUID(key_id)})
+    world.client.get("/users/me", headers={"X-API-Key": key})
+    assert listed(world, person)[0]["last_used_at"] > uses[0]
+
+
+def test_uses_elsewhere_are_noted_unless_something_later_is_known(world: World) -> None:
+    person = world.person()
+    (first, key), (second, _), (third, _) = (world.key(person) for _ in range(3))
+    world.client.get("/users/me", headers={"X-API-Key": key})
+    now = datetime.now(UTC)
+    uses = {
+        first: (now - timedelta(hours=1)).isoformat(),
+        second: (now - timedelta(minutes=5)).isoformat(),
+        third: (now + timedelta(days=1)).isoformat(),
+        str(new_id()): now.isoformat(),
+    }
+    for _ in range(2):
+        answer = world.client.post("/api-keys/uses", json={"uses": uses}, headers=world.service)
+        assert answer.status_code == 204
+    found = {one["id"]: datetime.fromisoformat(one["last_used_at"]) for one in listed(world, person)}
+    assert abs(found[first] - now) < timedelta(seconds=30)
+    assert found[second] == now - timedelta(minutes=5)
+    assert abs(found[third] - now) < timedelta(seconds=30)  # a clock that is ahead
+
+
+def test_two_reports_of_uses_at_once_do_not_stop_each_other(world: World) -> None:
+    person = world.person()
+    keys = [world.key(person)[0] for _ in range(10)]
+
+    def report(number: int) -> int:
+        order = keys if number % 2 else keys[::-1]
+        moment = datetime.now(UTC).isoformat()
+        body = {"uses": dict.fromkeys(order, moment)}
+        return int(world.client.post("/api-keys/uses", json=body, headers=world.service).status_code)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert set(threads.map(report, range(12))) == {204}
+
+
+def test_a_key_of_somebody_who_is_deleted_at_that_moment_is_refused(world: World, as_app: Engine, app: FastAPI) -> None:
+    person = world.person()
+    with as_app.begin() as connection:
+        connection.execute(text("DELETE FROM users WHERE id = :id"), {"id": UUID(person.id)})
+    parts: Parts = app.state.parts
+    with pytest.raises(UnknownUser), parts.database.session() as session:
+        api_key.create(session, UUID(person.id), "x", "hash", [Scope.READ], None)

@@ -15,11 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 from jwt.algorithms import OKPAlgorithm
 from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
 
+from data_api.crud import refresh_token
 from data_api.errors import Overloaded
 from data_api.ids import new_id
+from data_api.keyring import Key
+from data_api.models import User
 from data_api.security import Passwords, Tokens
-from data_api.settings import Settings
 from tests.data.world import PASSWORD, Somebody, World
 
 
@@ -29,9 +32,10 @@ def somebody(world: World) -> Somebody:
 
 
 @pytest.fixture(scope="module")
-def tokens(prepared: Settings) -> Tokens:
+def signing(app: FastAPI) -> Key:
     """What the service signs with."""
-    return Tokens(prepared.secret("signing_key"), prepared.access_token_seconds)
+    tokens: Tokens = app.state.parts.tokens
+    return tokens._keyring.signing()
 
 
 def status(world: World, headers: dict[str, str]) -> int:
@@ -42,7 +46,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def forge(tokens: Tokens, somebody: Somebody, key: object = None, algorithm: str = "EdDSA", **changes: Any) -> str:
+def forge(signing: Key, somebody: Somebody, key: object = None, algorithm: str = "EdDSA", **changes: Any) -> str:
     """A token like a real one but for `changes`; a claim that is None is left out."""
     now = int(time.time())
     claims = {
@@ -57,8 +61,8 @@ def forge(tokens: Tokens, somebody: Somebody, key: object = None, algorithm: str
         **changes,
     }
     kept = {name: value for name, value in claims.items() if value is not None}
-    headers = {"kid": kept.pop("kid", tokens.kid)}
-    return jwt.encode(kept, tokens._private if key is None else key, algorithm, headers=headers)  # type: ignore[arg-type]
+    headers = {"kid": kept.pop("kid", signing.kid)}
+    return jwt.encode(kept, signing.private if key is None else key, algorithm, headers=headers)  # type: ignore[arg-type]
 
 
 def test_a_token_says_who_and_verifies_with_the_published_key(world: World, somebody: Somebody) -> None:
@@ -72,9 +76,9 @@ def test_a_token_says_who_and_verifies_with_the_published_key(world: World, some
 
 
 def test_a_forgery_made_like_a_real_token_passes_so_that_the_others_fail_for_their_reason(
-    world: World, tokens: Tokens, somebody: Somebody
+    world: World, signing: Key, somebody: Somebody
 ) -> None:
-    assert status(world, bearer(forge(tokens, somebody))) == 200
+    assert status(world, bearer(forge(signing, somebody))) == 200
 
 
 @pytest.mark.parametrize(
@@ -96,19 +100,19 @@ def test_a_forgery_made_like_a_real_token_passes_so_that_the_others_fail_for_the
     ids=" ".join,
 )
 def test_a_token_with_a_wrong_claim_is_refused(
-    world: World, tokens: Tokens, somebody: Somebody, changes: dict[str, Any]
+    world: World, signing: Key, somebody: Somebody, changes: dict[str, Any]
 ) -> None:
-    assert status(world, bearer(forge(tokens, somebody, **changes))) == 401
+    assert status(world, bearer(forge(signing, somebody, **changes))) == 401
 
 
-def test_a_token_signed_otherwise_is_refused(world: World, tokens: Tokens, somebody: Somebody) -> None:
-    public = tokens.jwks["keys"][0]["x"]
+def test_a_token_signed_otherwise_is_refused(world: World, signing: Key, somebody: Somebody) -> None:
+    public = signing.x
     head, body, signature = somebody.token.split(".")
-    admin = forge(tokens, somebody, sub=world.admin.id).split(".")[1]
+    admin = forge(signing, somebody, sub=world.admin.id).split(".")[1]
     for token in (
-        forge(tokens, somebody, key="", algorithm="none"),
-        forge(tokens, somebody, key=public, algorithm="HS256"),
-        forge(tokens, somebody, key=Ed25519PrivateKey.generate()),
+        forge(signing, somebody, key="", algorithm="none"),
+        forge(signing, somebody, key=public, algorithm="HS256"),
+        forge(signing, somebody, key=Ed25519PrivateKey.generate()),
         f"{head}.{admin}.{signature}",
         f"{head}.{body}.",
         f"{head}.{body}",
@@ -210,6 +214,28 @@ def test_whoever_changes_while_the_password_is_hashed_is_refused(
     monkeypatch.setattr(passwords, "verify", verify)
     answer = world.client.post("/auth/token", data={"username": person.email, "password": PASSWORD})
     assert (answer.status_code, answer.json()["error"]) == (401, "WrongCredentials")
+
+
+@pytest.mark.parametrize("call", ["sign in", "refresh"])
+def test_whoever_is_deleted_between_one_look_and_the_next_is_refused(
+    world: World, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The moment before the row is locked: it was there, and it is not there any more."""
+    person = world.person()
+    real = refresh_token.hold
+
+    def hold(session: Session, user_id: UUID) -> User | None:
+        monkeypatch.setattr(refresh_token, "hold", real)
+        assert world.client.delete(f"/users/{person.id}", headers=world.admin.headers).status_code == 204
+        return real(session, user_id)
+
+    monkeypatch.setattr(refresh_token, "hold", hold)
+    if call == "sign in":
+        answer = world.client.post("/auth/token", data={"username": person.email, "password": PASSWORD})
+        assert (answer.status_code, answer.json()["error"]) == (401, "WrongCredentials")
+    else:
+        answer = refresh(world, person.refresh)
+        assert (answer.status_code, answer.json()["error"]) == (401, "NotSignedIn")
 
 
 def test_e_mails_are_one_whatever_their_case(world: World) -> None:

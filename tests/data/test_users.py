@@ -21,7 +21,7 @@ def test_a_user_is_made_found_changed_and_deleted(world: World) -> None:
     made = world.client.post("/users", json=body, headers=world.admin.headers)
     assert made.status_code == 201
     user = made.json()
-    assert set(user) == {"id", "email", "role", "disabled", "created_at"}
+    assert set(user) == {"id", "email", "name", "role", "disabled", "created_at"}
     assert (user["email"], user["role"], user["disabled"]) == (body["email"].lower(), "trainer", False)
     path = f"/users/{user['id']}"
     assert world.client.get(path, headers=world.admin.headers).json() == user
@@ -77,7 +77,7 @@ def test_a_user_is_not_made_from_what_is_not_asked_for(world: World, body: dict[
 
 
 @pytest.mark.parametrize("body", [{"role": "admin"}, {"disabled": False}, {"id": "x"}, {"email": "a@b.org"}], ids=str)
-def test_people_change_nothing_about_themselves_but_their_password(world: World, body: dict[str, object]) -> None:
+def test_people_change_nothing_about_themselves_but_name_and_password(world: World, body: dict[str, object]) -> None:
     person = world.person()
     whole = {"current_password": PASSWORD, "password": "another horse battery", **body}
     assert world.client.patch("/users/me", json=whole, headers=person.headers).status_code == 422
@@ -90,6 +90,94 @@ def test_a_new_password_takes_the_current_one(world: World) -> None:
     answer = world.client.patch("/users/me", json=body, headers=person.headers)
     assert (answer.status_code, answer.json()["error"]) == (403, "WrongPassword")
     assert world.sign_in(person.email, PASSWORD).id == person.id
+
+
+def test_people_give_themselves_a_name_and_stay_signed_in(world: World) -> None:
+    person = world.person()
+    answer = world.client.patch("/users/me", json={"name": "Ada Lovelace"}, headers=person.headers)
+    assert (answer.status_code, answer.json()["name"]) == (200, "Ada Lovelace")
+    assert world.client.patch("/users/me", json={}, headers=person.headers).json()["name"] == "Ada Lovelace"
+
+
+@pytest.mark.parametrize("body", [{"password": PASSWORD}, {"current_password": PASSWORD}], ids=" ".join)
+def test_a_new_password_without_the_current_one_is_refused(world: World, body: dict[str, str]) -> None:
+    person = world.person()
+    assert world.client.patch("/users/me", json=body, headers=person.headers).status_code == 422
+
+
+def test_of_two_new_passwords_at_once_one_counts_and_nobody_waits_for_ever(world: World) -> None:
+    person = world.person()
+    passwords = ["another horse battery", "yet another horse battery"]
+
+    def change(password: str) -> int:
+        body = {"current_password": PASSWORD, "password": password}
+        return world.client.patch("/users/me", json=body, headers=person.headers).status_code
+
+    with ThreadPoolExecutor(2) as threads:
+        statuses = dict(zip(passwords, threads.map(change, passwords), strict=True))
+    assert set(statuses.values()) <= {200, 401, 403}
+    assert 200 in statuses.values()
+    works = [
+        world.client.post("/auth/token", data={"username": person.email, "password": password}).status_code
+        for password in passwords
+    ]
+    assert sorted(works) == [200, 401]
+
+
+def test_users_are_searched_and_sorted_out(world: World) -> None:
+    mark = str(new_id())
+    ids = {}
+    for who, role in (("Ada", "admin"), ("Bob", "user"), ("Cleo", "user")):
+        body = {"email": f"{who}-{mark}@example.org", "name": f"{who} of {mark}", "role": role}
+        ids[who] = world.client.post("/users", json=body, headers=world.admin.headers).json()["id"]
+    off = {"disabled": True}
+    assert world.client.patch(f"/users/{ids['Cleo']}", json=off, headers=world.admin.headers).status_code == 200
+
+    def found(**query: str | bool | int) -> list[str]:
+        answer = world.client.get("/users", params=query, headers=world.admin.headers)
+        assert answer.status_code == 200, answer.text
+        return [user["name"].split()[0] for user in answer.json()["items"]]
+
+    assert found(search=mark) == ["Cleo", "Bob", "Ada"]
+    assert found(search=f"BOB of {mark[:30]}") == ["Bob"]
+    assert found(search=f"ada-{mark}@EXAMPLE") == ["Ada"]
+    assert found(search=mark, role="user") == ["Cleo", "Bob"]
+    assert found(search=mark, role="user", disabled=False) == ["Bob"]
+    assert found(search=mark, disabled=True) == ["Cleo"]
+    first = world.client.get("/users", params={"search": mark, "limit": 2}, headers=world.admin.headers).json()
+    assert found(search=mark, limit=2, cursor=first["next"]) == ["Ada"]
+    for query in ({"search": ""}, {"search": "nul\0"}, {"role": "service"}, {"disabled": "perhaps"}):
+        assert world.client.get("/users", params=query, headers=world.admin.headers).status_code == 422
+
+
+def test_an_admin_corrects_an_e_mail_unless_it_is_somebody_elses(world: World) -> None:
+    person, other = world.person(), world.person()
+    path, fresh = f"/users/{person.id}", f"New-{new_id()}@Example.org"
+    changed = world.client.patch(path, json={"email": fresh, "name": "Ada"}, headers=world.admin.headers).json()
+    assert (changed["email"], changed["name"]) == (fresh.lower(), "Ada")
+    taken = world.client.patch(path, json={"email": other.email, "name": "Eve"}, headers=world.admin.headers)
+    assert (taken.status_code, taken.json()["error"]) == (409, "EmailTaken")
+    assert world.client.get(path, headers=world.admin.headers).json() == changed
+    assert world.sign_in(fresh, PASSWORD).id == person.id
+
+
+def test_signing_out_everywhere_ends_every_token_and_no_key(world: World) -> None:
+    person = world.person()
+    elsewhere = world.sign_in(person.email, PASSWORD)
+    _, key = world.key(person)
+    for path, caller in (
+        ("/auth/logout-everywhere", person),
+        (f"/users/{person.id}/logout-everywhere", world.admin),
+    ):
+        assert world.client.post(path, headers=caller.headers).status_code == 204
+        for one in (person, elsewhere):
+            assert world.client.get("/users/me", headers=one.headers).status_code == 401
+            refresh = world.client.post("/auth/refresh", json={"refresh_token": one.refresh})
+            assert (refresh.status_code, refresh.json()["error"]) == (401, "NotSignedIn")
+        assert world.client.get("/users/me", headers={"X-API-Key": key}).status_code == 200
+        person = elsewhere = world.sign_in(person.email, PASSWORD)
+        assert world.client.get("/users/me", headers=person.headers).status_code == 200
+    assert world.client.post(f"/users/{new_id()}/logout-everywhere", headers=world.admin.headers).status_code == 404
 
 
 @pytest.fixture

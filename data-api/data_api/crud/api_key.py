@@ -2,24 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, or_, select
+from sqlalchemy import ARRAY, ColumnElement, DateTime, Uuid, func, literal, or_, select, update
 from sqlalchemy.orm import Session
 
-from data_api.errors import UnknownKey
+from data_api.errors import UnknownKey, UnknownUser
 from data_api.ids import new_id
 from data_api.models import APIKey, Scope, User
 
 from .page import page
 
+USE_NOTED_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which keys; None and False ask for all."""
+
+    owner: UUID | None = None
+    """The only user whose keys the caller may see."""
+    user_id: UUID | None = None
+    live: bool = False
+
 
 def create(
     session: Session, user_id: UUID, name: str, key_hash: str, scopes: Sequence[Scope], expires_at: datetime | None
 ) -> APIKey:
-    """A new key."""
+    """A new key; UnknownUser when somebody has deleted the user just now."""
+    if session.scalar(select(User.id).where(User.id == user_id).with_for_update(read=True, key_share=True)) is None:
+        raise UnknownUser
     key = APIKey(id=new_id(), user_id=user_id, name=name, hash=key_hash, scopes=list(scopes), expires_at=expires_at)
     session.add(key)
     session.flush()
@@ -37,11 +52,15 @@ def live(session: Session) -> Sequence[tuple[APIKey, str]]:
     return session.execute(select(APIKey, User.role).join(User).where(is_live())).all()
 
 
-def find(session: Session, owner: UUID | None, limit: int, below: UUID | None) -> tuple[Sequence[APIKey], bool]:
-    """A page, newest first; of one user when `owner` is given."""
+def find(session: Session, wanted: Filter, limit: int, below: UUID | None) -> tuple[Sequence[APIKey], bool]:
+    """A page, newest first."""
     query = select(APIKey)
-    if owner:
-        query = query.where(APIKey.user_id == owner)
+    if wanted.owner:
+        query = query.where(APIKey.user_id == wanted.owner)
+    if wanted.user_id:
+        query = query.where(APIKey.user_id == wanted.user_id)
+    if wanted.live:
+        query = query.join(User).where(is_live())
     return page(session, query, APIKey.id, limit, below)
 
 
@@ -67,6 +86,32 @@ def revoke(session: Session, key_id: UUID, owner: UUID | None) -> None:
     if key.revoked_at is None:
         key.revoked_at = session.scalar(select(func.now()))
     session.flush()
+
+
+def note_use(session: Session, key: APIKey) -> bool:
+    """Notes that the key is used now, if the last note is a minute old; whether it did. Past the audit: no change."""
+    due = or_(APIKey.last_used_at.is_(None), APIKey.last_used_at < func.now() - USE_NOTED_EVERY)
+    noted = update(APIKey).where(APIKey.id == key.id, due).values(last_used_at=func.now()).returning(APIKey.id)
+    return session.scalar(noted, execution_options={"synchronize_session": False, "quiet": True}) is not None
+
+
+def note_uses(session: Session, uses: Mapping[UUID, datetime]) -> None:
+    """Notes when keys were last used elsewhere. Keys that are gone are left out, and so is what is older than known."""
+    known = select(APIKey.id).where(APIKey.id.in_(uses)).order_by(APIKey.id).with_for_update()
+    ids = session.scalars(known).all()  # in one order, so that two reports at once cannot deadlock
+    if not ids:
+        return
+    used = (
+        func.unnest(literal(ids, ARRAY(Uuid)), literal([uses[key] for key in ids], ARRAY(DateTime(timezone=True))))
+        .table_valued("id", "at", name="used")
+        .render_derived()
+    )
+    moment = func.least(used.c.at, func.now())
+    later = or_(APIKey.last_used_at.is_(None), APIKey.last_used_at < moment)
+    session.execute(
+        update(APIKey).where(APIKey.id == used.c.id, later).values(last_used_at=moment),
+        execution_options={"synchronize_session": False, "quiet": True},
+    )
 
 
 def is_live() -> ColumnElement[bool]:

@@ -26,7 +26,9 @@ def rotate(session: Session, used: str, fresh: str, lifetime: timedelta) -> User
     user = session.scalar(select(User).join(RefreshToken).where(RefreshToken.hash == used))
     if user is None:
         raise NotSignedIn(UNKNOWN)
-    hold(session, user)
+    held = hold(session, user.id)
+    if held is None:
+        raise NotSignedIn(UNKNOWN)
     spend = (
         update(RefreshToken)
         .where(
@@ -43,17 +45,18 @@ def rotate(session: Session, used: str, fresh: str, lifetime: timedelta) -> User
         if end(session, used, only_used=True):
             raise TokenReused
         raise NotSignedIn(UNKNOWN)
-    if user.disabled:
+    if held.disabled:
         raise NotSignedIn(UNKNOWN)
-    _add(session, user.id, family, fresh, lifetime)
-    return user
+    _add(session, held.id, family, fresh, lifetime)
+    return held
 
 
-def hold(session: Session, user: User) -> None:
+def hold(session: Session, user_id: UUID) -> User | None:
     """Reads the user again and keeps the row from changing until the tokens handed out are committed: a new password,
-    role or lock-out then comes wholly before them or wholly after, and ends them.
+    role or lock-out then comes wholly before them or wholly after, and ends them. None: somebody deleted the user.
     """
-    session.refresh(user, with_for_update={"read": True})
+    held: User | None = session.get(User, user_id, with_for_update={"read": True}, populate_existing=True)
+    return held
 
 
 def end(session: Session, token_hash: str, *, only_used: bool = False) -> bool:

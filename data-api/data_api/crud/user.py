@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import func, or_, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from data_api.errors import EmailTaken, LastAdmin, UnknownUser
 from data_api.ids import new_id
-from data_api.models import DeletedUser, Role, User
+from data_api.models import DeletedUser, Invitation, Role, User
 
 from . import refresh_token
 from .page import page
@@ -21,12 +23,22 @@ PEOPLE = 0x70656F706C65
 """Key of the advisory lock for changes to people; it spells "people"."""
 
 
-def create(session: Session, email: str, role: Role, password_hash: str | None) -> User:
+@dataclass(frozen=True)
+class Filter:
+    """Which users; None asks for all."""
+
+    search: str | None = None
+    """Part of the e-mail or the name, whatever its case."""
+    role: Role | None = None
+    disabled: bool | None = None
+
+
+def create(session: Session, email: str, role: Role, password_hash: str | None, name: str | None = None) -> User:
     """A new user; EmailTaken when there is one, also when two are made at once."""
-    statement = insert(User).values(id=new_id(), email=email, role=role, password_hash=password_hash)
-    user: User | None = session.scalar(statement.on_conflict_do_nothing(index_elements=["email"]).returning(User))
-    if user is None:
-        raise EmailTaken
+    user = User(id=new_id(), email=email.lower(), name=name, role=role, password_hash=password_hash)
+    with _email_taken(session):
+        session.add(user)
+    session.refresh(user)
     return user
 
 
@@ -43,9 +55,19 @@ def by_email(session: Session, email: str) -> User | None:
     return session.scalar(select(User).where(User.email == email.lower()))
 
 
-def find(session: Session, limit: int, below: UUID | None) -> tuple[Sequence[User], bool]:
+def find(session: Session, wanted: Filter, limit: int, below: UUID | None) -> tuple[Sequence[User], bool]:
     """A page, newest first."""
-    return page(session, select(User), User.id, limit, below)
+    query = select(User)
+    if wanted.search:
+        part = wanted.search.lower()
+        query = query.where(
+            or_(User.email.contains(part, autoescape=True), func.lower(User.name).contains(part, autoescape=True))
+        )
+    if wanted.role is not None:
+        query = query.where(User.role == wanted.role)
+    if wanted.disabled is not None:
+        query = query.where(User.disabled == wanted.disabled)
+    return page(session, query, User.id, limit, below)
 
 
 def change(
@@ -55,15 +77,22 @@ def change(
     role: Role | None = None,
     disabled: bool | None = None,
     password_hash: str | None = None,
+    email: str | None = None,
+    name: str | None = None,
 ) -> User:
     """Changes what is given. A new password or role, or being disabled, ends every access token; a new password and
-    being disabled end the refresh tokens too. LastAdmin when nobody would be left to manage people.
+    being disabled end the refresh tokens too. LastAdmin when nobody would be left to manage people, EmailTaken when
+    the new e-mail is somebody else's.
     """
-    user = _hold(session, user_id)
+    user = hold(session, user_id)
     demoted = role is not None and role != user.role
     locked_out = disabled is True and not user.disabled
     if demoted or locked_out:
         _keep_an_admin(session, user)
+    if email:
+        with _email_taken(session):
+            user.email = email.lower()
+    user.name = name or user.name
     user.role = role or user.role
     user.disabled = user.disabled if disabled is None else disabled
     user.password_hash = password_hash or user.password_hash
@@ -75,10 +104,23 @@ def change(
     return user
 
 
+def sign_out_everywhere(session: Session, user_id: UUID) -> None:
+    """Ends every access and refresh token of the user. Keys stay: they are ended one by one."""
+    user = hold(session, user_id)
+    user.tokens_valid_after = datetime.now(UTC)
+    session.flush()
+    refresh_token.revoke_all(session, user.id)
+
+
 def delete(session: Session, user_id: UUID) -> None:
-    """Deletes the user with keys and refresh tokens. A mark stays, so that access tokens in use are refused."""
-    user = _hold(session, user_id)
+    """Deletes the user with keys, refresh tokens and invitations. A mark stays, so that access tokens in use are
+    refused.
+    """
+    user = hold(session, user_id)
     _keep_an_admin(session, user)
+    for invitation in session.scalars(select(Invitation).where(Invitation.email == user.email)):
+        session.delete(invitation)
+    session.flush()
     session.add(DeletedUser(id=user.id))
     session.delete(user)
     session.flush()
@@ -97,7 +139,7 @@ def valid_after(session: Session, window: timedelta) -> dict[UUID, datetime]:
     return {user_id: moment for user_id, moment in session.execute(query) if moment}
 
 
-def _hold(session: Session, user_id: UUID) -> User:
+def hold(session: Session, user_id: UUID) -> User:
     """The user, locked against sign-ins that would hand out tokens with what is about to change. One such change at a
     time, so that two admins who remove each other cannot both be told that the other stays.
     """
@@ -112,3 +154,15 @@ def _keep_an_admin(session: Session, leaving: User) -> None:
     others = select(User.id).where(User.role == Role.ADMIN, ~User.disabled, User.id != leaving.id).limit(1)
     if leaving.role == Role.ADMIN and not leaving.disabled and session.scalar(others) is None:
         raise LastAdmin
+
+
+@contextmanager
+def _email_taken(session: Session) -> Iterator[None]:
+    """Turns a second user with one e-mail into EmailTaken, and the transaction can go on."""
+    try:
+        with session.begin_nested():
+            yield
+    except IntegrityError as error:
+        if getattr(getattr(error.orig, "diag", None), "constraint_name", None) != "uq_users_email":
+            raise
+        raise EmailTaken from None

@@ -9,30 +9,50 @@ from fastapi import APIRouter
 from data_api.crud import api_key
 from data_api.errors import UnknownUser
 from data_api.models import Role
-from data_api.schemas.api_key import KeyIn, KeyOut, NewKey
+from data_api.schemas.api_key import KeyIn, KeyOut, KeyUses, NewKey
 from data_api.schemas.base import Page
 from data_api.security import digest, new_api_key
 
-from .caller import Caller, Database, Person
+from .caller import Caller, Database, Person, Service
+from .once import Once
 from .paging import Cursor, Limit, answer, below
 
 router = APIRouter(prefix="/api-keys", tags=["api keys"])
 
 
 @router.post("", status_code=201)
-def create(body: KeyIn, caller: Person, database: Database) -> NewKey:
+def create(body: KeyIn, caller: Person, database: Database, creation: Once) -> NewKey:
     """Makes a key for the caller. The key itself is in this answer and nowhere else."""
-    if caller.user_id is None:
+    owner = caller.user_id
+    if owner is None:
         raise UnknownUser
-    key = new_api_key()
-    kept = api_key.create(database, caller.user_id, body.name, digest(key), sorted(body.scopes), body.expires_at)
-    return NewKey(**KeyOut.model_validate(kept).model_dump(), key=key)
+
+    def make() -> NewKey:
+        key = new_api_key()
+        kept = api_key.create(database, owner, body.name, digest(key), sorted(body.scopes), body.expires_at)
+        return NewKey(**KeyOut.model_validate(kept).model_dump(), key=key)
+
+    return creation.once(body, NewKey, make)
 
 
 @router.get("")
-def find(caller: Person, database: Database, limit: Limit = 100, cursor: Cursor = None) -> Page[KeyOut]:
-    """Lists the caller's keys, newest first; an admin sees everybody's."""
-    return answer(KeyOut, *api_key.find(database, _owner(caller), limit, below(cursor)))
+def find(
+    caller: Person,
+    database: Database,
+    user_id: UUID | None = None,
+    live: bool = False,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> Page[KeyOut]:
+    """Lists the caller's keys, newest first; an admin sees everybody's. `live` leaves out the revoked and expired."""
+    wanted = api_key.Filter(_owner(caller), user_id, live)
+    return answer(KeyOut, *api_key.find(database, wanted, limit, below(cursor)))
+
+
+@router.post("/uses", status_code=204)
+def note_uses(body: KeyUses, _: Service, database: Database) -> None:
+    """Notes when keys were last used at ai-api, which tells it once a minute."""
+    api_key.note_uses(database, body.uses)
 
 
 @router.delete("/{key_id}", status_code=204)

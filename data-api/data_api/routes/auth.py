@@ -5,35 +5,35 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Query
 
-from data_api.crud import api_key, refresh_token, user
-from data_api.errors import DataAPIError, WrongCredentials
+from data_api.crud import api_key, erasure, refresh_token, replica, user
+from data_api.errors import DataAPIError, UnknownUser
 from data_api.metrics import SIGN_INS
 from data_api.models import User
 from data_api.schemas.auth import Jwks, LiveKey, Refresh, SignIn, Snapshot, TokenPair
+from data_api.schemas.erasure import Erased, ReplicaName
 from data_api.security import digest, new_refresh_token
 
-from .caller import Database, Parts, Service, Wired
+from .caller import Database, Parts, Person, Service, Wired
+from .sign_in import Address, authenticate
 
 router = APIRouter(tags=["auth"])
 
+ReplicaAsking = Annotated[
+    ReplicaName | None,
+    Query(alias="replica", description="Which ai-api asks. An erasure waits for its word that it holds nothing more."),
+]
 MARGIN = timedelta(minutes=5)
 """How much longer than a token's life a revocation is told to ai-api, whose clock may differ."""
 
 
 @router.post("/auth/token")
-def sign_in(form: Annotated[SignIn, Form()], wired: Wired, database: Database) -> TokenPair:
-    """Trades e-mail and password for a short access token and a refresh token."""
-    found = user.by_email(database, form.username)
-    kept = found.password_hash if found else None
-    database.rollback()  # ends the read: nobody holds a connection while waiting for a place to hash in
-    right = wired.passwords.verify(form.password, kept)
-    if right and (found := user.by_email(database, form.username)):
-        refresh_token.hold(database, found)
-    if not found or not right or found.disabled or found.password_hash != kept:
-        SIGN_INS.labels("refused").inc()
-        raise WrongCredentials
+def sign_in(form: Annotated[SignIn, Form()], wired: Wired, database: Database, address: Address) -> TokenPair:
+    """Trades e-mail and password for a short access token and a refresh token. After some failures in a row an account
+    and an address have to wait, twice as long after each further one: 429 says for how long.
+    """
+    found = authenticate(wired, database, form.username, form.password, address)
     fresh = new_refresh_token()
     refresh_token.start(database, found, digest(fresh), wired.refresh_lifetime)
     SIGN_INS.labels("signed in").inc()
@@ -59,6 +59,14 @@ def sign_out(body: Refresh, database: Database) -> None:
     refresh_token.end(database, digest(body.refresh_token))
 
 
+@router.post("/auth/logout-everywhere", status_code=204)
+def sign_out_everywhere(caller: Person, database: Database) -> None:
+    """Ends every access and refresh token of the caller, this one too. API keys stay: revoke them one by one."""
+    if caller.user_id is None:
+        raise UnknownUser
+    user.sign_out_everywhere(database, caller.user_id)
+
+
 @router.get("/.well-known/jwks.json")
 def jwks(wired: Wired) -> Jwks:
     """The public keys that access tokens are signed with."""
@@ -66,8 +74,10 @@ def jwks(wired: Wired) -> Jwks:
 
 
 @router.get("/auth/snapshot")
-def snapshot(_: Service, wired: Wired, database: Database) -> Snapshot:
-    """Everything that ai-api needs to recognise callers while data-api is away."""
+def snapshot(_: Service, wired: Wired, database: Database, replica_name: ReplicaAsking = None) -> Snapshot:
+    """Everything that ai-api needs to recognise callers while data-api is away, and whom it shall hold nothing of."""
+    if replica_name:
+        replica.seen(database, replica_name)
     window = timedelta(seconds=wired.tokens.seconds) + MARGIN
     now = datetime.now(UTC)
     return Snapshot(
@@ -84,6 +94,7 @@ def snapshot(_: Service, wired: Wired, database: Database) -> Snapshot:
             user_id: moment.timestamp() for user_id, moment in user.valid_after(database, window).items()
         },
         jwks=Jwks.model_validate(wired.tokens.jwks),
+        erasures=[Erased(id=one.id, user_id=one.user_id) for one in erasure.named(database)],
     )
 
 

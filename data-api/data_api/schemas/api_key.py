@@ -37,9 +37,16 @@ class KeyOut(Schema):
     created_at: Moment
     expires_at: Moment | None
     revoked_at: Moment | None
+    last_used_at: Moment | None
 
 
 class NewKey(KeyOut):
     """A key just made, with the key itself: shown this once."""
 
     key: str
+
+
+class KeyUses(Schema):
+    """When keys were last used at ai-api, by their id."""
+
+    uses: Annotated[dict[UUID, Moment], Field(max_length=10_000)]

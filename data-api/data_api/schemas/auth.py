@@ -10,6 +10,7 @@ from pydantic import Field
 from data_api.models import Role, Scope
 
 from .base import Clean, Moment, Schema
+from .erasure import Erased
 
 
 class SignIn(Schema):
@@ -59,7 +60,7 @@ class Snapshot(Schema):
     """Everything that ai-api needs to tell who is calling.
 
     A token is refused when its user is among the disabled, or when its `iat` lies before the user's entry in
-    `tokens_valid_after` (both in unix seconds, with a fraction).
+    `tokens_valid_after` (both in unix seconds, with a fraction). Of the people in `erasures` nothing may be kept.
     """
 
     generated_at: Moment
@@ -67,3 +68,4 @@ class Snapshot(Schema):
     disabled_users: list[UUID]
     tokens_valid_after: dict[UUID, float]
     jwks: Jwks
+    erasures: list[Erased]

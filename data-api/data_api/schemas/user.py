@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from data_api.models import Role
 
-from .base import Clean, Moment, Schema
+from .base import Clean, Moment, Name, Schema
 
 Email = Annotated[
     str,
@@ -24,6 +24,7 @@ class UserIn(Schema):
     """A new user. Without a password, they call with API keys only."""
 
     email: Email
+    name: Name | None = None
     password: Password | None = None
     role: Assignable = Role.USER
 
@@ -31,16 +32,26 @@ class UserIn(Schema):
 class UserChange(Schema):
     """What an admin changes; what is left out or null stays."""
 
+    email: Email | None = None
+    name: Name | None = None
     role: Assignable | None = None
     disabled: bool | None = None
     password: Password | None = None
 
 
 class OwnChange(Schema):
-    """What people change about themselves. A new password signs them out everywhere."""
+    """What people change about themselves; what is left out or null stays. A new password takes the current one."""
 
-    current_password: Annotated[str, Field(max_length=256), Clean]
-    password: Password
+    name: Name | None = None
+    current_password: Annotated[str, Field(max_length=256), Clean] | None = None
+    password: Password | None = None
+
+    @model_validator(mode="after")
+    def both_passwords(self) -> Self:
+        """Whoever has borrowed somebody's screen cannot take the account."""
+        if (self.current_password is None) != (self.password is None):
+            raise ValueError("must hold both current_password and password, or neither")
+        return self
 
 
 class UserOut(Schema):
@@ -48,6 +59,7 @@ class UserOut(Schema):
 
     id: UUID
     email: str
+    name: str | None
     role: Role
     disabled: bool
     created_at: Moment

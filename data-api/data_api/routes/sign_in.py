@@ -1,0 +1,62 @@
+"""Whether somebody knows an account's password. Every place that asks for one asks here, so that none is easier to
+guess at than the others.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy.orm import Session
+
+from data_api.crud import refresh_token, sign_in_failure, user
+from data_api.errors import LockedOut, WrongCredentials
+from data_api.metrics import SIGN_INS
+from data_api.models import User
+from data_api.security import pseudonym
+
+from .caller import Parts
+
+
+def address(request: Request) -> str:
+    """Where a request comes from: of IPv6 the network, as one machine has more addresses than it can be counted by."""
+    host = request.client.host if request.client else ""
+    try:
+        found = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    return str(found.ipv4_mapped or ip_network((found, 64), strict=False))
+
+
+Address = Annotated[str, Depends(address)]
+
+
+def authenticate(wired: Parts, database: Session, email: str, password: str, address: str) -> User:
+    """The user, held until the transaction ends; WrongCredentials for anybody else, LockedOut after too many of those.
+
+    An account that nobody has behaves and costs the same as one whose password is wrong. The session is rolled back
+    while the password is hashed: nobody holds a connection while waiting for a place to hash in.
+    """
+    account, place = (
+        pseudonym(wired.pseudonym_key, text) for text in (f"account {email.lower()}", f"address {address}")
+    )
+    try:
+        sign_in_failure.check(database, [account, place])
+        found = user.by_email(database, email)
+        user_id, kept = (found.id, found.password_hash) if found else (None, None)
+        database.rollback()
+        right = wired.passwords.verify(password, kept)
+        held = refresh_token.hold(database, user_id) if right and user_id else None
+        if held is None or held.disabled or held.password_hash != kept:
+            sign_in_failure.count(database, account, wired.patience.tries, wired.patience.longest_wait)
+            sign_in_failure.count(database, place, wired.patience.tries_per_address, wired.patience.longest_wait)
+            raise WrongCredentials
+        sign_in_failure.check(database, [account, place])  # others may have failed while this one was hashed
+    except (LockedOut, WrongCredentials) as error:
+        SIGN_INS.labels("locked out" if isinstance(error, LockedOut) else "refused").inc()
+        raise
+    sign_in_failure.clear(database, account)  # not the address: one good account would open it to all guesses
+    return held

@@ -1,0 +1,291 @@
+"""Signing keys: sealed in the database, followed by new ones without anybody being signed out."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, text
+
+from data_api import commands
+from data_api.cluster import APP
+from data_api.errors import DatabaseUnavailable
+from data_api.keyring import Key, Keyring, Seal
+from data_api.main import create_app
+from data_api.routes.caller import Parts
+from data_api.settings import Settings
+from tests.data.conftest import engine_as, prepare
+from tests.data.world import Somebody, World
+
+LATER = timedelta(minutes=6)
+
+
+@pytest.fixture(scope="module")
+def keyed(prepared: Settings) -> Settings:
+    """A database of this module's own, whose keys may be exchanged."""
+    settings = prepared.model_copy(update={"postgres_database": f"keys_{secrets.token_hex(4)}"})
+    prepare(settings)
+    return settings
+
+
+@pytest.fixture
+def rows(keyed: Settings) -> Iterator[Engine]:
+    """The rows behind, without keys at the beginning."""
+    engine = engine_as(keyed, APP, keyed.secret("postgres_app_password"), keyed.postgres_database)
+    owner = engine_as(keyed, "volant_owner", keyed.secret("postgres_owner_password"), keyed.postgres_database)
+    with owner.begin() as connection:
+        connection.execute(text("DELETE FROM signing_keys"))
+    yield engine
+    engine.dispose()
+    owner.dispose()
+
+
+class Process:
+    """One data-api."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.app = create_app(settings)
+        self.client = TestClient(self.app, raise_server_exceptions=False)
+        self.world = World(self.client, settings.secret)
+
+    @property
+    def keyring(self) -> Keyring:
+        parts: Parts = self.app.state.parts
+        return parts.tokens._keyring
+
+    def forget(self) -> None:
+        """As if the keys had been read some time ago."""
+        self.keyring._read_at = 0
+
+    def sign_in(self) -> Somebody:
+        self.forget()
+        return self.world.sign_in("admin@volant.local", self.world.secret("admin_password"))
+
+    def status(self, somebody: Somebody) -> int:
+        return self.client.get("/users/me", headers=somebody.headers).status_code
+
+    def shown(self) -> list[str]:
+        self.forget()
+        return [key["kid"] for key in self.client.get("/.well-known/jwks.json").json()["keys"]]
+
+
+@pytest.fixture
+def process(keyed: Settings, rows: Engine) -> Iterator[Callable[..., Process]]:
+    """Starts data-apis over the database of this module."""
+    started: list[FastAPI] = []
+
+    def start(settings: Settings = keyed) -> Process:
+        made = Process(settings)
+        started.append(made.app)
+        return made
+
+    yield start
+    for app in started:
+        app.state.parts.database.close()
+
+
+def command(settings: Settings, *words: str) -> list[str]:
+    """What `data-api …` says."""
+    parser = argparse.ArgumentParser()
+    commands.add_to(parser.add_subparsers())
+    said: list[str] = []
+    chosen = parser.parse_args(words)
+    chosen.run(settings, chosen, said.append)
+    return said
+
+
+def pass_time(rows: Engine, by: timedelta) -> None:
+    with rows.begin() as connection:
+        connection.execute(
+            text("UPDATE signing_keys SET signs_from = signs_from - :by, retires_at = retires_at - :by"), {"by": by}
+        )
+
+
+def kid(somebody: Somebody) -> str:
+    return str(jwt.get_unverified_header(somebody.token)["kid"])
+
+
+def test_the_secret_is_the_first_key(process: Callable[..., Process], keyed: Settings) -> None:
+    first = Key(Seal(keyed.secret("signing_key")).first, datetime.now(UTC))
+    one = process()
+    assert one.shown() == [first.kid]
+    assert kid(one.sign_in()) == first.kid
+
+
+def test_of_many_first_starts_at_once_one_makes_the_key(process: Callable[..., Process], rows: Engine) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        shown = list(threads.map(lambda _: process().shown(), range(4)))
+    assert len(shown[0]) == 1
+    assert shown == [shown[0]] * 4
+
+
+def test_a_rotation_signs_nobody_out(process: Callable[..., Process], keyed: Settings, rows: Engine) -> None:
+    one, other = process(), process()
+    before = one.sign_in()
+    command(keyed, "keys", "rotate")
+    old, new = one.shown()
+    assert kid(one.sign_in()) == kid(before) == old  # announced, so that everybody knows it before it signs
+    pass_time(rows, LATER)
+    after = one.sign_in()
+    other.forget()
+    assert kid(after) == new
+    assert [one.status(somebody) for somebody in (before, after)] == [200, 200]
+    assert [other.status(somebody) for somebody in (before, after)] == [200, 200]
+    assert other.shown() == [old, new]
+    pass_time(rows, timedelta(seconds=keyed.access_token_seconds) + LATER)
+    assert one.shown() == other.shown() == [new]
+    assert [one.status(somebody) for somebody in (before, after)] == [401, 200]
+
+
+def test_every_rotation_after_another_leaves_every_key_its_time(
+    process: Callable[..., Process], keyed: Settings, rows: Engine
+) -> None:
+    one = process()
+    tokens = [one.sign_in()]
+    for _ in range(3):
+        command(keyed, "keys", "rotate")
+        pass_time(rows, LATER)
+        tokens.append(one.sign_in())
+    assert len({kid(token) for token in tokens}) == 4
+    assert [one.status(token) for token in tokens] == [200] * 4
+
+
+def test_a_key_that_leaked_ends_at_once(process: Callable[..., Process], keyed: Settings) -> None:
+    one, other = process(), process()
+    before = one.sign_in()
+    assert other.status(before) == 200
+    said = command(keyed, "keys", "rotate", "--at-once")
+    assert [line.rpartition("  ")[2] for line in said] == ["retired", "signs"]
+    after = one.sign_in()
+    assert (kid(after) in said[1], one.status(before), one.status(after)) == (True, 401, 200)
+    other.forget()
+    assert (other.status(before), other.status(after)) == (401, 200)
+    assert one.client.post("/auth/refresh", json={"refresh_token": before.refresh}).status_code == 200
+
+
+def test_a_key_that_another_process_signs_with_is_looked_for_at_once(
+    process: Callable[..., Process], keyed: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = process(), process()
+    other.sign_in()
+    command(keyed, "keys", "rotate", "--at-once")
+    after = one.sign_in()
+    monkeypatch.setattr("data_api.keyring.UNKNOWN_SECONDS", 0)
+    assert other.status(after) == 200
+
+
+def test_the_database_alone_signs_nothing(process: Callable[..., Process], keyed: Settings, rows: Engine) -> None:
+    """Somebody who may write into the database still makes no token that is believed."""
+    one = process()
+    somebody = one.sign_in()
+    command(keyed, "keys", "rotate")
+    mine = Key(Ed25519PrivateKey.generate(), datetime.now(UTC))
+    with rows.begin() as connection:
+        sealed = connection.scalars(text("SELECT sealed_seed FROM signing_keys")).all()
+        assert not [one for one in sealed if bytes.fromhex(keyed.secret("signing_key")) in bytes(one)]
+        connection.execute(
+            text("INSERT INTO signing_keys (kid, public_key, sealed_seed, signs_from) VALUES (:kid, :x, :seed, now())"),
+            [
+                {"kid": mine.kid, "x": mine.x, "seed": mine.private.private_bytes_raw()},
+                {"kid": "sealed for another kid", "x": mine.x, "seed": bytes(sealed[0])},
+                {"kid": "sealed by another", "x": mine.x, "seed": Seal(secrets.token_hex(32)).close(mine)},
+                {"kid": "short", "x": mine.x, "seed": b""},
+            ],
+        )
+    assert len(one.shown()) == 2
+    claims = jwt.decode(somebody.token, options={"verify_signature": False})
+    forged = jwt.encode(claims, mine.private, "EdDSA", headers={"kid": mine.kid})
+    assert one.client.get("/users/me", headers={"Authorization": f"Bearer {forged}"}).status_code == 401
+    listed = command(keyed, "keys", "list")
+    assert [line.rpartition("  ")[2] for line in listed].count("sealed by another secret") == 4
+
+
+def test_another_secret_is_another_first_key(process: Callable[..., Process], keyed: Settings, tmp_path: Path) -> None:
+    for secret in keyed.secrets_dir.iterdir():
+        (tmp_path / secret.name).write_text(secret.read_text())
+    (tmp_path / "signing_key").write_text(secrets.token_hex(32))
+    one = process()
+    before = one.sign_in()
+    changed = process(keyed.model_copy(update={"secrets_dir": tmp_path}))
+    after = changed.sign_in()
+    assert kid(after) != kid(before)
+    assert (changed.status(before), changed.status(after)) == (401, 200)
+    assert changed.client.post("/auth/refresh", json={"refresh_token": before.refresh}).status_code == 200
+    back = process()
+    again = back.sign_in()
+    assert (kid(again), back.status(again)) == (kid(before), 200)
+
+
+def test_a_list_of_keys_tells_their_times_and_no_secret(
+    process: Callable[..., Process], keyed: Settings, rows: Engine
+) -> None:
+    process().sign_in()
+    command(keyed, "keys", "rotate")
+    assert [line.rpartition("  ")[2] for line in command(keyed, "keys", "list")] == ["signs", "announced"]
+    pass_time(rows, LATER)
+    listed = command(keyed, "keys", "list")
+    assert [line.rpartition("  ")[2] for line in listed] == ["verifies", "signs"]
+    assert keyed.secret("signing_key") not in "".join(listed)
+
+
+def now_and_then(load: Callable[[], Any]) -> Keyring:
+    ring = Keyring(load)
+    ring.signing()
+    ring._read_at = 0
+    return ring
+
+
+def test_while_the_database_is_away_the_last_keys_go_on() -> None:
+    key = Key(Ed25519PrivateKey.generate(), datetime.now(UTC))
+    answers = [[key]]
+
+    def load() -> list[Key]:
+        if not answers:
+            raise DatabaseUnavailable
+        return answers.pop()
+
+    with pytest.raises(DatabaseUnavailable):
+        Keyring(lambda: (_ for _ in ()).throw(DatabaseUnavailable())).signing()
+    ring = now_and_then(load)
+    assert ring.named(key.kid) is key
+    assert ring.signing() is key
+
+
+def test_keys_are_read_by_one_thread_while_others_take_the_old_ones() -> None:
+    key, reads = Key(Ed25519PrivateKey.generate(), datetime.now(UTC)), []
+
+    def load() -> list[Key]:
+        reads.append(1)
+        if len(reads) == 2:
+            with ThreadPoolExecutor(1) as thread:
+                assert thread.submit(ring.signing).result(10) is key
+        return [key]
+
+    ring = now_and_then(load)
+    ring.signing()
+    assert len(reads) == 2
+
+
+def test_a_storm_of_unknown_keys_asks_the_database_once_a_second() -> None:
+    reads: list[float] = []
+
+    def load() -> list[Key]:
+        reads.append(time.monotonic())
+        return [Key(Ed25519PrivateKey.generate(), datetime.now(UTC))]
+
+    ring = Keyring(load)
+    start = time.monotonic()
+    for number in range(1_000):
+        assert ring.named(f"nobody {number}") is None
+    assert len(reads) <= 2 + time.monotonic() - start
