@@ -13,14 +13,14 @@ from typing import cast
 import psycopg2
 from psycopg2 import extensions
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, STATUS_SETUP, set_wait_callback
-from sqlalchemy import URL, Engine, MetaData, create_engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import URL, Engine, MetaData, create_engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session
-from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 
-from .errors import DataAPIError, DatabaseUnavailable
-from .metrics import CONNECTIONS, UNAVAILABLE
+from .errors import DataAPIError, DatabaseUnavailable, MisSet
+from .metrics import CONNECTIONS, POOL_SIZE, POOL_WAIT_SECONDS, POOL_WAITING, UNAVAILABLE
 
 NAMES = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -30,6 +30,7 @@ NAMES = {
     "pk": "pk_%(table_name)s",
 }
 CONNECT_SECONDS = 3
+MALFORMED = "DATA_REPLICA_URL must read postgresql://host:port/database"
 
 
 class Base(DeclarativeBase):
@@ -38,15 +39,31 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMES)
 
 
+class MeasuredPool(QueuePool):
+    """A pool that shows who waits for a connection, and for how long. Its name is a label of the metrics."""
+
+    def _do_get(self) -> ConnectionPoolEntry:
+        with (
+            POOL_WAITING.labels(self.logging_name).track_inprogress(),
+            POOL_WAIT_SECONDS.labels(self.logging_name).time(),
+        ):
+            return super()._do_get()
+
+
 class Database:
     """A pool of connections that are checked before use, and sessions that end in a commit or in nothing."""
 
-    def __init__(self, url: URL, *, pool_size: int, pool_wait_seconds: float, statement_seconds: int) -> None:
+    def __init__(
+        self, url: URL, *, pool_size: int, pool_wait_seconds: float, statement_seconds: int, name: str = "main"
+    ) -> None:
         self.engine = create_engine(
             url,
+            poolclass=MeasuredPool,
+            pool_logging_name=name,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=pool_wait_seconds,
+            pool_use_lifo=True,  # few warm connections instead of many that fell asleep
             pool_pre_ping=True,
             hide_parameters=True,  # an error that is logged must not carry a row
             json_serializer=partial(json.dumps, ensure_ascii=False, allow_nan=False),
@@ -59,7 +76,8 @@ class Database:
                 f" -c idle_in_transaction_session_timeout=60s",
             },
         )
-        CONNECTIONS.set_function(cast("QueuePool", self.engine.pool).checkedout)
+        CONNECTIONS.labels(name).set_function(cast("QueuePool", self.engine.pool).checkedout)
+        POOL_SIZE.labels(name).set(pool_size)
 
     @contextmanager
     def session(self) -> Iterator[Session]:
@@ -91,6 +109,19 @@ def unavailable() -> Iterator[None]:
             raise
         UNAVAILABLE.inc()
         raise DatabaseUnavailable from error
+
+
+def elsewhere(url: str, user: str, password: str) -> URL:
+    """The address in a setting, for a role of ours; MisSet when it is none, or holds a password."""
+    try:
+        found = make_url(url)
+    except ArgumentError:
+        raise MisSet(f"{MALFORMED}.") from None
+    if found.get_backend_name() != "postgresql" or not found.host or not found.database:
+        raise MisSet(f"{MALFORMED}.")
+    if found.username or found.password:
+        raise MisSet(f"{MALFORMED}, without user and password: data-api has its own.")
+    return address(found.host, found.port or 5432, found.database, user, password)
 
 
 def address(host: str, port: int, database: str, user: str, password: str) -> URL:

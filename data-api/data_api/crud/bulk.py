@@ -1,13 +1,20 @@
-"""Many rows in one statement, judged one by one: a row that Postgres refuses never spoils the rest."""
+"""Many rows in one statement, judged one by one: a row that Postgres refuses never spoils the rest.
+
+The rows travel as one JSON text, which Postgres takes apart: a tenth of the work of a statement with a parameter for
+every value. COPY would save little more, skips no duplicate, and could not be given up on in time (database.py).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, cast
 from uuid import UUID
 
-from sqlalchemy import Table, Uuid, literal_column
+from pydantic_core import to_json
+from sqlalchemy import JSON, Table, Text, Uuid, bindparam, column, func, literal_column, select
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -36,54 +43,65 @@ STORED, DUPLICATE = Outcome("stored"), Outcome("duplicate")
 
 
 def insert(session: Session, table: type[Base], rows: Sequence[Values]) -> list[Outcome]:
-    """Inserts rows that have an `id`, in the order of ids, so that two calls with the same rows cannot deadlock."""
-    first: dict[UUID, Values] = {}
+    """Inserts rows that have an `id`, in the order of ids, so that two calls with the same rows cannot deadlock.
+    All rows have the same columns.
+    """
+    first: dict[int, Values] = {}
     for row in rows:
-        first.setdefault(_id(row), row)
+        first.setdefault(_key(row), row)
     ordered = [first[key] for key in sorted(first)]
     outcomes = _together(session, table, ordered) or _apart(session, table, ordered)
-    return [outcomes.pop(_id(row), DUPLICATE) for row in rows]
+    return [outcomes.pop(_key(row), DUPLICATE) for row in rows]
 
 
-def _together(session: Session, table: type[Base], rows: Sequence[Values]) -> dict[UUID, Outcome] | None:
+def _together(session: Session, table: type[Base], rows: Sequence[Values]) -> dict[int, Outcome] | None:
     """One statement for all. None when Postgres refused it because of some row."""
     if not rows:
         return {}
-    statement = new(table)
     try:
         with session.begin_nested():
-            stored = set(session.scalars(statement, list(rows)))
+            new = _send(session, table, rows)
     except (DBAPIError, ValueError) as error:
         reason(error)
         return None
-    return {_id(row): STORED if _id(row) in stored else DUPLICATE for row in rows}
+    return {key: STORED if key in new else DUPLICATE for key in map(_key, rows)}
 
 
-def _apart(session: Session, table: type[Base], rows: Sequence[Values]) -> dict[UUID, Outcome]:
+def _apart(session: Session, table: type[Base], rows: Sequence[Values]) -> dict[int, Outcome]:
     """One statement a row, each behind its own savepoint."""
-    statement = new(table)
     outcomes = {}
     for row in rows:
         try:
             with session.begin_nested():
-                stored = session.scalar(statement, row)
-            outcomes[_id(row)] = STORED if stored else DUPLICATE
+                outcomes[_key(row)] = STORED if _send(session, table, [row]) else DUPLICATE
         except (DBAPIError, ValueError) as error:
-            outcomes[_id(row)] = Outcome("refused", reason(error))
+            outcomes[_key(row)] = Outcome("refused", reason(error))
     return outcomes
 
 
-def new(table: type[Base]) -> ReturningInsert[UUID]:
-    """Inserts and answers the ids that were not there yet."""
+def _send(session: Session, table: type[Base], rows: Sequence[Values]) -> set[int]:
+    """The ids that were not there yet. A number that is none travels as NaN or Infinity, which Postgres refuses."""
+    statement = _statement(cast("Table", table.__table__), tuple(rows[0]))
+    new = session.scalars(statement, {"rows": to_json(rows, inf_nan_mode="constants").decode()})
+    return {key.int for key in new}
+
+
+@cache
+def _statement(table: Table, names: tuple[str, ...]) -> ReturningInsert[UUID]:
+    """Inserts these columns of the rows in the parameter `rows`, in their order, and answers the ids that are new."""
+    document = sql_cast(bindparam("rows", type_=Text), JSON)
+    columns = (column(name, table.c[name].type) for name in names)
+    given = func.json_to_recordset(document).table_valued(*columns, name="given").render_derived(with_types=True)
     return (
-        upsert(cast("Table", table.__table__))
+        upsert(table)
+        .from_select(names, select(given))
         .on_conflict_do_nothing(index_elements=["id"])
         .returning(literal_column("id", Uuid))
     )
 
 
 def reason(error: DBAPIError | ValueError) -> str:
-    """Why Postgres, or the driver on its behalf, refused a row, in words of ours. Raises what is about no row."""
+    """Why Postgres, or the serialiser on its behalf, refused a row, in words of ours. Raises what is about no row."""
     if isinstance(error, ValueError):
         return ABOUT_A_ROW["22"]
     state = getattr(error.orig, "pgcode", None) or ""
@@ -92,5 +110,6 @@ def reason(error: DBAPIError | ValueError) -> str:
     return ABOUT_A_ROW[state[:2]]
 
 
-def _id(row: Values) -> UUID:
-    return cast("UUID", row["id"])
+def _key(row: Values) -> int:
+    """The id as a number: it is hashed and compared several times faster than a UUID."""
+    return cast("UUID", row["id"]).int

@@ -8,11 +8,11 @@ predictions. Whoever waits sees what the other committed, as Postgres takes a ne
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Integer, func, insert, literal, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ARRAY, ColumnElement, Integer, Uuid, any_, func, insert, literal, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from data_api.metrics import JOINS
 from data_api.models import Example, Feedback, FeedbackStatus, Prediction, Role, User
@@ -29,6 +29,11 @@ def lock(session: Session, prediction_ids: Iterable[UUID], *, alone: bool) -> No
     take = func.pg_advisory_xact_lock if alone else func.pg_advisory_xact_lock_shared
     if stripes:
         session.execute(select(take(NAMESPACE, stripe)))
+
+
+def among(column: InstrumentedAttribute[UUID], ids: Sequence[UUID]) -> ColumnElement[bool]:
+    """Whether a column holds one of many ids: as one array, where IN would make a parameter of each."""
+    return column == any_(literal(ids, ARRAY(Uuid)))
 
 
 def join(session: Session, waiting: ColumnElement[bool]) -> None:
@@ -61,6 +66,8 @@ def objection(word: Feedback, prediction: Prediction, role: str | None) -> str |
         return "Its user is not known any more."
     if prediction.user_id != word.user_id and role not in (Role.TRAINER, Role.ADMIN):
         return "The prediction is somebody else's; only a trainer may correct those."
+    if prediction.user_id is None and not prediction.row:
+        return "The prediction's row was erased."
     labels = prediction.answer.get("probabilities")
     if isinstance(labels, dict):
         return None if word.label in labels else "The label is not one that the version knows."
@@ -70,7 +77,7 @@ def objection(word: Feedback, prediction: Prediction, role: str | None) -> str |
 
 
 def example(word: Feedback, prediction: Prediction, role: str) -> dict[str, object]:
-    """The row and its truth, for trainings."""
+    """The row and its truth, for trainings, and the answer, for the accuracy."""
     return {
         "id": word.id,
         "created_at": word.created_at,
@@ -82,4 +89,9 @@ def example(word: Feedback, prediction: Prediction, role: str) -> dict[str, obje
         "value": word.value,
         "user_id": word.user_id,
         "user_role": role,
+        "asker_id": prediction.user_id,
+        "version": prediction.version,
+        "answer_label": prediction.label,
+        "answer_score": prediction.score,
+        "answer_value": prediction.value,
     }

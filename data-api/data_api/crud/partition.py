@@ -1,8 +1,9 @@
-"""Partitions of the predictions, one a UTC month. Only `data-api setup` uses this, as the owner of the tables."""
+"""Partitions of the predictions, one a UTC month. Only setup and maintenance use this, as the owner of the tables."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -12,6 +13,7 @@ from sqlalchemy import Connection, text
 from data_api.ids import floor, time_of
 
 OLDEST_YEAR = 2020
+NAME = re.compile(r"predictions_(\d{4})_(\d{2})")
 
 
 @dataclass(frozen=True, order=True)
@@ -55,6 +57,47 @@ def make(connection: Connection, now: datetime, ahead: int) -> list[Month]:
     for month in made:
         _attach(connection, month)
     return made
+
+
+def expired(connection: Connection, before: Mapping[str, UUID]) -> list[Month]:
+    """The months in which every task's predictions are past their days: `before` has the first id that is not."""
+    if not before:
+        return []
+    latest = max(before.values())
+    return [month for month in months(connection) if month.next.start <= latest and _is_past(connection, month, before)]
+
+
+def drop(connection: Connection, month: Month, before: Mapping[str, UUID]) -> bool:
+    """Drops a month, if it still is past its days for every task. It gives up within a second if somebody reads it:
+    whoever comes after us in the queue for the table waits as long as we do.
+    """
+    connection.execute(text("SET LOCAL lock_timeout = '1s'"))
+    connection.execute(text(f"LOCK TABLE {month.table} IN ACCESS EXCLUSIVE MODE"))
+    if not _is_past(connection, month, before):
+        return False
+    connection.execute(text(f"DROP TABLE {month.table}"))
+    return True
+
+
+def months(connection: Connection) -> list[Month]:
+    """Those that have a partition, oldest first."""
+    names = connection.scalars(
+        text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'predictions'::regclass")
+    )
+    return sorted(Month(int(found[1]), int(found[2])) for name in names if (found := NAME.fullmatch(name)))
+
+
+def _is_past(connection: Connection, month: Month, before: Mapping[str, UUID]) -> bool:
+    return all(task in before and month.next.start <= before[task] for task in _tasks(connection, month))
+
+
+def _tasks(connection: Connection, month: Month) -> Iterator[str]:
+    """The tasks with rows in a month, found by one look into the index per task."""
+    query = f"SELECT task FROM {month.table} WHERE task > :after ORDER BY task LIMIT 1"  # noqa: S608
+    task = ""
+    while (found := connection.scalar(text(query), {"after": task})) is not None:
+        task = found
+        yield task
 
 
 def _exists(connection: Connection, month: Month) -> bool:

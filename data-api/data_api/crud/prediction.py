@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import cast
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.orm import Session
 
 from data_api.ids import floor
-from data_api.models import Feedback, Prediction
+from data_api.models import Feedback, FeedbackStatus, Prediction
 
-from . import joining
+from . import joining, tombstone
 from .bulk import STORED, Outcome, Values, insert
 from .page import page
 
@@ -29,18 +29,24 @@ class Filter:
     task: str | None = None
     version: int | None = None
     label: str | None = None
+    role: str | None = None
+    min_score: float | None = None
+    max_score: float | None = None
+    corrected: bool | None = None
+    """Whether somebody whose word counts said something else than the answer."""
     after: datetime | None = None
     before: datetime | None = None
 
 
 def store(session: Session, rows: Sequence[Values]) -> list[Outcome]:
     """Inserts what is new and joins the feedback that waited for it."""
+    rows = tombstone.anonymised(session, rows)
     ids = [cast("UUID", row["id"]) for row in rows]
     joining.lock(session, ids, alone=False)
     outcomes = insert(session, Prediction, rows)
     stored = [key for key, outcome in zip(ids, outcomes, strict=True) if outcome is STORED]
     if stored:
-        joining.join(session, Feedback.prediction_id.in_(stored))
+        joining.join(session, joining.among(Feedback.prediction_id, stored))
     return outcomes
 
 
@@ -62,8 +68,21 @@ def find(session: Session, wanted: Filter, limit: int, below: UUID | None) -> tu
         query = query.where(Prediction.version == wanted.version)
     if wanted.label is not None:
         query = query.where(Prediction.label == wanted.label)
+    if wanted.role is not None:
+        query = query.where(Prediction.role == wanted.role)
+    if wanted.min_score is not None:
+        query = query.where(Prediction.score >= wanted.min_score)
+    if wanted.max_score is not None:
+        query = query.where(Prediction.score <= wanted.max_score)
+    if wanted.corrected is not None:
+        query = query.where(_is_corrected() if wanted.corrected else ~_is_corrected())
     if wanted.after:
         query = query.where(Prediction.id >= floor(wanted.after))
     if wanted.before:
         query = query.where(Prediction.id < floor(wanted.before))
     return page(session, query, Prediction.id, limit, below)
+
+
+def _is_corrected() -> ColumnElement[bool]:
+    other = or_(Feedback.label.is_distinct_from(Prediction.label), Feedback.value.is_distinct_from(Prediction.value))
+    return exists().where(Feedback.prediction_id == Prediction.id, Feedback.status == FeedbackStatus.ACCEPTED, other)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import chain
-from typing import Annotated
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 from fastapi.responses import StreamingResponse
 
 from data_api.crud import example
@@ -19,22 +19,30 @@ from .caller import Trainer, Wired
 
 router = APIRouter(prefix="/tasks", tags=["corrections"])
 
-
+Word = Literal["latest", "majority"]
 KIND = "application/x-ndjson"
 LINES = {"content": {KIND: {"schema": {"type": "string", "description": "One Correction a line."}}}}
 
 
 @router.get("/{task}/corrections", response_class=StreamingResponse, responses={200: LINES})
 def corrections(
-    task: Annotated[Name, Path()], _: Trainer, wired: Wired, since: Moment | None = None
+    task: Annotated[Name, Path()],
+    _: Trainer,
+    wired: Wired,
+    since: Moment | None = None,
+    word: Annotated[Word, Query(description="Which of several words on a prediction, trainers' before users'.")] = (
+        "latest"
+    ),
 ) -> StreamingResponse:
-    """Streams the accepted word on each prediction, a trainer's over a user's, then the latest, in the order of ids."""
-    lines = _lines(wired.database, task, since)
+    """Streams the accepted word on each prediction, in the order of ids: a trainer's over a user's, then the latest, or
+    what most of them say.
+    """
+    lines = _lines(wired.database, task, since, word)
     first = next(lines, b"")  # so that Postgres being away is still answered with 503
     return StreamingResponse(chain([first], lines), media_type=KIND)
 
 
-def _lines(database: Database, task: str, since: datetime | None) -> Iterator[bytes]:
+def _lines(database: Database, task: str, since: datetime | None, word: Word) -> Iterator[bytes]:
     with database.session() as session:
-        for some in example.stream(session, task, since):
+        for some in example.stream(session, task, since, word):
             yield b"".join(Correction.model_validate(one).model_dump_json().encode() + b"\n" for one in some)

@@ -2,38 +2,41 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Annotated
+from uuid import UUID
+
 from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
 
 from data_api.crud import feedback
-from data_api.metrics import ROWS
 from data_api.models import FeedbackStatus
-from data_api.schemas.base import Name, Page
-from data_api.schemas.bulk import Result, Results, Rows, judge
+from data_api.schemas.base import Moment, Name, Page
+from data_api.schemas.bulk import Results, Rows, example_of, judge, results
 from data_api.schemas.feedback import FeedbackIn, FeedbackOut, columns
 
 from .caller import Database, Reader, Service
-from .paging import Cursor, Limit, answer, below
+from .export import CSV, List
 
 router = APIRouter(prefix="/feedback", tags=["feedback"])
 
 
 @router.post("", openapi_extra={"x-row": "FeedbackIn"})
-def store(body: Rows, _: Service, database: Database) -> Results:
+def store(body: Annotated[Rows, example_of("FeedbackIn")], _: Service, database: Database) -> Results:
     """Keeps feedback, each judged alone. `stored` says that it is here; GET /feedback says whether it counts."""
-    outcomes = judge(FeedbackIn, body.rows, columns, lambda rows: feedback.store(database, rows))
-    for outcome in outcomes:
-        ROWS.labels("feedback", outcome.status).inc()
-    return Results(results=[Result.model_validate(outcome) for outcome in outcomes])
+    return results("feedback", judge(FeedbackIn, body.rows, columns, lambda rows: feedback.store(database, rows)))
 
 
-@router.get("")
+@router.get("", response_model=Page[FeedbackOut], responses=CSV)
 def find(
     caller: Reader,
-    database: Database,
+    listed: List,
     task: Name | None = None,
     status: FeedbackStatus | None = None,
-    limit: Limit = 100,
-    cursor: Cursor = None,
-) -> Page[FeedbackOut]:
+    user_id: UUID | None = None,
+    after: Moment | None = None,
+    before: Moment | None = None,
+) -> Page[FeedbackOut] | StreamingResponse:
     """Lists feedback, newest first: the caller's own; everybody's for trainers and admins."""
-    return answer(FeedbackOut, *feedback.find(database, caller.owner, task, status, limit, below(cursor)))
+    wanted = feedback.Filter(caller.owner, user_id, task, status, after, before)
+    return listed.answer("feedback", FeedbackOut, partial(feedback.find, wanted=wanted))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
+from fastapi import Body
 from pydantic import Field, TypeAdapter, ValidationError
 
 from data_api.crud.bulk import Outcome, Values
+from data_api.metrics import ROWS
 
 from .base import Schema
+from .examples import EXAMPLES
 from .problem import describe
 
 T = TypeVar("T", bound=Schema)
@@ -19,6 +23,11 @@ class Rows(Schema):
     """Up to 1,000 rows. Each is judged alone; the fields are those of the row named in the call."""
 
     rows: list[object] = Field(max_length=1_000)
+
+
+def example_of(row: str) -> Any:
+    """Says what a call's rows look like, for the OpenAPI document."""
+    return Body(openapi_examples={row: {"value": {"rows": [EXAMPLES[row]]}}})
 
 
 class Result(Schema):
@@ -46,6 +55,15 @@ def judge(
     good = [values(row) for row in judged if not isinstance(row, Outcome)]
     stored = iter(store(good))
     return [row if isinstance(row, Outcome) else next(stored) for row in judged]
+
+
+def results(kind: str, outcomes: Sequence[Outcome]) -> Results:
+    """The answer; what became of the rows is counted on its way."""
+    kinds = Counter(outcomes)
+    for outcome, rows in kinds.items():
+        ROWS.labels(kind, outcome.status).inc(rows)
+    shown = {outcome: Result.model_validate(outcome) for outcome in kinds}
+    return Results(results=[shown[outcome] for outcome in outcomes])
 
 
 def _read(adapter: TypeAdapter[T], row: object) -> T | Outcome:

@@ -11,7 +11,9 @@ from data_api.ids import time_of
 
 from .base import Clean, Id7, Json, Moment, Name, Number, Schema, Version
 from .feedback import FeedbackOut
+from .promotion import PromotionOut
 
+AnswerRole = Literal["champion", "pinned", "canary", "shadow", "replay"]
 Milliseconds = Annotated[Number, Field(ge=0)]
 
 
@@ -49,7 +51,7 @@ class PredictionIn(Schema):
     row_schema: Version
     answer: Answer
     user_id: UUID | None
-    role: Literal["champion", "pinned", "canary", "shadow", "replay"]
+    role: AnswerRole
     rollout: UUID | None = None
     request_id: Annotated[str, Field(max_length=64), Clean] | None = None
     timing: Timing = Timing()
@@ -97,6 +99,9 @@ class PredictionOut(Schema):
 
 
 class PredictionWithFeedback(PredictionOut):
-    """A prediction with everything said about it, oldest first."""
+    """A prediction with everything said about it, oldest first, and how its version came to serve, with the run that
+    trained it; null if the version was never promoted.
+    """
 
     feedback: list[FeedbackOut]
+    promotion: PromotionOut | None

@@ -23,6 +23,7 @@ class PromotionIn(Schema):
     reason: Annotated[str, Field(max_length=10_000), Clean]
     metrics: Json = Field(default_factory=dict)
     actor: Name | None = None
+    run_id: Name | None = None
 
 
 def columns(promotion: PromotionIn) -> dict[str, object]:
@@ -42,3 +43,4 @@ class PromotionOut(Schema):
     reason: str
     metrics: dict[str, object]
     actor: str | None
+    run_id: str | None

@@ -1,0 +1,43 @@
+"""How right the answers were."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from data_api.crud import accuracy
+from data_api.errors import InvalidRequest
+from data_api.schemas.accuracy import Accuracy, summary
+from data_api.schemas.base import Moment, Name
+
+from .caller import Listing, Trainer
+
+router = APIRouter(prefix="/accuracy", tags=["accuracy"])
+
+USUAL, LONGEST = timedelta(days=30), timedelta(days=366)
+
+
+@router.get("")
+def find(
+    _: Trainer,
+    database: Listing,
+    task: Name,
+    version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+    label: Annotated[Name | None, Query(description="Only what truly is so.")] = None,
+    after: Moment | None = None,
+    before: Moment | None = None,
+) -> Accuracy:
+    """Accuracy of a task by version, class and UTC day, its confusion matrix and calibration, for the predictions of a
+    window (the last 30 days if left out, 366 at most). Everything twice: over all feedback, and over the random share.
+    """
+    before = before or datetime.now(UTC)
+    try:
+        after = after or before - USUAL
+    except OverflowError:
+        raise InvalidRequest("query.before: is too early") from None
+    if before - after > LONGEST:
+        raise InvalidRequest(f"query: the window must be of {LONGEST.days} days at most.")
+    groups = list(accuracy.groups(database, task, after, before, version, label))
+    return summary(task, after, before, groups)

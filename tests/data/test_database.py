@@ -1,0 +1,112 @@
+"""The pool and the replica: who waits for a connection is seen, and lists are read where the setting says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+
+import pytest
+from fastapi.testclient import TestClient
+from prometheus_client import REGISTRY
+from sqlalchemy import text
+
+from data_api.cluster import APP
+from data_api.database import Database, address, elsewhere
+from data_api.errors import DatabaseUnavailable, MisSet
+from data_api.main import create_app
+from data_api.routes.caller import Parts
+from data_api.settings import Settings
+from tests.data.conftest import settings_for
+from tests.data.world import World, feedback, prediction
+
+Eventually = Callable[[Callable[[], bool]], None]
+
+
+@pytest.fixture
+def narrow(prepared: Settings) -> Iterator[Database]:
+    """A pool of one connection, under a name of its own."""
+    password = prepared.secret("postgres_app_password")
+    where = address(prepared.postgres_host, prepared.postgres_port, prepared.postgres_database, APP, password)
+    database = Database(where, pool_size=1, pool_wait_seconds=0.2, statement_seconds=5, name="narrow")
+    yield database
+    database.close()
+
+
+def metric(name: str) -> float:
+    value = REGISTRY.get_sample_value(f"volant_data_pool_{name}", {"pool": "narrow"})
+    assert value is not None
+    return value
+
+
+def test_who_waits_for_a_connection_is_seen_and_gives_up_in_time(narrow: Database, eventually: Eventually) -> None:
+    enough = Event()
+
+    def ask() -> None:
+        with narrow.session() as session:
+            session.execute(text("SELECT 1"))
+
+    def hold() -> None:
+        with narrow.session() as session:
+            session.execute(text("SELECT 1"))
+            enough.wait(20)
+
+    ask()
+    assert (metric("size"), metric("connections"), metric("waiting")) == (1, 0, 0)
+    waited = metric("wait_seconds_count")
+    with ThreadPoolExecutor(2) as threads:
+        holding = threads.submit(hold)
+        eventually(lambda: metric("connections") == 1)
+        waiting = threads.submit(ask)
+        eventually(lambda: metric("waiting") == 1)
+        with pytest.raises(DatabaseUnavailable):
+            waiting.result(20)
+        enough.set()
+        holding.result(20)
+    assert (metric("waiting"), metric("connections")) == (0, 0)
+    assert metric("wait_seconds_count") == waited + 2
+    assert metric("wait_seconds_sum") >= 0.2
+
+
+def test_lists_are_read_from_the_replica_and_everything_else_is_not(
+    prepared: Settings, world: World, task: str
+) -> None:
+    """The replica here is the same Postgres by another pool, which counts what is asked of it."""
+    url = f"postgresql://127.0.0.1:{prepared.postgres_port}/{prepared.postgres_database}"
+    app = create_app(settings_for(prepared.secrets_dir, prepared.postgres_port, replica_url=url))
+    parts: Parts = app.state.parts
+    assert parts.replica
+    user = world.person()
+    row = prediction(task, user.id)
+    world.send("/predictions", row)
+    world.send("/feedback", feedback(row, user.id))
+
+    def asked() -> float:
+        return REGISTRY.get_sample_value("volant_data_pool_wait_seconds_count", {"pool": "replica"}) or 0
+
+    def uses(path: str, **query: str) -> bool:
+        before = asked()
+        answer = client.get(path, params=query, headers=world.service)
+        assert answer.status_code == 200, answer.text
+        return asked() > before
+
+    with TestClient(app) as client:
+        assert uses("/predictions", task=task)
+        assert uses("/feedback", task=task)
+        assert uses("/accuracy", task=task)
+        assert not uses(f"/predictions/{row['id']}")
+        assert not uses(f"/tasks/{task}/corrections")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["nonsense", "postgresql://host", "mysql://host/volant", "postgresql://me:secret@host/volant", "postgresql:///x"],
+)
+def test_the_address_of_a_replica_is_read_at_the_start(prepared: Settings, url: str) -> None:
+    with pytest.raises(MisSet, match="DATA_REPLICA_URL") as error:
+        create_app(settings_for(prepared.secrets_dir, prepared.postgres_port, replica_url=url))
+    assert "secret@" not in str(error.value)
+
+
+def test_a_replica_may_leave_out_its_port() -> None:
+    assert elsewhere("postgresql://copy/volant", "me", "pw") == address("copy", 5432, "volant", "me", "pw")

@@ -1,0 +1,157 @@
+"""Maintenance: every step does its work, one that fails leaves the others alone, and the process goes on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+
+from data_api import maintenance
+from data_api.__main__ import main
+from data_api.cluster import OWNER
+from data_api.errors import MaintenanceFailed
+from data_api.ids import floor, new_id
+from data_api.maintenance import Plan
+from data_api.settings import Settings
+from tests.data.conftest import engine_as, prepare
+from tests.data.test_command_line import environment
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PLAN = Plan(partitions_ahead=2, pending_days=30, token_lifetime=timedelta(minutes=15))
+LONG_AGO, JUST_NOW = datetime.now(UTC) - timedelta(days=40), datetime.now(UTC) - timedelta(minutes=1)
+
+
+@pytest.fixture(scope="module")
+def owner(settings: Settings) -> Iterator[Engine]:
+    prepare(settings, "maintained")
+    engine = engine_as(settings, OWNER, settings.secret("postgres_owner_password"), "maintained")
+    yield engine
+    engine.dispose()
+
+
+def count(owner: Engine, table: str, where: str = "true") -> int:
+    with owner.connect() as connection:
+        return connection.execute(text(f"SELECT FROM {table} WHERE {where}")).rowcount
+
+
+def test_what_has_expired_goes_and_the_rest_stays(owner: Engine) -> None:
+    person = uuid4()
+    rows = {
+        "deleted_users": "(id, deleted_at) VALUES (gen_random_uuid(), :moment)",
+        "refresh_tokens": "(hash, family, user_id, expires_at) VALUES (:name, :person, :person, :moment)",
+        "assignments": "(prediction_id, user_id, expires_at) VALUES (gen_random_uuid(), :person, :moment)",
+        "sign_in_failures": "(subject, failures, failed_at) VALUES (:name, 1, :moment)",
+        "invitations": "(id, hash, email, role, expires_at)"
+        " VALUES (gen_random_uuid(), :name, :name || '@example.org', 'user', :moment)",
+        "feedback": "(id, created_at, prediction_id, user_id, label) VALUES (:key, :moment, :key, :person, 'l')",
+    }
+    with owner.begin() as connection:
+        connection.execute(text("INSERT INTO users (id, email, role) VALUES (:id, 'a@b.c', 'user')"), {"id": person})
+        for moment in (LONG_AGO, JUST_NOW):
+            values = {"moment": moment, "name": uuid4().hex, "person": person, "key": floor(moment)}
+            for table, row in rows.items():
+                connection.execute(text(f"INSERT INTO {table} {row}"), values)
+    assert maintenance.run(owner, PLAN) == []
+    assert {table: count(owner, table) for table in rows} == dict.fromkeys(rows, 1)
+    assert count(owner, "feedback", "created_at > now() - interval '1 day'") == 1
+    assert count(owner, "audit", "entity = 'invitations' AND action = 'delete' AND actor_kind = 'command'") == 1
+
+
+def test_answers_are_filled_into_examples_that_lack_them(owner: Engine) -> None:
+    key, gone = new_id(), new_id()
+    with owner.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO predictions (id, created_at, task, version, row, row_schema, answer, label, score, role)"
+                " VALUES (:key, now(), 'filled', 4, '{}', 1, '{}', 'yes', 0.9, 'champion')"
+            ),
+            {"key": key},
+        )
+        for about in (key, gone):
+            connection.execute(
+                text(
+                    "INSERT INTO examples"
+                    " (id, created_at, prediction_id, task, row, row_schema, label, user_id, user_role)"
+                    " VALUES (:about, now(), :about, 'filled', '{}', 1, 'no', :about, 'user')"
+                ),
+                {"about": about},
+            )
+    assert maintenance.run(owner, PLAN) == []
+    with owner.connect() as connection:
+        query = "SELECT id, version, answer_label, answer_score, answer_value FROM examples WHERE task = 'filled'"
+        found = {row[0]: tuple(row[1:]) for row in connection.execute(text(query))}
+    assert found == {key: (4, "yes", 0.9, None), gone: (None, None, None, None)}
+
+
+def test_a_step_that_fails_leaves_the_others_alone_and_is_named(
+    owner: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(engine: Engine, _: Plan) -> int:
+        with engine.begin() as connection:
+            connection.execute(text("SELECT 'xyzzy-secret-input'::int"))
+        return 1
+
+    done: list[Engine] = []
+
+    def works(engine: Engine, _: Plan) -> int:
+        done.append(engine)
+        return 1
+
+    monkeypatch.setattr(maintenance, "STEPS", {"first": works, "broken": broken, "last": works})
+    with pytest.raises(MaintenanceFailed, match="broken"):
+        maintenance.once(owner, PLAN)
+    assert len(done) == 2
+    assert "step=broken error=InvalidTextRepresentation" in caplog.text
+    assert "xyzzy" not in caplog.text
+
+
+def test_one_round_works_at_a_time(owner: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "data_api")
+    with owner.begin() as other:
+        other.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": maintenance.ONE_AT_A_TIME})
+        assert maintenance.run(owner, PLAN) == []
+    assert "another maintenance is at work" in caplog.text
+
+
+def test_postgres_away_fails_every_step_and_raises_nothing(free_port: Callable[[], int]) -> None:
+    engine = create_engine(f"postgresql+psycopg2://nobody@127.0.0.1:{free_port()}/nothing")
+    assert maintenance.run(engine, PLAN) == list(maintenance.STEPS)
+
+
+def test_the_command_makes_one_round_or_goes_on(
+    prepared: Settings, as_owner: Engine, tmp_path: Path, eventually: Callable[[Callable[[], bool]], None]
+) -> None:
+    env = environment(
+        prepared.secrets_dir, prepared.postgres_port, partitions_ahead=5, tombstones_file=tmp_path / "erased.jsonl"
+    )
+    command = [sys.executable, "-m", "data_api", "maintain"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False, cwd=REPOSITORY)
+    assert done.returncode == 0, done.stderr
+    assert "step=partitions rows=2" in done.stdout
+
+    def marks() -> int:
+        return count(as_owner, "deleted_users", "deleted_at < '2020-01-01'")
+
+    with subprocess.Popen([*command, "--every", "1"], env=env, stdout=subprocess.PIPE, cwd=REPOSITORY) as process:
+        for _ in range(2):
+            with as_owner.begin() as connection:
+                row = "INSERT INTO deleted_users (id, deleted_at) VALUES (gen_random_uuid(), '2019-01-01')"
+                connection.execute(text(row))
+            eventually(lambda: marks() == 0)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize("every", ["0", "-1", "soon", "nan", "inf"])
+def test_a_span_that_is_none_is_refused(every: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["maintain", f"--every={every}"])
+    assert ended.value.code == 2
+    assert "--every" in capsys.readouterr().err
