@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help venv dev up down logs ps clean results check test test-stack campaign format
+.PHONY: help venv dev up down logs ps backup restore clean results check test test-stack campaign format
 
 PYTEST := .venv/bin/python -m pytest
 
@@ -26,6 +26,12 @@ logs: ## Follows what the containers say; SERVICES="ai-api …" picks some
 
 ps: ## What runs, and how it feels
 	@$(COMPOSE) ps --all
+
+backup: venv ## Keeps databases, models, pictures and what waits as one set in VOLANT_BACKUPS_DIR, while Volant runs
+	@.venv/bin/python -m scripts.backup save -- $(COMPOSE)
+
+restore: venv ## Puts a set into a Volant without data: make restore FROM=backups/…
+	@.venv/bin/python -m scripts.backup restore $(if $(FROM),--set $(FROM)) -- $(COMPOSE)
 
 clean: ## Deletes every prediction, model, account and secret of both ways to run; asks first
 	@sh scripts/clean.sh $(COMPOSE)

@@ -43,4 +43,4 @@ for name in $(sh scripts/secrets.sh --names); do
     rm -f "$secrets/$name"
 done
 rmdir "$secrets" 2>/dev/null || true # other files in it stay
-echo "Deleted. Data sets and the packages in .venv are kept."
+echo "Deleted. Backups, data sets and the packages in .venv are kept."

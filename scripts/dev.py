@@ -15,7 +15,10 @@ from pathlib import Path
 from .settings import REPOSITORY
 from .stack import Stack, StackError, StopAsked, TooLong
 
-COLOURS = {"dev": 1, "postgres": 34, "mlflow": 35, "data-setup": 36, "queue-setup": 36, "data-api": 32, "trainer": 33}
+COLOURS = {
+    "dev": 1, "postgres": 34, "mlflow": 35, "data-setup": 36, "queue-setup": 36, "data-api": 32, "data-maintain": 36,
+    "trainer": 33,
+}  # fmt: skip
 OTHER_COLOUR = 96
 
 

@@ -27,7 +27,7 @@ PORTS = {
 PUBLISHED = {"MLFLOW_PORT", "DATA_PORT", "AI_PORT"}
 """Those that listen on VOLANT_BIND; the others stay on the loopback."""
 
-FOLDERS = ("AI_SECRETS_DIR", "AI_STATE_DIR", "AI_RAW_DIR")
+FOLDERS = ("AI_SECRETS_DIR", "AI_STATE_DIR", "AI_RAW_DIR", "VOLANT_BACKUPS_DIR")
 
 
 def read(root: Path, overrides: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -48,6 +48,7 @@ def read(root: Path, overrides: Mapping[str, str] | None = None) -> dict[str, st
         "AI_QUEUE_HOST": "127.0.0.1",
         "AI_QUEUE_PORT": settings["POSTGRES_PORT"],
         "DATA_SECRETS_DIR": settings["AI_SECRETS_DIR"],
+        "DATA_TOMBSTONES_FILE": f"{settings['VOLANT_BACKUPS_DIR']}/tombstones/erased.jsonl",
         "DATA_POSTGRES_HOST": "127.0.0.1",
         "DATA_POSTGRES_PORT": settings["POSTGRES_PORT"],
         "DO_NOT_TRACK": "1",

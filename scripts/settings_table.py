@@ -19,6 +19,10 @@ SHARED = {
     "PROMETHEUS_PORT": ("9090", "Port of Prometheus."),
     "GRAFANA_PORT": ("3000", "Port of Grafana."),
     "KUMA_PORT": ("3001", "Port of Uptime Kuma."),
+    "VOLANT_BACKUPS_DIR": (
+        "backups",
+        "Where `make backup` puts its sets, and the tombstones of erased people lie. Best on another disk.",
+    ),
 }
 
 

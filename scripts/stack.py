@@ -76,7 +76,7 @@ class Stack:
         return (self.secrets / name).read_text().strip()
 
     def service(self, name: str) -> Service:
-        """One of postgres, mlflow, data-api, trainer, ai-api (and the one-shots data-setup, queue-setup)."""
+        """One of postgres, mlflow, data-api, data-maintain, trainer, ai-api; or a one-shot: data-setup, queue-setup."""
         return self.services[name]
 
     def log(self, name: str) -> str:
@@ -161,6 +161,10 @@ class Stack:
             Plan(
                 "data-api", python("data_api", "serve"), lambda: answers(f"{self.data_url}/health/ready"),
                 after=("data-setup",), environment=env,
+            ),
+            Plan(
+                "data-maintain", python("data_api", "maintain", "--every", "3600"), after=("data-setup",),
+                environment=env,
             ),
             Plan(
                 "trainer", python("ai_api", "work"), lambda: answers(work_metrics),

@@ -8,7 +8,7 @@ export COMPOSE_PROJECT_NAME=volant-test VOLANT_BIND=127.0.0.1 AI_TRAIN_SHARE="${
 export AI_TASKS=tweets,housing
 export AI_PORT=18000 DATA_PORT=18001 MLFLOW_PORT=15000 PROMETHEUS_PORT=19090 GRAFANA_PORT=13000 KUMA_PORT=13001
 folder=$(mktemp -d)
-export AI_SECRETS_DIR="$folder/secrets"
+export AI_SECRETS_DIR="$folder/secrets" VOLANT_BACKUPS_DIR="$folder/backups"
 mirror=$(sh scripts/setting.sh AI_DATA_MIRROR)
 export COMPOSE_FILE="docker-compose.yml${mirror:+:docker-compose.mirror.yml}"
 
@@ -19,6 +19,7 @@ if [ -n "${VOLANT_DOCKER_HOST:-}" ]; then
     services=$("$VOLANT_DOCKER_HOST" services)
 fi
 sh scripts/secrets.sh "$AI_SECRETS_DIR"
+sh scripts/backups_dir.sh "$VOLANT_BACKUPS_DIR"
 
 finish() {
     status=$?

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 ISSUER = AUDIENCE = "volant"
 SCOPES = frozenset({"predict", "feedback", "read", "train"})
+REPORT_SECONDS = 60.0
 TRAINERS = frozenset({"trainer", "admin"})
 
 
@@ -52,10 +53,18 @@ class KeyEntry(BaseModel):
     """A live API key, known by its hash alone."""
 
     hash: str
+    key_id: str = ""
     user_id: str
     role: str
     scopes: frozenset[str]
     expires_at: datetime | None = None
+
+
+class Erased(BaseModel):
+    """A person of whom nothing may be kept, and the erasure that says so."""
+
+    id: str
+    user_id: str
 
 
 class Snapshot(BaseModel):
@@ -66,13 +75,19 @@ class Snapshot(BaseModel):
     disabled_users: frozenset[str]
     tokens_valid_after: dict[str, float]
     jwks: dict[str, list[dict[str, object]]]
+    erasures: list[Erased] = []
 
 
 class Callers:
     """The snapshot in memory and on disk, refreshed in the background, and the check of one request against it."""
 
-    def __init__(self, client: DataClient, path: Path, *, refresh_seconds: float, stale_seconds: float) -> None:
+    def __init__(
+        self, client: DataClient, path: Path, *, refresh_seconds: float, stale_seconds: float, replica: str = ""
+    ) -> None:
+        self.erased: dict[str, str] = {}
+        """The people of whom nothing may be kept, each with the erasure that says so."""
         self._client = client
+        self._replica = replica
         self._path = path
         self._refresh_seconds = refresh_seconds
         self._stale_seconds = stale_seconds
@@ -80,6 +95,8 @@ class Callers:
         self._public: dict[str, object] = {}
         self._snapshot: Snapshot | None = None
         self._as_of = 0.0
+        self._used: dict[str, float] = {}
+        self._report_at = 0.0
 
     @property
     def age_seconds(self) -> float | None:
@@ -99,6 +116,7 @@ class Callers:
         while True:
             try:
                 await self.refresh()
+                await self.report()
                 if failed:
                     log.info("data-api gives the snapshot of callers again")
                 failed = False
@@ -110,7 +128,7 @@ class Callers:
 
     async def refresh(self) -> None:
         """Fetches the snapshot now and keeps it on disk; DataUnavailable when it cannot be had."""
-        found = await self._client.snapshot()
+        found = await self._client.snapshot(self._replica)
         try:
             snapshot = Snapshot.model_validate(found)
         except ValidationError as error:
@@ -119,6 +137,20 @@ class Callers:
             ) from error
         self._use(snapshot, time.time())
         await asyncio.to_thread(self._write, snapshot)
+
+    async def report(self) -> None:
+        """Tells data-api, once a minute at most, when each key was used last. Uses of a process that dies are lost:
+        they are for people who look for keys that nobody uses.
+        """
+        if not self._used or time.monotonic() < self._report_at:
+            return
+        used, self._used = self._used, {}
+        try:
+            await self._client.report_uses(used)
+        except DataUnavailable:
+            self._used = used | self._used
+            raise
+        self._report_at = time.monotonic() + REPORT_SECONDS
 
     def restore(self) -> None:
         """Takes the snapshot of an earlier process from disk, if there is one; its age counts."""
@@ -143,6 +175,8 @@ class Callers:
         entry = self._keys.get(hashlib.sha256(key.encode("utf-8", "replace")).hexdigest())
         if entry is None or (entry.expires_at is not None and entry.expires_at.timestamp() <= time.time()):
             raise NotSignedIn
+        if entry.key_id:  # a snapshot that an earlier version left on disk has none
+            self._used[entry.key_id] = time.time()
         return Caller(entry.user_id, entry.role, entry.scopes & SCOPES)
 
     def _by_token(self, token: str, snapshot: Snapshot) -> Caller:
@@ -170,6 +204,7 @@ class Callers:
         self._public = {
             str(key["kid"]): OKPAlgorithm.from_jwk(json.dumps(key)) for key in snapshot.jwks.get("keys", [])
         }
+        self.erased = {one.user_id: one.id for one in snapshot.erasures}
         self._snapshot, self._as_of = snapshot, as_of
 
     def _write(self, snapshot: Snapshot) -> None:

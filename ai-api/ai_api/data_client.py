@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal
 
 import httpx
@@ -32,8 +33,9 @@ def promotion(
     reason: str,
     metrics: Mapping[str, float],
     actor: str,
+    run_id: str | None = None,
 ) -> dict[str, object]:
-    """What data-api keeps of a change of champion. Its id is a UUIDv7."""
+    """What data-api keeps of a change of champion. Its id is a UUIDv7, `run_id` the MLflow run of the version."""
     return {
         "id": id_,
         "task": task,
@@ -43,6 +45,7 @@ def promotion(
         "reason": reason,
         "metrics": dict(metrics),
         "actor": actor,
+        "run_id": run_id or None,
     }
 
 
@@ -83,12 +86,24 @@ class DataClient:
             raise DataUnavailable(f"data-api judged {len(verdicts)} of {len(bodies)} rows; they are sent again.")
         return verdicts
 
-    async def snapshot(self) -> dict[str, object]:
-        """Who may call: key hashes, disabled users, revocations, public keys."""
-        answer = await self._ask("GET", "/auth/snapshot")
+    async def snapshot(self, replica: str = "") -> dict[str, object]:
+        """Who may call: key hashes, disabled users, revocations, public keys; and whom `replica` shall erase."""
+        answer = await self._ask("GET", "/auth/snapshot", params={"replica": replica} if replica else None)
         self._expect_ok(answer)
         found: dict[str, object] = answer.json()
         return found
+
+    async def report_erasure(self, erasure: str, replica: str, removed: Mapping[str, int]) -> None:
+        """Tells what this replica removed. An erasure that data-api does not know any more waits for nobody."""
+        body = {"replica": replica, "removed": dict(removed)}
+        answer = await self._ask("POST", f"/erasures/{erasure}/parts", json=body)
+        if answer.status_code not in (204, 404):
+            self._expect_ok(answer)
+
+    async def report_uses(self, uses: Mapping[str, float]) -> None:
+        """When API keys were used last, in unix seconds, by their id."""
+        moments = {key: datetime.fromtimestamp(used, UTC).isoformat() for key, used in uses.items()}
+        self._expect_ok(await self._ask("POST", "/api-keys/uses", json={"uses": moments}))
 
     async def prediction(self, id_: str) -> dict[str, object]:
         """The stored prediction `id_`; UnknownPrediction when data-api does not have it (yet)."""
@@ -123,5 +138,5 @@ class DataClient:
             raise DataUnavailable(
                 "data-api does not accept this service's key: `secrets/service_key` differs between the services."
             )
-        if answer.status_code != 200:
+        if answer.status_code not in (200, 204):
             raise DataUnavailable(f"data-api answered {answer.status_code}.")

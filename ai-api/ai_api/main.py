@@ -54,6 +54,7 @@ from .registry import Registry
 from .routes import feedback, health, models, predict, train
 from .routes.context import Context
 from .routes.invalid import describe
+from .serving.eraser import Eraser
 from .serving.model_loader import Limits, ModelLoader
 from .serving.outbox import Outbox
 from .serving.shipper import Shipper
@@ -117,6 +118,7 @@ def create_app(settings: Settings) -> FastAPI:
             settings.state_dir / "callers.json",
             refresh_seconds=settings.auth_refresh_seconds,
             stale_seconds=settings.auth_stale_seconds,
+            replica=outbox.name,
         )
         callers.restore()
         registry = Registry(
@@ -138,13 +140,16 @@ def create_app(settings: Settings) -> FastAPI:
             keep=settings.keep_versions,
         )
         shipper = Shipper(outbox, client, rows=settings.ship_rows)
+        blobs = Blobs(settings.blobs)
+        eraser = Eraser(outbox, blobs, client, lambda: callers.erased)
         jobs = Jobs(queue_conninfo)
         app.state.context = Context(
             callers=callers,
             loader=loader,
             outbox=outbox,
-            blobs=Blobs(settings.blobs),
+            blobs=blobs,
             shipper=shipper,
+            eraser=eraser,
             client=client,
             registry=registry,
             jobs=jobs,
@@ -152,7 +157,7 @@ def create_app(settings: Settings) -> FastAPI:
         )
         background = [
             asyncio.create_task(keep_running(part.run, name))
-            for part, name in ((callers, "callers"), (loader, "loader"), (shipper, "shipper"))
+            for part, name in ((callers, "callers"), (loader, "loader"), (shipper, "shipper"), (eraser, "eraser"))
         ]
         yield
         for task in background:

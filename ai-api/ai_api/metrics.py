@@ -34,6 +34,7 @@ LOAD_SECONDS = Histogram(
     "volant_model_load_seconds", "Time to load, warm and compare a version", ["task"], buckets=SLOW
 )
 REGISTRY_FAILURES = Counter("volant_registry_failures_total", "Questions to MLflow that got no answer")
+ERASURES = Counter("volant_erasures_total", "People of whom this process has removed all that it held")
 SNAPSHOT_AGE = Gauge("volant_identity_snapshot_age_seconds", "Age of the snapshot of keys, roles and revocations")
 
 JOBS = Counter("volant_jobs_total", "Training jobs ended", ["task", "status"])

@@ -65,7 +65,15 @@ def key_entry(key: str, **changes: object) -> dict[str, object]:
 
 def token(signing: Ed25519PrivateKey = SIGNING, kid: str = "k1", **changes: object) -> str:
     now = int(time.time())
-    claims = {"iss": "volant", "aud": "volant", "sub": "ann", "role": "user", "iat": now, "nbf": now, "exp": now + 3_600}
+    claims = {
+        "iss": "volant",
+        "aud": "volant",
+        "sub": "ann",
+        "role": "user",
+        "iat": now,
+        "nbf": now,
+        "exp": now + 3_600,
+    }
     claims = {name: value for name, value in {**claims, **changes}.items() if value is not None}
     return jwt.encode(claims, signing, algorithm="EdDSA", headers={"kid": kid})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import httpx
 
 from scripts.stack import Stack
+from tests.traffic import until
 
 PASSWORD = "a long enough passphrase"
 
@@ -40,3 +41,16 @@ def sign_up(stack: Stack, email: str, role: str = "user") -> Person:
     answer = httpx.post(f"{stack.data_url}/users", json=body, headers=admin(stack).headers, trust_env=False)
     assert answer.status_code == 201, answer.text
     return Person(stack, token=token(stack, email, PASSWORD))
+
+
+def erase(stack: Stack, user_id: str) -> None:
+    """Returns when nobody is awaited any more."""
+    headers = admin(stack).headers
+    asked = httpx.delete(f"{stack.data_url}/users/{user_id}/data", headers=headers, trust_env=False)
+    assert asked.status_code == 202, asked.text
+
+    def is_finished() -> bool:
+        path = f"{stack.data_url}/erasures/{asked.json()['id']}"
+        return bool(httpx.get(path, headers=headers, trust_env=False).json()["status"] == "finished")
+
+    until(is_finished, "the erasure to be finished")

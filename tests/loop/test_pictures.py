@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import psycopg
 import pytest
@@ -17,10 +18,11 @@ from ai_api.images import MAX_BYTES, Picture
 from ai_api.tasks.invented import KINDS, draw
 from tests.ai.drawn import encoded, plain
 from tests.loop.conftest import started
-from tests.loop.people import Person
+from tests.loop.people import Person, erase, sign_up
 from tests.loop.test_calls import MARK, assert_error
 from tests.loop.test_loop import retrain
 from tests.loop.volant import Volant
+from tests.traffic import until
 
 CONTENT = draw(3, (120, 120), np.random.default_rng(0))
 PICTURE = Picture.of_bytes(CONTENT)
@@ -177,3 +179,55 @@ def test_the_document_shows_a_picture_as_base64_in_json_and_as_a_file_in_a_form(
 
     assert image("application/json")["anyOf"][0]["contentEncoding"] == "base64"
     assert image("multipart/form-data")["format"] == "binary"
+
+
+def test_nothing_of_an_erased_person_is_left_anywhere(shop: Volant) -> None:
+    """Neither e-mail nor inputs, in any table, blob, outbox, artifact, export or log."""
+    email, secret = f"{MARK.lower()}-erased@example.org", "Le voisin s'appelle Zwiebel"
+    picture = draw(5, (130, 110), np.random.default_rng(7))
+    ann = sign_up(shop, email)
+    row = {"designation": secret, "image": base64.b64encode(picture).decode()}
+    (prediction,) = ann.http.post("/predict", json={"task": "products", "inputs": row}).json()["predictions"]
+    word = {"prediction_id": prediction["prediction_id"], "label": next(iter(KINDS)), "comment": f"{secret}!"}
+    assert ann.http.post("/feedback", json=word).status_code == 202
+    shop.drained()
+    until(lambda: secret in corrections(shop), "the correction to be exported")
+    words = (email.encode(), secret.encode(), picture)
+    assert tables_with(shop, words[:2]) >= {"users", "predictions", "feedback", "examples"}
+    assert files_with(shop, words)
+
+    me = httpx.get(f"{shop.data_url}/users/me", headers=ann.headers, trust_env=False).json()["id"]
+    erase(shop, me)
+    assert ann.http.post("/predict", json={"task": "products", "inputs": row}).status_code == 401
+    assert tables_with(shop, words[:2]) == set()
+    assert files_with(shop, words) == []
+    assert secret not in corrections(shop)
+
+
+def corrections(shop: Volant) -> str:
+    """What the next training reads."""
+    address = f"{shop.data_url}/tasks/products/corrections"
+    return httpx.get(address, headers={"X-API-Key": shop.secret("service_key")}, trust_env=False).text
+
+
+def tables_with(shop: Volant, words: Sequence[bytes]) -> set[str]:
+    """Tables of both databases in which one of the words stands."""
+    found = set()
+    for database in ("volant", "queue"):
+        with psycopg.connect(shop.conninfo.replace("dbname=volant", f"dbname={database}")) as connection:
+            query = "select relname from pg_class where relkind in ('r', 'p') and relnamespace = 'public'::regnamespace"
+            for (table,) in connection.execute(query).fetchall():
+                look = f"select count(*) from {table} as t where " + " or ".join(
+                    ["strpos(t::text, %s) > 0"] * len(words)
+                )
+                if connection.execute(look, [word.decode() for word in words]).fetchone() != (0,):
+                    found.add(table)
+    return found
+
+
+def files_with(shop: Volant, words: Sequence[bytes]) -> list[str]:
+    """Files of this Volant, but for the inner ones of Postgres, in which one of the words stands."""
+    paths = (
+        path for path in shop.root.rglob("*") if path.is_file() and "postgres" not in path.relative_to(shop.root).parts
+    )
+    return [str(path) for path in paths if any(word in path.read_bytes() for word in words)]

@@ -10,7 +10,7 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVICES: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]
-OURS = {"data-setup", "queue-setup", "data-api", "mlflow", "trainer", "ai-api"}
+OURS = {"data-setup", "queue-setup", "data-api", "data-maintain", "mlflow", "trainer", "ai-api"}
 ONCE = {"data-setup", "queue-setup"}
 every_service = pytest.mark.parametrize("name", sorted(SERVICES))
 
@@ -76,7 +76,7 @@ def test_prometheus_asks_for_metrics_by_names_that_only_the_internal_network_kno
 
 def test_only_services_that_need_the_outside_are_on_the_public_network() -> None:
     inside = {name for name, service in SERVICES.items() if service["networks"] == ["internal"]}
-    assert inside == {"postgres", "data-setup", "queue-setup"}
+    assert inside == {"postgres", "data-setup", "queue-setup", "data-maintain"}
 
 
 @pytest.mark.parametrize("dockerfile", ["ai-api/Dockerfile", "data-api/Dockerfile"])

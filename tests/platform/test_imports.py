@@ -25,8 +25,8 @@ LAYERS: dict[str, list[list[str]]] = {
         ["errors metrics"],
     ],
     "data_api": [
-        ["main __main__ routes schemas provisioning"],
-        ["crud", "security", "cluster", "migrations"],
+        ["main __main__ commands signing admin routes limiting schemas provisioning erasure maintenance"],
+        ["crud", "security keyring", "cluster", "migrations"],
         ["models"],
         ["database"],
         ["errors metrics ids"],

@@ -15,10 +15,10 @@ from .wiring import find_task, open_registry, promotion_lock, surroundings
 def promote(settings: Settings, parsed: Namespace) -> None:
     registry, task = open_registry(settings), find_task(settings, parsed.task).name
     before = registry.champion(task)
-    metrics = registry.version(task, parsed.version).metrics
+    version = registry.version(task, parsed.version)
     with promotion_lock(settings, task):
         registry.promote(task, parsed.version, expected=before)
-    _tell(settings, task, parsed.version, before, "promote", metrics)
+    _tell(settings, task, parsed.version, before, "promote", version.metrics, version.run_id)
 
 
 def rollback(settings: Settings, parsed: Namespace) -> None:
@@ -35,6 +35,7 @@ def _tell(
     before: int | None,
     action: Literal["promote", "rollback"],
     metrics: Mapping[str, float],
+    run_id: str | None = None,
 ) -> None:
     from uuid_utils.compat import uuid7
 
@@ -49,6 +50,7 @@ def _tell(
         reason="asked for on the command line",
         metrics=metrics,
         actor="command line",
+        run_id=run_id,
     )
     surroundings(settings).announce(event)
     print(f"Version {version} of {task} is champion now, after {before}.")

@@ -14,6 +14,7 @@ from ai_api.auth import Caller, Callers
 from ai_api.blobs import Blobs
 from ai_api.data_client import DataClient
 from ai_api.registry import Registry
+from ai_api.serving.eraser import Eraser
 from ai_api.serving.model_loader import ModelLoader
 from ai_api.serving.outbox import Outbox
 from ai_api.serving.shipper import Shipper
@@ -29,6 +30,7 @@ class Context:
     outbox: Outbox
     blobs: Blobs
     shipper: Shipper
+    eraser: Eraser
     client: DataClient
     registry: Registry
     jobs: Jobs

@@ -53,22 +53,20 @@ async def give_feedback(body: FeedbackRequest, request: Request, ctx: Ctx, calle
     if prediction is not None:
         check(prediction, body, caller)
     feedback_id = str(uuid7())
-    await ctx.outbox.put(
-        "feedback",
-        [
-            {
-                "id": feedback_id,
-                "prediction_id": prediction_id,
-                "label": body.label,
-                "value": body.value,
-                "comment": body.comment,
-                "user_id": caller.user_id,
-                "request_id": request_id(request),
-            }
-        ],
-    )
+    with ctx.eraser.answering(caller.user_id):
+        await ctx.outbox.put("feedback", [event(feedback_id, body, caller, request_id(request))])
     FEEDBACK.labels("checked" if prediction is not None else "unchecked").inc()
     return FeedbackTaken(feedback_id=feedback_id, prediction_id=prediction_id, checked=prediction is not None)
+
+
+def event(feedback_id: str, body: FeedbackRequest, caller: Caller, request: str) -> dict[str, object]:
+    """What is kept of it, in the shape that data-api takes."""
+    return {
+        "id": feedback_id,
+        **body.model_dump(mode="json"),
+        "user_id": caller.user_id,
+        "request_id": request,
+    }
 
 
 async def find(ctx: Context, id_: str) -> Mapping[str, object] | None:

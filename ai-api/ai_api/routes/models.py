@@ -127,6 +127,7 @@ async def promote(task: str, body: PromoteRequest, ctx: Ctx, caller: Training) -
                 reason=body.reason,
                 metrics=version.metrics,
                 actor=caller.user_id,
+                run_id=version.run_id,
             )
             await ctx.outbox.put("promotion", [event])
     return Promoted(task=task, version=body.version, previous=body.expected)

@@ -194,9 +194,10 @@ async def answer(
         event(task, live.number, row, given, caller, role, request, timing)
         for row, given in zip(rows, answered.answers, strict=True)
     ]
-    if pictures := pictures_of(task, rows):
-        await asyncio.to_thread(keep, ctx.blobs, pictures, caller.user_id)
-    await ctx.outbox.put("prediction", events)
+    with ctx.eraser.answering(caller.user_id):
+        if pictures := pictures_of(task, rows):
+            await asyncio.to_thread(keep, ctx.blobs, pictures, caller.user_id)
+        await ctx.outbox.put("prediction", events)
     PREDICTIONS.labels(task.name, str(live.number)).inc(len(rows))
     return PredictResponse(
         task=task.name,

@@ -38,6 +38,8 @@ create table if not exists dead_letters
     (id text not null, kind text not null, body text not null, reason text not null);
 """
 TAKE_OVER_CHUNK = 1_000
+BURY = "insert into dead_letters (id, kind, body, reason) select id, kind, body, ? from events where seq = ?"
+"""From the table and not from what was sent: what was erased meanwhile is not buried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class File:
             self.connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
             self.connection.execute("pragma journal_mode=wal")
             self.connection.execute(f"pragma synchronous={synchronous}")
+            self.connection.execute("pragma secure_delete=on")  # what is deleted is overwritten, for erased people
             self.connection.executescript(SCHEMA)
         except BaseException:
             os.close(self._lock)
@@ -111,6 +114,15 @@ def bury(connection: sqlite3.Connection, letters: Sequence[tuple[str, str, str, 
     connection.executemany("insert into dead_letters (id, kind, body, reason) values (?, ?, ?, ?)", letters)
 
 
+def erase(connection: sqlite3.Connection, user_id: str) -> dict[str, int]:
+    """Deletes what is of this person; how many rows of each table."""
+    theirs = "instr(body, ?) and json_extract(body, '$.user_id') = ?"  # the first is quick and leaves few to parse
+    return {
+        name: connection.execute(f"delete from {table} where {theirs}", (user_id, user_id)).rowcount  # noqa: S608
+        for name, table in (("outbox", "events"), ("dead_letters", "dead_letters"))
+    }
+
+
 def fresh_path(directory: Path) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     return directory / f"{uuid.uuid4().hex}.db"
@@ -135,6 +147,8 @@ class Outbox:
             queue.SimpleQueue()
         )
         self._file = self._adopt() or File(fresh_path(directory), synchronous)
+        self.files_taken_over = 0
+        self._wipes = False
         self._depth: int = self._file.connection.execute("select count(*) from events").fetchone()[0]
         self._dead: int = self._file.connection.execute("select count(*) from dead_letters").fetchone()[0]
         self._show()
@@ -144,6 +158,11 @@ class Outbox:
     def __len__(self) -> int:
         """Rows that data-api does not have yet."""
         return self._depth
+
+    @property
+    def name(self) -> str:
+        """The name of its file, which a restart keeps."""
+        return self._file.path.stem
 
     @property
     def dead_letters(self) -> int:
@@ -180,14 +199,28 @@ class Outbox:
     async def settle(self, done: Sequence[Event], refused: Sequence[tuple[Event, str]]) -> None:
         """Forgets what data-api has; keeps what it refuses for good, with the reason, among the dead letters."""
 
-        def forget(connection: sqlite3.Connection) -> None:
-            letters = [(event.id, event.kind, json.dumps(event.body), reason) for event, reason in refused]
-            bury(connection, letters)
+        def forget(connection: sqlite3.Connection) -> tuple[int, int]:
+            buried = connection.executemany(BURY, [(reason, event.seq) for event, reason in refused]).rowcount
             gone = [(event.seq,) for event in (*done, *(event for event, _ in refused))]
-            connection.executemany("delete from events where seq = ?", gone)
+            deleted = connection.executemany("delete from events where seq = ?", gone).rowcount
+            return max(deleted, 0), max(buried, 0)  # -1: there was none to execute
 
-        await self._do(forget)
-        self._count(-len(done) - len(refused), len(refused))
+        deleted, buried = await self._do(forget)
+        self._count(-deleted, buried)
+
+    async def forget(self, user_id: str) -> dict[str, int]:
+        """Erases the rows and the dead letters of a person, from the disk too; how many of each.
+
+        Rows that are being sent at this moment go as well, and are not buried when data-api refuses them.
+        """
+
+        def erase_theirs(connection: sqlite3.Connection) -> dict[str, int]:
+            self._wipes = True
+            return erase(connection, user_id)
+
+        removed = await self._do(erase_theirs)
+        self._count(-removed["outbox"], -removed["dead_letters"])
+        return removed
 
     async def find(self, id_: str) -> dict[str, object] | None:
         """The prediction `id_`, if it still waits here."""
@@ -217,6 +250,7 @@ class Outbox:
             try:
                 moved += await self._empty(orphan)
                 is_empty = True
+                self.files_taken_over += 1
             except sqlite3.Error as error:
                 log.error("the outbox file %s cannot be taken over yet: %s", path.name, error)
             finally:
@@ -268,12 +302,19 @@ class Outbox:
             try:
                 with self._file.transaction() as connection:
                     results = [operation(connection) for operation, _ in jobs]
+                self._wipe()
             except Exception as error:
                 for _, future in jobs:
                     deliver(future, error, failed=True)
             else:
                 for (_, future), result in zip(jobs, results, strict=True):
                     deliver(future, result)
+
+    def _wipe(self) -> None:
+        """After an erasure: empties the write-ahead log, where older states of the file stand. Later if it is read."""
+        if self._wipes:
+            (is_read, *_) = self._file.connection.execute("pragma wal_checkpoint(truncate)").fetchone()
+            self._wipes = bool(is_read)
 
     def _count(self, rows: int, dead: int) -> None:
         self._depth += rows

@@ -21,7 +21,7 @@ def gains(
     """`over <member>` with ` low` and ` high`: the difference of the deciding metric, more is better, with the interval
     of a paired bootstrap over the rows that both answered. Nothing for a recipe without members.
     """
-    found = {}
+    found: dict[str, float] = {}
     for name, member in getattr(estimator_of(pipeline), "members_", {}).items():
         both = Rows(held_out.truths, answer(member, task, held_out), answers)
         gain = compare(METRICS[task.metric], both, rounds, seed)

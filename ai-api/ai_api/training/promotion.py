@@ -64,6 +64,7 @@ def pass_gate(order: Order, around: Surroundings, patiently: Patience, challenge
         reason=decision.reason,
         metrics=version.metrics,
         actor=order.actor or "gate",
+        run_id=version.run_id,
     )
     around.announce(event)
     return decision

@@ -1,0 +1,62 @@
+"""A backup of the composed stack, put into volumes of another project, which then predicts with what it held."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from scripts.backup import restore, save
+from scripts.ports import free_port
+from scripts.stores import Containers
+from tests.e2e.composed import REPOSITORY, Composed
+from tests.e2e.test_loop import TWEET, stored
+
+pytestmark = pytest.mark.composed
+
+PORTS = ("AI_PORT", "DATA_PORT", "MLFLOW_PORT")
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[dict[str, str]]:
+    """The environment of an empty project beside the one that runs; it is gone afterwards."""
+    settings = {name: str(free_port()) for name in PORTS}
+    settings["COMPOSE_PROJECT_NAME"] = f"{os.environ['COMPOSE_PROJECT_NAME']}-restored"
+    yield settings
+    down = [*compose(settings), "down", "--volumes", "--remove-orphans", "--timeout", "5"]
+    subprocess.run(down, cwd=REPOSITORY, check=False, capture_output=True)
+
+
+def compose(settings: dict[str, str]) -> list[str]:
+    return ["env", *(f"{name}={value}" for name, value in settings.items()), "docker", "compose"]
+
+
+def test_an_empty_project_predicts_with_what_a_backup_held(
+    composed: Composed, elsewhere: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    (before,) = composed.ai.post("/predict", json={"task": "tweets", "inputs": TWEET}).json()["predictions"]
+    stored(composed, before["prediction_id"])
+    environment = {"AI_SECRETS_DIR": str(composed.secrets)}
+    kept = save(Containers(compose({}), environment), tmp_path)
+    restore(Containers(compose(elsewhere), environment), kept)
+
+    up = [*compose(elsewhere), "up", "--detach", "--wait", "ai-api"]
+    done = subprocess.run(up, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2_000:]
+    key = {"X-API-Key": composed.secret("demo_api_key")}
+    address = f"http://127.0.0.1:{elsewhere['DATA_PORT']}/predictions/{before['prediction_id']}"
+    assert httpx.get(address, headers=key, trust_env=False).json()["row"].items() >= TWEET.items()
+    answer = httpx.post(
+        f"http://127.0.0.1:{elsewhere['AI_PORT']}/predict",
+        json={"task": "tweets", "inputs": TWEET},
+        headers=key,
+        trust_env=False,
+    )
+    assert answer.status_code == 200, answer.text
+    (after,) = answer.json()["predictions"]
+    assert after["label"] == before["label"]

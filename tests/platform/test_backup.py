@@ -1,0 +1,286 @@
+"""Sets of backups: whole or not there, refused when they do not fit, and outboxes copied while rows move."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from ai_api.serving.outbox import Outbox
+from scripts import pack
+from scripts.backup import MANIFEST, BackupError, is_dev_running, restore, save
+from scripts.ports import free_port
+from scripts.postgres import FAST, Postgres
+from scripts.settings import REPOSITORY
+from scripts.stack import Stack
+from scripts.stores import Processes, StoreError, folder_of_blobs
+
+
+class Notes:
+    """The state of something that has two texts."""
+
+    way = "dev"
+
+    def __init__(self, folder: Path) -> None:
+        self.secrets = folder / "secrets"
+        self.secrets.mkdir(parents=True)
+        for name in ("mlflow_admin_password", "signing_key"):
+            (self.secrets / name).write_text(f"{name} of all")
+        self.parts: Sequence[str] = ["a", "b"]
+        self.texts = {"a": "first", "b": "second"}
+        self.breaks = ""
+        self.said: list[str] = []
+
+    def save(self, part: str, file: Path) -> None:
+        if part == self.breaks:
+            raise OSError("the disk is full")
+        file.write_text(self.texts[part])
+
+    @contextmanager
+    def restoring(self) -> Iterator[None]:
+        self.said.append("begun")
+        yield
+        self.said.append("ended")
+
+    def load(self, part: str, file: Path) -> None:
+        self.said.append(part)
+        self.texts[part] = file.read_text()
+
+
+def test_a_set_is_put_back_into_an_empty_place(tmp_path: Path) -> None:
+    kept = save(Notes(tmp_path / "one"), tmp_path / "backups")
+    assert kept.stat().st_mode & 0o077 == 0
+    other = Notes(tmp_path / "other")
+    other.texts = {}
+    restore(other, kept)
+    assert other.texts == {"a": "first", "b": "second"}
+    assert other.said == ["begun", "a", "b", "ended"]
+
+
+def test_a_set_that_could_not_be_made_is_not_there(tmp_path: Path) -> None:
+    notes = Notes(tmp_path / "one")
+    notes.breaks = "b"
+    with pytest.raises(OSError, match="full"):
+        save(notes, tmp_path / "backups")
+    assert list((tmp_path / "backups").iterdir()) == []
+
+
+def test_a_set_that_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    notes = Notes(tmp_path / "one")
+    kept = save(notes, tmp_path / "backups")
+    other = Notes(tmp_path / "other")
+
+    (other.secrets / "signing_key").write_text("another one")
+    with pytest.raises(BackupError, match="signing_key is not the secret of this set"):
+        restore(other, kept)
+    other = Notes(tmp_path / "third")
+    other.way = "up"
+    with pytest.raises(BackupError, match="make dev"):
+        restore(other, kept)
+    (kept / "a").write_text("changed")
+    with pytest.raises(BackupError, match="damaged: a"):
+        restore(notes, kept)
+    for path, text in ((kept / MANIFEST, "{"), (kept / MANIFEST, "{}")):
+        path.write_text(text)
+        with pytest.raises(BackupError, match="no whole set"):
+            restore(notes, kept)
+    assert (other.said, notes.said) == ([], [])
+
+
+def test_an_outbox_is_copied_while_it_is_written_and_taken_over(tmp_path: Path) -> None:
+    """Whatever was there when the copy began is in it, or has reached data-api by the time it ends."""
+    folder = tmp_path / "outbox"
+
+    async def fill(outbox: Outbox, start: int, count: int) -> None:
+        rows = [{"id": str(number)} for number in range(start, start + count)]
+        await outbox.put("prediction", rows)
+
+    async def make() -> list[Outbox]:
+        made = [Outbox(folder, max_rows=100_000) for _ in range(3)]
+        for number, outbox in enumerate(made):
+            await fill(outbox, 10_000 * number, 5_000)
+        return made
+
+    first, second, third = asyncio.run(make())
+    second.close()
+    third.close()
+    begun = threading.Event()
+
+    async def take_over() -> None:
+        begun.set()
+        assert await first.take_over() == 10_000
+        await fill(first, 50_000, 100)
+
+    mover = threading.Thread(target=lambda: asyncio.run(take_over()))
+    stream = io.BytesIO()
+    mover.start()
+    begun.wait(10)
+    pack.pack_outbox(folder, stream)
+    mover.join()
+    first.close()
+
+    copied = tmp_path / "copied"
+    stream.seek(0)
+    pack.unpack(copied, stream)
+    found: set[int] = set()
+    (path,) = copied.iterdir()
+    with sqlite3.connect(path) as connection:
+        found |= {int(row[0]) for row in connection.execute("select id from events")}
+        assert connection.execute("select count(distinct id) = count(*) from events").fetchone() == (1,)
+    connection.close()
+    assert found >= {start + number for start in (0, 10_000, 20_000) for number in range(5_000)}
+    assert not list(tmp_path.glob(".backup-*"))
+
+
+def test_a_folder_travels_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "here" / "deep").mkdir(parents=True)
+    (tmp_path / "here" / "deep" / "file").write_bytes(b"\0\1")
+    (tmp_path / "here" / "empty").touch()
+    stream = io.BytesIO()
+    pack.pack_folder(tmp_path / "here", stream)
+    stream.seek(0)
+    pack.unpack(tmp_path / "there", stream)
+    assert (tmp_path / "there" / "deep" / "file").read_bytes() == b"\0\1"
+    assert (tmp_path / "there" / "empty").read_bytes() == b""
+
+
+@pytest.mark.parametrize("name", ["../outside", "/outside", "link"])
+def test_nothing_is_unpacked_outside_of_its_folder(tmp_path: Path, name: str) -> None:
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        member = tarfile.TarInfo(name)
+        if name == "link":
+            member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(member, io.BytesIO())
+    stream.seek(0)
+    with pytest.raises(SystemExit, match="no tar of ours"):
+        pack.unpack(tmp_path / "there", stream)
+    assert not (tmp_path / "outside").exists()
+
+
+def test_pack_runs_on_its_own_as_in_a_container(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    command = ["python3", "-I", "-c", (REPOSITORY / "scripts/pack.py").read_text(), "folder", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, check=True)
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
+        assert tar.getnames() == ["file"]
+
+
+def test_the_folder_of_backups_is_closed_but_for_tombstones_that_a_container_writes(tmp_path: Path) -> None:
+    folder = tmp_path / "backups"
+    for _ in range(2):
+        subprocess.run(["sh", str(REPOSITORY / "scripts/backups_dir.sh"), str(folder)], check=True)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "tombstones").stat().st_mode & 0o777 == 0o777
+
+
+def test_pictures_that_lie_in_a_store_elsewhere_are_not_ours_to_keep(tmp_path: Path) -> None:
+    assert folder_of_blobs({"AI_BLOBS_URL": "s3://bucket/pictures"}, tmp_path) is None
+    assert folder_of_blobs({"AI_BLOBS_URL": ""}, tmp_path) == tmp_path / "blobs"
+    assert folder_of_blobs({"AI_BLOBS_URL": "/srv/pictures"}, tmp_path) == Path("/srv/pictures")
+
+
+def test_nothing_runs_where_nothing_was_started(tmp_path: Path) -> None:
+    assert not is_dev_running(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "dev.lock").write_text("1")
+    assert not is_dev_running(tmp_path)
+
+
+def test_a_backup_of_nothing_says_what_to_do(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "scripts.backup", "save", "--root", str(tmp_path)]
+    environment = {**os.environ, "VOLANT_BACKUPS_DIR": str(tmp_path / "backups")}
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "Start Volant first: make dev, or make up.\n")
+    assert json.dumps(done.stdout) == '""'
+
+
+@pytest.fixture
+def volant(open_folder: Callable[[str], Path]) -> Callable[[str], Stack]:
+    """Makes the places of two Volants with the same secrets, of which nothing runs."""
+    secrets = open_folder("secrets")
+
+    def make(name: str) -> Stack:
+        root = open_folder(name)
+        overrides = {"POSTGRES_PORT": str(free_port()), "AI_SECRETS_DIR": str(secrets), "AI_BLOBS_URL": ""}
+        return Stack(root, {**overrides, "VOLANT_BACKUPS_DIR": str(root / "backups")})
+
+    return make
+
+
+def test_every_store_of_make_dev_comes_back(volant: Callable[[str], Stack]) -> None:
+    one, other = volant("one"), volant("other")
+    subprocess.run(["sh", str(REPOSITORY / "scripts/secrets.sh"), str(one.secrets)], check=True)
+    (one.root / "data").mkdir()
+    server = Postgres(one.root / "data" / "postgres", int(one.settings["POSTGRES_PORT"]), password_of(one), FAST)
+    server.start()
+    try:
+        command = [sys.executable, "-m", "data_api", "setup"]
+        subprocess.run(command, env=one.settings, check=True, capture_output=True, cwd=one.root)
+        with psycopg.connect(conninfo(one, "queue", "volant_queue"), autocommit=True) as connection:
+            connection.execute("create table waiting as select 42 as job")
+        for name in ("mlflow.db", "mlflow-auth.db"):
+            with sqlite3.connect(one.root / "data" / name) as records:
+                records.execute("create table runs as select 'r1' as id")
+            records.close()
+        files = {"mlruns/1/model": b"weights", "data/state/blobs/bytes/ab/cd": b"picture"}
+        for name, content in files.items():
+            (one.root / name).parent.mkdir(parents=True)
+            (one.root / name).write_bytes(content)
+        asyncio.run(put(Path(one.settings["AI_STATE_DIR"]) / "outbox"))
+        with psycopg.connect(conninfo(one, "volant")) as connection:
+            people = connection.execute("select id, email from users order by id").fetchall()
+        kept = save(Processes(one), one.root / "backups")
+    finally:
+        server.stop()
+
+    restore(Processes(other), kept)
+    for name, content in files.items():
+        assert (other.root / name).read_bytes() == content
+    (outbox,) = (Path(other.settings["AI_STATE_DIR"]) / "outbox").glob("*.db")
+    for path, query, found in (
+        (outbox, "select id from events", "waits"),
+        (other.root / "data" / "mlflow.db", "select id from runs", "r1"),
+    ):
+        with sqlite3.connect(path) as records:
+            assert records.execute(query).fetchall() == [(found,)]
+        records.close()
+    server = Postgres(other.root / "data" / "postgres", int(other.settings["POSTGRES_PORT"]), password_of(other), FAST)
+    server.start()
+    try:
+        with psycopg.connect(conninfo(other, "volant")) as connection:
+            assert connection.execute("select id, email from users order by id").fetchall() == people
+        with psycopg.connect(conninfo(other, "queue", "volant_queue")) as connection:
+            assert connection.execute("select job from waiting").fetchall() == [(42,)]
+    finally:
+        server.stop()
+    with pytest.raises(StoreError, match="holds data already"):
+        restore(Processes(other), kept)
+
+
+def password_of(stack: Stack) -> Path:
+    return stack.secrets / "postgres_password"
+
+
+def conninfo(stack: Stack, database: str, user: str = "postgres") -> str:
+    secret = "postgres_password" if user == "postgres" else f"postgres_{user.removeprefix('volant_')}_password"
+    where = f"host=127.0.0.1 port={stack.settings['POSTGRES_PORT']} dbname={database}"
+    return f"{where} user={user} password={stack.secret(secret)}"
+
+
+async def put(folder: Path) -> None:
+    outbox = Outbox(folder, max_rows=10)
+    await outbox.put("prediction", [{"id": "waits"}])
+    outbox.close()
