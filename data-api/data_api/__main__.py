@@ -1,41 +1,61 @@
-"""The command line: `data-api setup` and `data-api serve`."""
+"""The command line: `data-api setup`, `data-api serve` and what operators do by hand."""
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import logging
 import sys
+from contextlib import suppress
+from datetime import timedelta
 
 import uvicorn
-from prometheus_client import start_http_server
+from prometheus_client import REGISTRY, start_http_server
+from sqlalchemy import Engine
 
-from .database import give_up_on_silence
+from .cluster import OWNER
+from .commands import add_to as add_people_and_keys
+from .crud.accuracy import recent as recent_accuracy
+from .database import Database, address, give_up_on_silence, owner_engine
+from .erasure import replay
 from .errors import DataAPIError
 from .main import create_app
+from .maintenance import Plan, forever, once
+from .metrics import RecentAccuracy
 from .provisioning import provision
 from .settings import Settings
+
+M_MMAP_THRESHOLD = -3
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; a start that cannot succeed says why in one line."""
     parser = argparse.ArgumentParser(prog="data-api", description="Keeps the people and predictions of Volant.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("setup", help="make roles, databases, tables, the admin and the demo key; safe to repeat")
-    commands.add_parser("serve", help="answer HTTP until told to stop")
+    for name, run, words in (
+        ("setup", setup, "make roles, databases, tables, the admin and the demo key; safe to repeat"),
+        ("serve", serve, "answer HTTP until told to stop"),
+        ("erase-again", erase_again, "erase anew whoever was erased before; after a backup was restored"),
+    ):
+        commands.add_parser(name, help=words).set_defaults(run=run)
+    maintenance = commands.add_parser("maintain", help="make partitions, delete what is past its days, erase people")
+    maintenance.add_argument("--every", type=seconds, metavar="SECONDS", help="go on, with a round every so often")
+    maintenance.set_defaults(run=maintain)
+    add_people_and_keys(commands)
     chosen = parser.parse_args(arguments)
     settings = Settings()
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stdout, force=True
     )
     try:
-        {"setup": setup, "serve": serve}[chosen.command](settings)
+        chosen.run(settings, chosen)
     except DataAPIError as error:
         print(f"data-api {chosen.command}: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def setup(settings: Settings) -> None:
+def setup(settings: Settings, _: argparse.Namespace) -> None:
     """From an empty Postgres to one that is ready."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
     provision(
@@ -46,12 +66,49 @@ def setup(settings: Settings) -> None:
         wait_seconds=settings.setup_wait_seconds,
         partitions_ahead=settings.partitions_ahead,
     )
+    replay(as_owner(settings), settings.tombstones_file)
 
 
-def serve(settings: Settings) -> None:
+def erase_again(settings: Settings, _: argparse.Namespace) -> None:
+    """Whatever a restored backup brought back of erased people goes."""
+    print(f"{replay(as_owner(settings), settings.tombstones_file, repeat=True)} people were erased again.")
+
+
+def as_owner(settings: Settings) -> Engine:
+    """Postgres as the owner of the tables."""
+    password = settings.secret("postgres_owner_password")
+    where = address(settings.postgres_host, settings.postgres_port, settings.postgres_database, OWNER, password)
+    return owner_engine(where)
+
+
+def maintain(settings: Settings, chosen: argparse.Namespace) -> None:
+    """One round, or rounds until SIGTERM or Ctrl-C: what is cut off is rolled back and done the next time."""
+    plan = Plan(
+        partitions_ahead=settings.partitions_ahead,
+        pending_days=settings.pending_days,
+        token_lifetime=timedelta(seconds=settings.access_token_seconds),
+        tombstones=settings.tombstones_file,
+    )
+    if chosen.every:
+        forever(as_owner(settings), plan, chosen.every)
+    once(as_owner(settings), plan)
+
+
+def seconds(value: str) -> float:
+    """A span for the command line."""
+    number = float(value)
+    if not 1 <= number < 1e9:
+        raise ValueError
+    return number
+
+
+def serve(settings: Settings, _: argparse.Namespace) -> None:
     """Answers until SIGTERM or Ctrl-C; requests in flight are ended first."""
+    give_memory_back()
     app = create_app(settings)
     give_up_on_silence(settings.statement_seconds + 1)
+    database: Database = app.state.parts.database
+    REGISTRY.register(RecentAccuracy(lambda: recent_accuracy(database)))
     start_http_server(settings.metrics_port, settings.metrics_host)
     uvicorn.run(
         app,
@@ -60,8 +117,18 @@ def serve(settings: Settings) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
         timeout_graceful_shutdown=10,
     )
+
+
+def give_memory_back() -> None:
+    """Has glibc return every large block at once. Else each thread keeps the 19 MiB of a password that it hashed, and
+    the body of a large call. Other C libraries have no such switch.
+    """
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)
 
 
 if __name__ == "__main__":

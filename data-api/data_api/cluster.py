@@ -15,6 +15,8 @@ from .errors import SetupFailed
 
 OWNER, APP, QUEUE, MLFLOW = "volant_owner", "volant_app", "volant_queue", "volant_mlflow"
 SUPERUSER = "postgres"
+QUIET = {"log_min_error_statement": "panic", "log_error_verbosity": "terse"}
+"""Keeps statements and rows out of the log of Postgres when a row is refused: they hold inputs and e-mails."""
 SETUP_LOCK = 0x766F6C616E74
 """Key of the advisory lock that lets one setup work at a time; it spells "volant"."""
 
@@ -59,6 +61,12 @@ def make_roles(commands: cursor, passwords: Mapping[str, str]) -> None:
                 sql.SQL(verb), sql.Identifier(role), sql.Literal(password)
             )
         )
+        for name, value in QUIET.items():
+            commands.execute(
+                sql.SQL("ALTER ROLE {} SET {} = {}").format(
+                    sql.Identifier(role), sql.Identifier(name), sql.Literal(value)
+                )
+            )
 
 
 def make_database(commands: cursor, name: str, owner: str, *guests: str) -> None:

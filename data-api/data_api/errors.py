@@ -2,13 +2,13 @@
 
 DataAPIError
 ├── InvalidRequest, InvalidCursor
-├── NotSignedIn, WrongCredentials, TokenReused
+├── NotSignedIn, WrongCredentials, TokenReused, LockedOut
 ├── NotAllowed, WrongPassword
-├── UnknownUser, UnknownKey, UnknownPrediction
-├── EmailTaken, LastAdmin
-├── TooLarge, Overloaded
+├── UnknownUser, UnknownKey, UnknownInvitation, UnknownPrediction, UnknownErasure, UnknownRetention
+├── EmailTaken, LastAdmin, KeyReused, ChangedMeanwhile
+├── TooLarge, Overloaded, TooManyRequests
 ├── DatabaseUnavailable, NotReady
-└── MisSet, SetupFailed
+└── MisSet, SetupFailed, MaintenanceFailed
 """
 
 from __future__ import annotations
@@ -41,11 +41,21 @@ class NotSignedIn(DataAPIError):
 class WrongCredentials(DataAPIError):
     """The e-mail or the password is wrong, or the account is disabled."""
 
+    keeps_changes = True  # the failure is counted
+
 
 class TokenReused(DataAPIError):
     """This refresh token was used before, so every token that came from the same sign-in is revoked. Sign in again."""
 
     keeps_changes = True
+
+
+class LockedOut(DataAPIError):
+    """Too many sign-ins failed for this account or from this address. Wait, as `Retry-After` says, then try again."""
+
+    def __init__(self, message: str | None = None, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class NotAllowed(DataAPIError):
@@ -54,6 +64,8 @@ class NotAllowed(DataAPIError):
 
 class WrongPassword(DataAPIError):
     """The current password is wrong."""
+
+    keeps_changes = True  # the failure is counted
 
 
 class UnknownUser(DataAPIError):
@@ -64,8 +76,20 @@ class UnknownKey(DataAPIError):
     """There is no such API key, or it is not yours."""
 
 
+class UnknownInvitation(DataAPIError):
+    """There is no such invitation, or it was used, revoked or has expired. Ask an admin for a new one."""
+
+
 class UnknownPrediction(DataAPIError):
     """There is no such prediction, or it is not yours."""
+
+
+class UnknownErasure(DataAPIError):
+    """There is no such erasure."""
+
+
+class UnknownRetention(DataAPIError):
+    """This task has no days set: its rows are kept for ever."""
 
 
 class EmailTaken(DataAPIError):
@@ -76,12 +100,28 @@ class LastAdmin(DataAPIError):
     """This is the last admin who can sign in. Make another one first."""
 
 
+class KeyReused(DataAPIError):
+    """This Idempotency-Key came with another body before. Send a new one for each thing to create."""
+
+
+class ChangedMeanwhile(DataAPIError):
+    """This has changed since you saw it. Read it again, then decide whether your change is still wanted."""
+
+
 class TooLarge(DataAPIError):
     """The request is too large."""
 
 
 class Overloaded(DataAPIError):
     """Too many people are signing in at once. Try again in a moment."""
+
+
+class TooManyRequests(DataAPIError):
+    """Too many requests came from you or from your address. Wait, as `Retry-After` says, then go on."""
+
+    def __init__(self, message: str | None = None, retry_after: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class DatabaseUnavailable(DataAPIError):
@@ -98,3 +138,7 @@ class MisSet(DataAPIError):
 
 class SetupFailed(DataAPIError):
     """Postgres could not be set up."""
+
+
+class MaintenanceFailed(DataAPIError):
+    """A part of the maintenance failed. The log says which and why."""

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
 from prometheus_client import Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from .errors import DataAPIError
 
 REQUESTS = Counter("volant_data_requests_total", "Requests answered.", ["method", "route", "status"])
 REQUEST_SECONDS = Histogram(
@@ -17,5 +26,75 @@ JOINS = Counter(
     "volant_data_feedback_joined_total", "Feedback that met its prediction, by what became of it.", ["status"]
 )
 SIGN_INS = Counter("volant_data_sign_ins_total", "Sign-ins by password or refresh token.", ["outcome"])
-CONNECTIONS = Gauge("volant_data_pool_connections", "Connections to Postgres that are in use.")
+CONNECTIONS = Gauge("volant_data_pool_connections", "Connections to Postgres that are in use.", ["pool"])
+POOL_SIZE = Gauge("volant_data_pool_size", "Connections to Postgres that may be in use at once.", ["pool"])
+POOL_WAITING = Gauge("volant_data_pool_waiting", "Requests that wait for a connection to Postgres.", ["pool"])
+POOL_WAIT_SECONDS = Histogram(
+    "volant_data_pool_wait_seconds",
+    "Time until a request had a connection to Postgres.",
+    ["pool"],
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
 UNAVAILABLE = Counter("volant_data_postgres_unavailable_total", "Requests that failed because Postgres did not answer.")
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How right a version was of late, by one kind of feedback. Of numbers: the mean absolute error alone."""
+
+    task: str
+    version: int
+    kind: str
+    rows: int
+    share: float | None
+    low: float | None
+    high: float | None
+    mean_absolute_error: float | None
+
+
+class RecentAccuracy(Collector):
+    """Gauges that are asked of Postgres at a scrape, once in `seconds` at most. Postgres away: they are away too."""
+
+    LABELS = ("task", "version", "kind")
+    GAUGES = (
+        (
+            "rows",
+            "volant_data_accuracy_rows",
+            "Predictions of the last days whose truth is known, by kind of feedback.",
+        ),
+        ("share", "volant_data_accuracy", "Share of them that was right; kind=random is free of who noticed what."),
+        ("low", "volant_data_accuracy_low", "Lower end of the 95 % interval of the accuracy."),
+        ("high", "volant_data_accuracy_high", "Upper end of the 95 % interval of the accuracy."),
+        ("mean_absolute_error", "volant_data_mean_absolute_error", "Of tasks whose answers are numbers."),
+    )
+
+    def __init__(self, ask: Callable[[], Sequence[Accuracy]], seconds: float = 60) -> None:
+        self._ask = ask
+        self._seconds = seconds
+        self._known: Sequence[Accuracy] = ()
+        self._until = 0.0
+        self._turn = Lock()
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing is asked for before the first scrape."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """One family a gauge."""
+        with self._turn:
+            if time.monotonic() >= self._until:
+                self._known = self._asked()
+                self._until = time.monotonic() + self._seconds
+            known = self._known
+        for field, name, words in self.GAUGES:
+            family = GaugeMetricFamily(name, words, labels=self.LABELS)
+            for one in known:
+                if (value := getattr(one, field)) is not None:
+                    family.add_metric((one.task, str(one.version), one.kind), value)
+            yield family
+
+    def _asked(self) -> Sequence[Accuracy]:
+        try:
+            return self._ask()
+        except DataAPIError:
+            return ()

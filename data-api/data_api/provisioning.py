@@ -24,10 +24,22 @@ RIGHTS = {
     "deleted_users": "SELECT, INSERT",
     "api_keys": "SELECT, INSERT, UPDATE, DELETE",
     "refresh_tokens": "SELECT, INSERT, UPDATE, DELETE",
+    "invitations": "SELECT, INSERT, UPDATE, DELETE",
+    "sign_in_failures": "SELECT, INSERT, UPDATE, DELETE",
+    "signing_keys": "SELECT, INSERT, UPDATE",
     "predictions": "SELECT, INSERT, UPDATE, DELETE",
     "feedback": "SELECT, INSERT, UPDATE, DELETE",
     "examples": "SELECT, INSERT, UPDATE, DELETE",
+    "assignments": "SELECT, INSERT, UPDATE, DELETE",
+    "samples": "SELECT, INSERT",
+    "retention": "SELECT, INSERT, UPDATE, DELETE",
     "promotions": "SELECT, INSERT",
+    "idempotency_keys": "SELECT, INSERT, UPDATE",
+    "rate_limits": "SELECT, INSERT, UPDATE, DELETE",
+    "erasures": "SELECT, INSERT, UPDATE (removed)",
+    "replicas": "SELECT, INSERT, UPDATE",
+    "audit": "SELECT, INSERT",
+    "audit_details": "SELECT, INSERT",
 }
 """What the service may do, table by table. Never DDL; history is only added to."""
 ADMIN, DEMO = "admin@volant.local", "demo@volant.local"

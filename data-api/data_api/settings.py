@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     """Port of Postgres."""
     postgres_database: str = Field(default="volant", pattern=r"^[a-z][a-z0-9_]{0,62}$")
     """Database of data-api. `data-api setup` makes it."""
+    replica_url: str = ""
+    """A read-only copy of Postgres for lists, as `postgresql://host:port/database`. Empty: lists are read here too."""
     pool_size: PositiveInt = 10
     """Most connections to Postgres. More: more requests at once, more memory in Postgres."""
     pool_wait_seconds: PositiveFloat = 5
@@ -53,16 +55,50 @@ class Settings(BaseSettings):
     setup_wait_seconds: PositiveInt = 60
     """How long `data-api setup` waits for Postgres to take connections."""
     partitions_ahead: PositiveInt = 3
-    """Months ahead for which `data-api setup` makes partitions of the predictions."""
+    """Months ahead for which `data-api setup` and `data-api maintain` make partitions of the predictions."""
+    tombstones_file: Path = Path("backups/tombstones/erased.jsonl")
+    """File beside the backups with the ids of people who were erased, so that a restored backup erases them again."""
+    pending_days: PositiveInt = 30
+    """Days that feedback waits for its prediction before `data-api maintain` deletes it."""
+    label_share: float = Field(default=0.05, gt=0, le=1)
+    """Share of the predictions that chance offers for labelling. More: surer accuracy, less time for the unsure."""
+    label_minutes: PositiveInt = 10
+    """How long a prediction lies before one person to be labelled before others are offered it too."""
 
     access_token_seconds: PositiveInt = 900
     """How long an access token is valid. Less: a leaked one is of use for less long, and clients refresh more often."""
     refresh_token_seconds: PositiveInt = 1_209_600
     """How long a refresh token is valid, from its last rotation: after that a person signs in again."""
+    sign_in_tries: PositiveInt = 5
+    """Wrong passwords in a row before an account has to wait: a second, then two, four, and so on."""
+    sign_in_tries_per_address: PositiveInt = 50
+    """The same for everything that comes from one address (of IPv6, from one /64), whichever the accounts."""
+    sign_in_wait_seconds: PositiveInt = 900
+    """Longest that an account or an address has to wait after failed sign-ins."""
+    invitation_seconds: PositiveInt = 259_200
+    """How long the link of an invitation can be used."""
+    rate_limit_per_caller: str = "3000/minute"
+    """Most requests of one person or key, such as 100/minute; what is over it is refused with 429."""
+    rate_limit_per_address: str = "6000/minute"
+    """The same for one address (of IPv6, one /64), whoever it says it is. ai-api itself is not counted."""
+    rate_limit_store: Literal["memory", "postgres"] = "memory"
+    """Where requests are counted. postgres: several data-apis share their counts, at the cost of a statement each."""
+    public_url: str = Field(default="", pattern=r"^(https?://[^\s?#]*[^\s?#/])?$")
+    """Where people reach data-api, for the links of invitations. Empty: on this machine, at the port of data-api."""
+    trusted_proxies: str = ""
+    """Addresses of proxies before data-api, comma-separated, whose X-Forwarded-For is believed. Empty: nobody's."""
+    admin_session_seconds: PositiveInt = 28_800
+    """How long a sign-in to the admin page lasts."""
     sign_ins_at_once: PositiveInt = 2
     """Passwords that are hashed at the same time. More: faster sign-in on more cores, 19 MiB of memory each."""
     max_body_bytes: PositiveInt = 16_777_216
     """Largest request body, in bytes. A larger one is refused with 413."""
+
+    @property
+    def reached_at(self) -> str:
+        """Where people reach data-api."""
+        everywhere = self.host in {"0.0.0.0", "::"}  # noqa: S104
+        return self.public_url or f"http://{'127.0.0.1' if everywhere else self.host}:{self.port}"
 
     def secret(self, name: str) -> str:
         """The secret `name`, from its file; MisSet when the file is missing, empty or a placeholder."""

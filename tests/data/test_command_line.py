@@ -103,7 +103,7 @@ def test_metrics_have_a_port_of_their_own(
     route = 'method="GET",route="/predictions/{prediction_id}"'
     expected = [
         f'volant_data_requests_total{{{route},status="422"}}',
-        "volant_data_pool_connections 0.0",
+        'volant_data_pool_connections{pool="main"} 0.0',
         'volant_data_rows_total{kind="prediction",status="stored"}',
     ]
 

@@ -150,6 +150,55 @@ def test_a_trainers_word_counts_over_a_users_and_the_later_over_the_earlier(worl
     assert datetime.fromisoformat(lines[0]["created_at"]).utcoffset() is not None
 
 
+def test_by_majority_everybody_has_one_voice_and_trainers_outvote_users(world: World, task: str) -> None:
+    users = [world.person("trainer") for _ in range(3)]
+    asker = world.person()
+    majority, fickle, tie, overruled = (prediction(task, asker.id) for _ in range(4))
+    world.send("/predictions", majority, fickle, tie, overruled)
+    words = {
+        "majority": [feedback(majority, users[0].id), feedback(majority, users[1].id)],
+        "late": [feedback(majority, users[2].id, label="positive")],
+        "fickle": [feedback(fickle, users[0].id), feedback(fickle, users[0].id, label="positive")],
+        "tie": [feedback(tie, users[0].id), feedback(tie, users[1].id, label="positive")],
+        "user": [feedback(overruled, asker.id), feedback(overruled, asker.id)],
+        "trainer": [feedback(overruled, users[0].id, label="positive")],
+    }
+    world.send("/feedback", *(word for some in words.values() for word in some))
+
+    def chosen(**query: str) -> dict[str, str]:
+        return {line["prediction_id"]: line["id"] for line in world.corrections(task, **query)}
+
+    latest = {
+        majority["id"]: words["late"][0]["id"],
+        fickle["id"]: words["fickle"][1]["id"],
+        tie["id"]: words["tie"][1]["id"],
+        overruled["id"]: words["trainer"][0]["id"],
+    }
+    assert chosen() == chosen(word="latest") == latest
+    assert chosen(word="majority") == latest | {majority["id"]: words["majority"][1]["id"]}
+    ids = [line["id"] for line in world.corrections(task, word="majority")]
+    assert ids == sorted(ids)
+    since = time_of(UUID(words["tie"][0]["id"])).isoformat()
+    assert {tie["id"], overruled["id"]} <= set(chosen(word="majority", since=since))
+    assert chosen(word="majority", since="2999-01-01T00:00:00Z") == {}
+
+
+def test_a_new_word_tells_of_a_majority_that_it_took_away(world: World, task: str) -> None:
+    """Its winner may be an older word, which `since` alone would leave out."""
+    one, other, third = (world.person("trainer") for _ in range(3))
+    about = prediction(task)
+    world.send("/predictions", about)
+    won = feedback(about, one.id)
+    world.send(
+        "/feedback", won, feedback(about, other.id, label="positive"), feedback(about, third.id, label="positive")
+    )
+    assert [line["label"] for line in world.corrections(task, word="majority")] == ["positive"]
+    turned = [feedback(about, other.id), feedback(about, third.id)]
+    world.send("/feedback", *turned)
+    since = time_of(UUID(turned[0]["id"])).isoformat()
+    assert [line["label"] for line in world.corrections(task, word="majority", since=since)] == ["negative"]
+
+
 def test_many_corrections_stream_in_the_order_of_ids(world: World, task: str) -> None:
     user = world.person()
     about = [prediction(task, user.id) for _ in range(1_000)]

@@ -64,12 +64,25 @@ def test_checks_and_names_are_those_of_the_models(owner: Engine) -> None:
 def test_every_step_goes_down_and_up_again_over_rows(owner: Engine) -> None:
     rows = {
         "users": "(id, email, role) VALUES (gen_random_uuid(), 'x@example.org', 'user')",
+        "api_keys": "(id, user_id, name, hash, scopes, last_used_at)"
+        " SELECT gen_random_uuid(), id, 'n', id::text, '{read}', now() FROM users",
+        "invitations": "(id, hash, email, role, expires_at, user_id)"
+        " SELECT gen_random_uuid(), id::text, email, 'user', now(), id FROM users",
+        "sign_in_failures": "(subject, failures, failed_at) VALUES ('s', 1, now())",
+        "signing_keys": "(kid, public_key, sealed_seed, signs_from) VALUES ('k', 'x', '\\x00', now())",
         "predictions": "(id, created_at, task, version, row, row_schema, answer, role)"
         " VALUES (gen_random_uuid(), now(), 't', 1, '{}', 1, '{}', 'champion')",
         "feedback": "(id, created_at, prediction_id, user_id, label)"
         " VALUES (gen_random_uuid(), now(), gen_random_uuid(), gen_random_uuid(), 'l')",
+        "samples": "(prediction_id, task, probability) VALUES (gen_random_uuid(), 't', 0.5)",
+        "retention": "(task, predictions_days) VALUES ('t', 90)",
+        "examples": "(id, created_at, prediction_id, task, row, row_schema, label, user_id, user_role, version)"
+        " VALUES (gen_random_uuid(), now(), gen_random_uuid(), 't', '{}', 1, 'l', gen_random_uuid(), 'user', 3)",
         "promotions": "(id, created_at, task, version, action, reason, metrics)"
         " VALUES (gen_random_uuid(), now(), 't', 1, 'promote', 'r', '{}')",
+        "audit": "(id, created_at, actor_kind, action, entity, entity_id, fields)"
+        " VALUES (gen_random_uuid(), now(), 'command', 'create', 'users', '1', '{role}')",
+        "audit_details": "(audit_id, after) SELECT id, '{\"role\": \"user\"}' FROM audit WHERE entity_id = '1'",
     }
     steps = [revision.revision for revision in ScriptDirectory.from_config(migrations.config()).walk_revisions()]
     with owner.begin() as connection:

@@ -15,8 +15,18 @@ from sqlalchemy.orm import Session
 from data_api.crud import api_key
 from data_api.database import Database as Pool
 from data_api.errors import NotAllowed, NotSignedIn
-from data_api.models import Role, Scope, User
+from data_api.limiting import Limits
+from data_api.models import ANONYMOUS, Actor, Role, Scope, User
 from data_api.security import Passwords, Tokens, digest, same
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How many sign-ins in a row may fail before one has to wait, and how long one waits at most."""
+
+    tries: int
+    tries_per_address: int
+    longest_wait: timedelta
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,18 @@ class Parts:
     tokens: Tokens
     service_key: str
     refresh_lifetime: timedelta
+    invitation_lifetime: timedelta
+    public_url: str
+    patience: Patience
+    pseudonym_key: bytes
+    """Under which failed sign-ins are counted without saying whose."""
+    answers_key: bytes
+    """Without which nobody reads what is kept of answers to repeated requests."""
+    limits: Limits
+    label_share: float
+    label_lifetime: timedelta
+    replica: Pool | None
+    """Where lists are read; None: from `database` too."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +81,26 @@ def parts(request: Request) -> Parts:
 Wired = Annotated[Parts, Depends(parts)]
 
 
-def session(wired: Wired) -> Iterator[Session]:
-    """One transaction a request, committed before the answer leaves."""
+def session(request: Request, wired: Wired) -> Iterator[Session]:
+    """One transaction a request, committed before the answer leaves. What it changes is nobody's until `recognise`."""
     with wired.database.session() as session:
+        session.info.update(actor=ANONYMOUS, request_id=request.state.request_id)
         yield session
 
 
 Database = Annotated[Session, Depends(session, scope="function")]
+
+
+def listing(wired: Wired, database: Database) -> Iterator[Session]:
+    """Where lists are read: the replica if there is one, else the request's own transaction."""
+    if wired.replica is None:
+        yield database
+        return
+    with wired.replica.session() as session:
+        yield session
+
+
+Listing = Annotated[Session, Depends(listing, scope="function")]
 Bearer = Annotated[
     str | None,
     Depends(OAuth2PasswordBearer("auth/token", auto_error=False, description="A token from POST /auth/token.")),
@@ -74,7 +109,15 @@ Key = Annotated[str | None, Depends(APIKeyHeader(name="X-API-Key", auto_error=Fa
 
 
 def recognise(wired: Wired, database: Database, token: Bearer, key: Key) -> Caller:
-    """The caller by token, else by key; NotSignedIn for anybody else."""
+    """The caller by token, else by key; NotSignedIn for anybody else. The audit names them from here on."""
+    caller = _recognise(wired, database, token, key)
+    database.info["actor"] = Actor("user", caller.user_id) if caller.user_id else Actor("service")
+    if caller.user_id:
+        wired.limits.count_caller(str(caller.user_id))
+    return caller
+
+
+def _recognise(wired: Parts, database: Session, token: str | None, key: str | None) -> Caller:
     if token:
         return _by_token(wired, database, token)
     if not key:
@@ -85,6 +128,8 @@ def recognise(wired: Wired, database: Database, token: Bearer, key: Key) -> Call
     if found is None:
         raise NotSignedIn
     held, user = found
+    if api_key.note_use(database, held):
+        database.commit()  # at once: other calls with this key would wait for the row until this one ends
     return Caller(Role(user.role), user.id, frozenset(Scope(scope) for scope in held.scopes))
 
 
@@ -115,4 +160,5 @@ Admin = Annotated[Caller, Depends(allow(Role.ADMIN))]
 Person = Annotated[Caller, Depends(allow(*PEOPLE))]
 PersonReading = Annotated[Caller, Depends(allow(*PEOPLE, scope=Scope.READ))]
 Reader = Annotated[Caller, Depends(allow(*PEOPLE, Role.SERVICE, scope=Scope.READ))]
+Labeller = Annotated[Caller, Depends(allow(Role.TRAINER, Role.ADMIN, scope=Scope.FEEDBACK))]
 Trainer = Annotated[Caller, Depends(allow(Role.TRAINER, Role.ADMIN, Role.SERVICE, scope=Scope.READ))]

@@ -7,9 +7,21 @@ from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from data_api.ids import time_of
+
+from .examples import EXAMPLES
 
 T = TypeVar("T")
 DEEPEST = 32
@@ -20,12 +32,30 @@ class Schema(BaseModel):
 
     model_config = ConfigDict(extra="forbid", from_attributes=True)
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        shown = handler(core)
+        if example := cls.example():
+            handler.resolve_ref_schema(shown)["examples"] = [example]
+        return shown
+
+    @classmethod
+    def example(cls) -> dict[str, object] | None:
+        """What it looks like."""
+        return EXAMPLES.get(cls.__name__)
+
 
 class Page(Schema, Generic[T]):
     """A part of a list, newest first. `next` is the cursor of the next part, null at the end."""
 
     items: list[T]
     next: str | None
+
+    @classmethod
+    def example(cls) -> dict[str, object] | None:
+        """One of its items."""
+        shown = [item.example() for item in cls.__pydantic_generic_metadata__["args"] if issubclass(item, Schema)]
+        return {"items": shown, "next": "AZmqL5wRe0CPbgJCrBIAAg"} if all(shown) else None
 
 
 def _without_nul(text: str) -> str:

@@ -1,0 +1,20 @@
+"""How many requests an address may make before anybody looks at who it says it is."""
+
+from __future__ import annotations
+
+from fastapi import Request
+
+from data_api.security import same
+
+from .caller import Wired
+from .sign_in import Address
+
+FREE = "/health/"
+"""Probes come often and cost nothing."""
+
+
+def within_quota(request: Request, wired: Wired, address: Address) -> None:
+    """Counts the request; TooManyRequests over the limit. ai-api is not counted: it speaks for everybody."""
+    key = request.headers.get("x-api-key")
+    if not request.url.path.startswith(FREE) and not (key and same(key, wired.service_key)):
+        wired.limits.count_address(address)

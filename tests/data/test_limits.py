@@ -1,0 +1,80 @@
+"""Nobody takes more than their share of requests; whoever is refused is told when to come again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from data_api.errors import MisSet
+from data_api.main import create_app
+from data_api.settings import Settings
+from scripts.postgres import Postgres
+from tests.data.conftest import settings_for
+from tests.data.world import World
+
+STORES = ("memory", "postgres")
+
+
+@pytest.fixture
+def limited(secrets_dir: Path, postgres_server: Postgres, prepared: Settings) -> Iterator[list[World]]:
+    """Two data-apis on one Postgres that share their counts."""
+    with (
+        apart(secrets_dir, postgres_server, rate_limit_store="postgres") as first,
+        apart(secrets_dir, postgres_server, rate_limit_store="postgres") as second,
+    ):
+        yield [first, second]
+
+
+@contextmanager
+def apart(secrets_dir: Path, postgres: Postgres, **others: object) -> Iterator[World]:
+    few = {"rate_limit_per_caller": "20/hour", "rate_limit_per_address": "100000/hour", **others}
+    settings = settings_for(secrets_dir, postgres.port, **few)
+    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+        yield World(client, settings.secret)
+
+
+def statuses(world: World, headers: dict[str, str], count: int) -> list[int]:
+    return [world.client.get("/users/me", headers=headers).status_code for _ in range(count)]
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_a_caller_over_the_limit_is_refused_until_the_window_ends(
+    store: str, secrets_dir: Path, postgres_server: Postgres, world: World
+) -> None:
+    somebody, other = world.person(), world.person()
+    with apart(secrets_dir, postgres_server, rate_limit_store=store) as limited:
+        assert statuses(limited, somebody.headers, 21) == [200] * 20 + [429]
+        refused = limited.client.get("/users/me", headers=somebody.headers)
+        assert refused.json()["error"] == "TooManyRequests"
+        assert 1 <= int(refused.headers["retry-after"]) <= 3_600
+        assert statuses(limited, other.headers, 1) == [200]
+        assert statuses(limited, limited.service, 30) == [403] * 30
+
+
+def test_several_data_apis_share_their_counts_through_postgres(limited: list[World], world: World) -> None:
+    somebody = world.person()
+    here, there = limited
+    assert statuses(here, somebody.headers, 12) == [200] * 12
+    assert statuses(there, somebody.headers, 12) == [200] * 8 + [429] * 4
+
+
+@pytest.mark.parametrize("store", STORES)
+def test_an_address_is_bounded_whoever_it_says_it_is(
+    store: str, secrets_dir: Path, postgres_server: Postgres, prepared: Settings
+) -> None:
+    few = {"rate_limit_per_caller": "1000/hour", "rate_limit_per_address": "30/hour", "rate_limit_store": store}
+    settings = settings_for(secrets_dir, postgres_server.port, **few)
+    with TestClient(create_app(settings), client=(f"192.0.2.{len(store)}", 1)) as client:
+        found = [client.get("/users/me", headers={"X-API-Key": f"vk_{guess}"}).status_code for guess in range(31)]
+        assert found == [401] * 30 + [429]
+        assert client.get("/health/live").status_code == 200
+        assert client.get("/auth/snapshot", headers={"X-API-Key": settings.secret("service_key")}).status_code == 200
+
+
+def test_a_limit_that_cannot_be_read_stops_the_start(prepared: Settings) -> None:
+    with pytest.raises(MisSet, match="100/minute"):
+        create_app(prepared.model_copy(update={"rate_limit_per_caller": "often"}))
