@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
+from uuid import uuid4
 
 import httpx
 import psutil
@@ -41,7 +44,8 @@ def run(command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def server(secrets_dir: Path, open_folder: Callable[[str], Path], free_port: Callable[[], int]) -> Iterator[Postgres]:
     """A Postgres of this module's own, to be killed, frozen and started again."""
-    server = Postgres(open_folder("fragile") / "data", free_port(), secrets_dir / "postgres_password", FAST)
+    kept = {**FAST, "synchronous_commit": "on"}  # what is acknowledged survives the death of its process
+    server = Postgres(open_folder("fragile") / "data", free_port(), secrets_dir / "postgres_password", kept)
     server.start()
     done = run("setup", environment(secrets_dir, server.port))
     assert done.returncode == 0, done.stderr
@@ -161,6 +165,45 @@ def test_postgres_away_is_a_quick_503_and_its_return_is_noticed_at_once(
     assert body.headers["retry-after"] == "1"
     server.start()
     assert [status for status, _ in ask_many(service, 8)] == [200] * 8
+
+
+def test_postgres_restarted_under_load_fails_some_calls_cleanly_and_loses_nothing(
+    service: httpx.Client, server: Postgres, eventually: Eventually
+) -> None:
+    task, kept, statuses, done = f"load-{uuid4().hex}", set[str](), Counter[int](), Event()
+
+    def send(_: int) -> None:
+        while not done.is_set():
+            rows = [prediction(task) for _ in range(20)]
+            answer = service.post("/predictions", json={"rows": rows})
+            statuses[answer.status_code] += 1
+            if answer.status_code == 200:
+                kept.update(row["id"] for row in rows)
+
+    with ThreadPoolExecutor(4) as threads:
+        senders = threads.map(send, range(4))
+        try:
+            eventually(lambda: len(kept) > 200)
+            server.kill()
+            eventually(lambda: statuses[503] > 4)
+            server.start()
+            before = len(kept)
+            eventually(lambda: len(kept) > before + 200)
+        finally:
+            done.set()
+        list(senders)
+    assert set(statuses) == {200, 503}
+    assert kept - set(stored(service, task)) == set()
+
+
+def stored(service: httpx.Client, task: str) -> Iterator[str]:
+    query: dict[str, str | int] = {"task": task, "limit": 500}
+    while True:
+        page = service.get("/predictions", params=query).json()
+        yield from (item["id"] for item in page["items"])
+        if page["next"] is None:
+            return
+        query["cursor"] = page["next"]
 
 
 def test_the_log_is_plain_lines(service: httpx.Client, log: Path, eventually: Eventually) -> None:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import Counter
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
 import schemathesis
 from fastapi import FastAPI
+from hypothesis import HealthCheck, Phase, Verbosity, settings
+from hypothesis.errors import Flaky
+from hypothesis.stateful import run_state_machine_as_test
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -29,6 +35,44 @@ def test_no_call_ends_in_a_5xx_or_in_what_the_document_does_not_say(app: FastAPI
     for operation in operations:
         for headers in (world.service, world.person("admin").headers):  # one of its own: some calls end a sign-in
             fuzz(operation, headers, CHECKS, calls=4)
+
+
+@pytest.mark.campaign
+def test_twenty_thousand_calls_that_follow_from_each_other_end_in_no_5xx(app: FastAPI, world: World) -> None:
+    """What one call answers (an id, a cursor, a token) is what the next asks for, as schemathesis infers the links."""
+    statuses, broken = Counter[str](), list[str]()
+
+    class Caller(schemathesis.openapi.from_asgi("/openapi.json", app).as_state_machine()):  # type: ignore[misc]
+        """Signs in anew for each row of calls, as some of them end a sign-in; every other row is the service's."""
+
+        rows = itertools.count()
+
+        def setup(self) -> None:
+            self.headers = world.service if next(self.rows) % 2 else world.person("admin").headers
+
+        def get_call_kwargs(self, case: Any) -> dict[str, Any]:
+            return {"headers": {**(case.headers or {}), **self.headers}}
+
+        def validate_response(self, response: Any, case: Any, **_: Any) -> None:
+            statuses[f"{response.status_code // 100}xx"] += 1
+            if response.status_code >= 500:
+                broken.append(f"{case.method} {case.path} {response.text}")
+
+    rows = settings(
+        max_examples=100,
+        verbosity=Verbosity.quiet,
+        stateful_step_count=50,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        database=None,
+    )
+    while statuses.total() < 20_000:
+        with suppress(Flaky):  # what is there changes from call to call, which hypothesis cannot know
+            run_state_machine_as_test(Caller, settings=rows)
+    print(dict(statuses))
+    assert broken == []
+    assert statuses["2xx"] > 1_000
 
 
 def test_every_call_has_a_summary_and_the_one_error(app: FastAPI) -> None:
