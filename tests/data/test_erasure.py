@@ -29,9 +29,14 @@ SECRET = "the neighbours dog is called Zwiebel"
 @pytest.fixture(autouse=True)
 def no_replicas(as_owner: Engine) -> Iterator[None]:
     """No ai-api of another test is waited for."""
+
+    def forget() -> None:
+        with as_owner.begin() as connection:
+            connection.execute(text("DELETE FROM replicas"))
+
+    forget()
     yield
-    with as_owner.begin() as connection:
-        connection.execute(text("DELETE FROM replicas"))
+    forget()
 
 
 @pytest.fixture
