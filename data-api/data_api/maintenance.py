@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import gettempdir
 
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
@@ -21,6 +22,8 @@ log = logging.getLogger("data_api.maintenance")
 
 ONE_AT_A_TIME = 0x6D61696E7461696E
 """Key of the advisory lock that lets one round work at a time; it spells "maintain"."""
+ALIVE = Path(gettempdir()) / "data-api-maintain"
+"""A file that is touched between rounds: how old it is says whether `--every` is still at it."""
 ERASURE_SECONDS = 5
 """How often people who asked for their erasure are looked for between rounds."""
 
@@ -46,6 +49,7 @@ def forever(engine: Engine, plan: Plan, every_seconds: float) -> None:
         for name in run(engine, plan):
             log.warning("to be tried again in the next round step=%s", name)
         while (left := until - time.monotonic()) > 0:
+            ALIVE.touch()
             time.sleep(min(left, ERASURE_SECONDS))
             _try("erasures", erasures, engine, plan)
 
