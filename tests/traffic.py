@@ -19,8 +19,16 @@ class Ledger:
 
     answered: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
-    versions: list[int] = field(default_factory=list)
+    by_thread: dict[int, list[int]] = field(default_factory=dict)
+    """Which versions each thread met, one after the other. What was in flight at a change may reach one thread later
+    than the new version reaches another, so only the order within a thread tells something.
+    """
     requests: int = 0
+
+    @property
+    def versions(self) -> list[int]:
+        """What the thread met that saw most changes."""
+        return max(self.by_thread.values(), key=len, default=[])
 
 
 class Traffic:
@@ -63,10 +71,10 @@ class Traffic:
         chance = random.Random(seed)
         with httpx.Client(base_url=self._url, headers={"X-API-Key": self._key}, timeout=20, trust_env=False) as client:
             while not self._stop.is_set():
-                self._ask(client, chance)
+                self._ask(client, chance, seed)
                 self._stop.wait(self._pause)
 
-    def _ask(self, client: httpx.Client, chance: random.Random) -> None:
+    def _ask(self, client: httpx.Client, chance: random.Random, thread: int) -> None:
         rows = chance.choices(self._rows, k=chance.randint(1, self._rows_at_once))
         try:
             answer = client.post("/predict", json={"task": self._task, "inputs": rows})
@@ -86,8 +94,9 @@ class Traffic:
             body = answer.json()
             if len(body["predictions"]) != len(rows):
                 self.ledger.failures.append(f"{len(body['predictions'])} answers for {len(rows)} rows")
-            if not self.ledger.versions or self.ledger.versions[-1] != body["version"]:
-                self.ledger.versions.append(body["version"])
+            met = self.ledger.by_thread.setdefault(thread, [])
+            if met[-1:] != [body["version"]]:
+                met.append(body["version"])
             for prediction in body["predictions"]:
                 self.ledger.answered[prediction["prediction_id"]] = body["version"]
 
