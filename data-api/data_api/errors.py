@@ -2,11 +2,11 @@
 
 DataAPIError
 ├── InvalidRequest, InvalidCursor
-├── NotSignedIn, WrongCredentials, TokenReused, LockedOut
+├── NotSignedIn, WrongCredentials, TokenReused
 ├── NotAllowed, WrongPassword
 ├── UnknownUser, UnknownKey, UnknownInvitation, UnknownPrediction, UnknownErasure, UnknownRetention
 ├── EmailTaken, LastAdmin, KeyReused, ChangedMeanwhile
-├── TooLarge, Overloaded, TooManyRequests
+├── TooLarge, Overloaded, TooManyRequests (LockedOut)
 ├── DatabaseUnavailable, NotReady
 └── MisSet, SetupFailed, MaintenanceFailed
 """
@@ -48,14 +48,6 @@ class TokenReused(DataAPIError):
     """This refresh token was used before, so every token that came from the same sign-in is revoked. Sign in again."""
 
     keeps_changes = True
-
-
-class LockedOut(DataAPIError):
-    """Too many sign-ins failed for this account or from this address. Wait, as `Retry-After` says, then try again."""
-
-    def __init__(self, message: str | None = None, retry_after: int = 1) -> None:
-        super().__init__(message)
-        self.retry_after = retry_after
 
 
 class NotAllowed(DataAPIError):
@@ -122,6 +114,10 @@ class TooManyRequests(DataAPIError):
     def __init__(self, message: str | None = None, retry_after: int = 1) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class LockedOut(TooManyRequests):
+    """Too many sign-ins failed for this account or from this address. Wait, as `Retry-After` says, then try again."""
 
 
 class DatabaseUnavailable(DataAPIError):

@@ -61,6 +61,22 @@ class Key:
         return self.retires_at is not None and self.retires_at <= moment
 
 
+class Box:
+    """Closes bytes with a key of 32 bytes and opens them again (ChaCha20-Poly1305, a random nonce before each)."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = ChaCha20Poly1305(key)
+
+    def close(self, content: bytes, bound_to: bytes | None = None) -> bytes:
+        """The content, to be opened with the same key and the same `bound_to` only."""
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, content, bound_to)
+
+    def open(self, closed: bytes, bound_to: bytes | None = None) -> bytes:
+        """The content. InvalidTag or ValueError when it was closed otherwise."""
+        return self._cipher.decrypt(closed[:NONCE_BYTES], closed[NONCE_BYTES:], bound_to)
+
+
 class Seal:
     """Closes seeds for the database and opens them again, by the secret `signing_key`, itself the first seed."""
 
@@ -72,7 +88,7 @@ class Seal:
             raise MisSet(
                 "The secret signing_key must be 32 bytes in hex. Delete it: the next start makes one"
             ) from None
-        self._cipher = ChaCha20Poly1305(self.derive("seal signing keys"))
+        self._box = Box(self.derive("seal signing keys"))
 
     def derive(self, purpose: str) -> bytes:
         """A key for another purpose, from which nobody finds the way back to the secret."""
@@ -80,13 +96,12 @@ class Seal:
 
     def close(self, key: Key) -> bytes:
         """The key's seed, for the database; bound to its `kid`, so that rows cannot be exchanged."""
-        nonce = secrets.token_bytes(NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, key.private.private_bytes_raw(), key.kid.encode())
+        return self._box.close(key.private.private_bytes_raw(), key.kid.encode())
 
     def open(self, kid: str, sealed: bytes) -> Ed25519PrivateKey | None:
         """The private key, or None when this secret did not seal it for this `kid`."""
         try:
-            seed = self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], kid.encode())
+            seed = self._box.open(sealed, kid.encode())
         except (InvalidTag, ValueError):
             return None
         return Ed25519PrivateKey.from_private_bytes(seed)

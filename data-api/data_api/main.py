@@ -194,7 +194,7 @@ def on_error(request: Request, error: Exception) -> JSONResponse:
     """An error of ours, by its name."""
     error = cast("errors.DataAPIError", error)
     answer = failure(request, STATUS[type(error)], type(error).__name__, str(error))
-    if isinstance(error, errors.LockedOut | errors.TooManyRequests):
+    if isinstance(error, errors.TooManyRequests):
         answer.headers["Retry-After"] = str(error.retry_after)
     return answer
 

@@ -7,7 +7,6 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from data_api.crud import api_key
-from data_api.errors import UnknownUser
 from data_api.models import Role
 from data_api.schemas.api_key import KeyIn, KeyOut, KeyUses, NewKey
 from data_api.schemas.base import Page
@@ -23,9 +22,7 @@ router = APIRouter(prefix="/api-keys", tags=["api keys"])
 @router.post("", status_code=201)
 def create(body: KeyIn, caller: Person, database: Database, creation: Once) -> NewKey:
     """Makes a key for the caller. The key itself is in this answer and nowhere else."""
-    owner = caller.user_id
-    if owner is None:
-        raise UnknownUser
+    owner = caller.self_id
 
     def make() -> NewKey:
         key = new_api_key()

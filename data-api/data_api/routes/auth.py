@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query
 
 from data_api.crud import api_key, erasure, refresh_token, replica, user
-from data_api.errors import DataAPIError, UnknownUser
+from data_api.errors import DataAPIError
 from data_api.metrics import SIGN_INS
 from data_api.models import User
 from data_api.schemas.auth import Jwks, LiveKey, Refresh, SignIn, Snapshot, TokenPair
@@ -62,9 +62,7 @@ def sign_out(body: Refresh, database: Database) -> None:
 @router.post("/auth/logout-everywhere", status_code=204)
 def sign_out_everywhere(caller: Person, database: Database) -> None:
     """Ends every access and refresh token of the caller, this one too. API keys stay: revoke them one by one."""
-    if caller.user_id is None:
-        raise UnknownUser
-    user.sign_out_everywhere(database, caller.user_id)
+    user.sign_out_everywhere(database, caller.self_id)
 
 
 @router.get("/.well-known/jwks.json")

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from data_api.crud import api_key
 from data_api.database import Database as Pool
-from data_api.errors import NotAllowed, NotSignedIn
+from data_api.errors import NotAllowed, NotSignedIn, UnknownUser
 from data_api.limiting import Limits
 from data_api.models import ANONYMOUS, Actor, Role, Scope, User
 from data_api.security import Passwords, Tokens, digest, same
@@ -66,6 +66,13 @@ class Caller:
     def sees_all(self) -> bool:
         """Whether other people's predictions and feedback are theirs to read."""
         return self.role in (Role.TRAINER, Role.ADMIN, Role.SERVICE)
+
+    @property
+    def self_id(self) -> UUID:
+        """Their own id; UnknownUser for the service, which is nobody's account."""
+        if self.user_id is None:
+            raise UnknownUser
+        return self.user_id
 
     @property
     def owner(self) -> UUID | None:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import secrets
 from collections.abc import Callable
 from typing import Annotated, TypeVar
 
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from fastapi import Depends, Header, Request, Response
 
 from data_api.crud import idempotency
 from data_api.errors import KeyReused
+from data_api.keyring import Box
 from data_api.schemas.base import Schema
 
 from .caller import Caller, Database, Wired, recognise
 
 T = TypeVar("T", bound=Schema)
-NONCE_BYTES = 12
 Key = Annotated[
     str | None,
     Header(
@@ -58,18 +56,15 @@ class Creation:
         digest = hashlib.sha256(self._secret).hexdigest()
         signed = hmac.digest(self._secret, body.model_dump_json().encode(), "sha256").hex()
         earlier = idempotency.begin(self._database, digest, signed)
-        cipher = ChaCha20Poly1305(self._secret)
+        box = Box(self._secret)
         if earlier is None:
-            made, nonce = make(), secrets.token_bytes(NONCE_BYTES)
-            sealed = nonce + cipher.encrypt(nonce, made.model_dump_json().encode(), None)
-            idempotency.end(self._database, digest, sealed)
+            made = make()
+            idempotency.end(self._database, digest, box.close(made.model_dump_json().encode()))
             return made
         if earlier.body != signed or earlier.answer is None:
             raise KeyReused
         self._response.headers["Idempotency-Replayed"] = "true"
-        return kind.model_validate_json(
-            cipher.decrypt(earlier.answer[:NONCE_BYTES], earlier.answer[NONCE_BYTES:], None)
-        )
+        return kind.model_validate_json(box.open(earlier.answer))
 
 
 Once = Annotated[Creation, Depends()]

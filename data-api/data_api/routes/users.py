@@ -10,12 +10,12 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from data_api.crud import user
-from data_api.errors import UnknownUser, WrongCredentials, WrongPassword
+from data_api.errors import WrongCredentials, WrongPassword
 from data_api.models import Role
 from data_api.schemas.base import Clean, Page
 from data_api.schemas.user import Assignable, OwnChange, UserChange, UserIn, UserOut
 
-from .caller import Admin, Caller, Database, Person, PersonReading, Wired
+from .caller import Admin, Database, Person, PersonReading, Wired
 from .export import CSV, List
 from .once import Once
 from .precondition import Precondition
@@ -54,21 +54,21 @@ def find(
 @router.get("/me")
 def me(caller: PersonReading, database: Database, state: Precondition) -> UserOut:
     """Who the caller is."""
-    return state.shown(UserOut.model_validate(user.get(database, _self(caller))))
+    return state.shown(UserOut.model_validate(user.get(database, caller.self_id)))
 
 
 @router.patch("/me")
 def change_me(body: OwnChange, caller: Person, wired: Wired, database: Database, address: Address) -> UserOut:
     """Changes the caller's name or password. With a new password every token of theirs ends: they sign in again."""
     if body.current_password is None or body.password is None:
-        return UserOut.model_validate(user.change(database, _self(caller), name=body.name))
+        return UserOut.model_validate(user.change(database, caller.self_id, name=body.name))
     try:
-        authenticate(wired, database, user.get(database, _self(caller)).email, body.current_password, address)
+        authenticate(wired, database, user.get(database, caller.self_id).email, body.current_password, address)
     except WrongCredentials:
         raise WrongPassword from None
     database.commit()  # lets go of the user: two such calls at once would wait for each other
     fresh = wired.passwords.hash(body.password)
-    return UserOut.model_validate(user.change(database, _self(caller), name=body.name, password_hash=fresh))
+    return UserOut.model_validate(user.change(database, caller.self_id, name=body.name, password_hash=fresh))
 
 
 @router.get("/{user_id}")
@@ -106,9 +106,3 @@ def delete(user_id: UUID, _: Admin, database: Database, state: Precondition) -> 
     """Deletes the user with keys and sign-ins. Predictions and feedback stay."""
     state.expect(lambda: UserOut.model_validate(user.hold(database, user_id)))
     user.delete(database, user_id)
-
-
-def _self(caller: Caller) -> UUID:
-    if caller.user_id is None:
-        raise UnknownUser
-    return caller.user_id
