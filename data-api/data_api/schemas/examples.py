@@ -128,7 +128,7 @@ EXAMPLES: dict[str, Example] = {
         "actor_kind": "user",
         "actor_id": ANN,
         "action": "change",
-        "entity": "user",
+        "entity": "users",
         "entity_id": BEA,
         "fields": ["role"],
         "request_id": "9d2f7c1e",
