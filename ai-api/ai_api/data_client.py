@@ -100,6 +100,10 @@ class DataClient:
         if answer.status_code not in (204, 404):
             self._expect_ok(answer)
 
+    async def forget_replica(self, replica: str) -> None:
+        """Tells that this replica has ended and left nothing: no erasure waits for its word."""
+        self._expect_ok(await self._ask("DELETE", f"/replicas/{replica}"))
+
     async def report_uses(self, uses: Mapping[str, float]) -> None:
         """When API keys were used last, in unix seconds, by their id."""
         moments = {key: datetime.fromtimestamp(used, UTC).isoformat() for key, used in uses.items()}

@@ -37,7 +37,7 @@ RIGHTS = {
     "idempotency_keys": "SELECT, INSERT, UPDATE",
     "rate_limits": "SELECT, INSERT, UPDATE, DELETE",
     "erasures": "SELECT, INSERT, UPDATE (removed)",
-    "replicas": "SELECT, INSERT, UPDATE",
+    "replicas": "SELECT, INSERT, UPDATE, DELETE",
     "audit": "SELECT, INSERT",
     "audit_details": "SELECT, INSERT",
 }

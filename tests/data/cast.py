@@ -83,6 +83,7 @@ THINGS: dict[str, Callable[[Cast, UUID], str]] = {
     "prediction_id": Cast.prediction,
     "invitation": lambda cast, _: cast.invitation(),
     "erasure_id": lambda cast, _: cast.erasure(),
+    "replica_name": lambda *_: "nobody-heard-of-it",
     "task": lambda *_: "nobody-knows-it",
 }
 """By the name of the parameter. A route with a new one says here how to make it."""

@@ -145,6 +145,20 @@ def test_it_is_finished_when_every_replica_that_is_there_has_reported(
     assert after["removed"]["ai-api r1"] == {"outbox": 3, "pictures": 1}
 
 
+def test_nobody_waits_for_a_replica_of_which_another_says_that_it_ended(
+    world: World, as_owner: Engine, somebody: Somebody
+) -> None:
+    for replica in ("ended", "alive"):
+        world.client.get("/auth/snapshot", params={"replica": replica}, headers=world.service)
+    asked = erase(world, somebody)
+    report(world, asked, "alive")
+    erasure.run_pending(as_owner)
+    assert "ai-api ended" in look(world, asked)["awaited"]
+    for _ in range(2):
+        assert world.client.delete("/replicas/ended", headers=world.service).status_code == 204
+    assert "ai-api ended" not in look(world, asked)["awaited"]
+
+
 def test_rows_that_arrive_late_are_kept_without_their_person(
     world: World, as_owner: Engine, somebody: Somebody, task: str
 ) -> None:

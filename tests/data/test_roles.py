@@ -54,6 +54,7 @@ TABLE: dict[tuple[str, str], Row | By] = {
     ("GET", "/erasures"): (401, 403, 403, 200, 403, 403, 403),
     ("GET", "/erasures/{erasure_id}"): (401, 403, 403, 200, 403, 403, 403),
     ("POST", "/erasures/{erasure_id}/parts"): (401, 403, 403, 403, 204, 403, 403),
+    ("DELETE", "/replicas/{replica_name}"): (401, 403, 403, 403, 204, 403, 403),
     ("POST", "/invitations"): (401, 403, 403, 201, 403, 403, 403),
     ("GET", "/invitations"): (401, 403, 403, 200, 403, 403, 403),
     ("DELETE", "/invitations/{invitation}"): (401, 403, 403, 204, 403, 403, 403),

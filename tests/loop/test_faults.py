@@ -6,13 +6,14 @@ import random
 import threading
 from collections import Counter
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
 
-from ai_api.serving.outbox import append_once
+from ai_api.serving.outbox import File, append_once
 from scripts.stack import answers
-from tests.loop.people import Person
+from tests.loop.people import Person, erase, sign_up
 from tests.loop.volant import Volant
 from tests.traffic import Traffic, stored, until
 
@@ -139,6 +140,18 @@ def test_ai_api_started_while_mlflow_is_away_serves_from_its_cache(small: Volant
     finally:
         small.service("mlflow").start()
         until(lambda: small.service("mlflow").plan.is_ready(), "mlflow to be ready again")
+
+
+def test_an_erasure_does_not_wait_for_a_name_that_ai_api_lost_with_a_restart(small: Volant) -> None:
+    ann = sign_up(small, f"{uuid4().hex}@example.org")
+    assert ann.http.post("/predict", json={"task": "tweets", "inputs": TWEET}).status_code == 200
+    ann_id = httpx.get(f"{small.data_url}/users/me", headers=ann.headers, trust_env=False).json()["id"]
+    small.service("ai-api").stop()
+    first = File(small.state_dir / "outbox" / "0.db", "FULL")  # what it finds first becomes its own, and its name
+    first.close()
+    small.service("ai-api").start()
+    until(lambda: small.predicts("tweets", TWEET), "ai-api to serve again")
+    erase(small, ann_id)
 
 
 @pytest.mark.campaign

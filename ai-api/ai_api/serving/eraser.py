@@ -38,7 +38,8 @@ class Eraser:
         self._answering: Counter[str] = Counter()
         self._done: set[str] = set()
         self._removed: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._files = 0
+        self._searched = 0  # of the files taken over
+        self._told = 0
 
     @contextmanager
     def answering(self, user_id: str) -> Iterator[None]:
@@ -61,8 +62,8 @@ class Eraser:
 
     async def erase(self) -> bool:
         """Erases those that were not yet, as far as it can be done now. False: something did not answer."""
-        if self._files != self._outbox.files_taken_over:
-            self._files = self._outbox.files_taken_over
+        if self._searched < len(self._outbox.taken_over):
+            self._searched = len(self._outbox.taken_over)
             self._done.clear()  # a file of another process may hold rows of anybody
         for user_id, erasure in self._asked().items():
             if erasure in self._done or self._answering[user_id]:
@@ -73,6 +74,17 @@ class Eraser:
                 log.warning("erasure %s is not done yet: %s", erasure, error)
                 return False
             self._done.add(erasure)
+        return await self._speak_for_the_dead()
+
+    async def _speak_for_the_dead(self) -> bool:
+        """Tells data-api to await no word of processes whose files are here, once those were searched."""
+        while self._told < self._searched:
+            try:
+                await self._client.forget_replica(self._outbox.taken_over[self._told])
+            except DataUnavailable as error:
+                log.warning("data-api still awaits a process that ended: %s", error)
+                return False
+            self._told += 1
         return True
 
     async def _erase(self, user_id: str, erasure: str) -> None:

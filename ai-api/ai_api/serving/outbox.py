@@ -147,7 +147,8 @@ class Outbox:
             queue.SimpleQueue()
         )
         self._file = self._adopt() or File(fresh_path(directory), synchronous)
-        self.files_taken_over = 0
+        self.taken_over: list[str] = []
+        """Names of the files whose rows came here, in that order."""
         self._wipes = False
         self._depth: int = self._file.connection.execute("select count(*) from events").fetchone()[0]
         self._dead: int = self._file.connection.execute("select count(*) from dead_letters").fetchone()[0]
@@ -250,7 +251,7 @@ class Outbox:
             try:
                 moved += await self._empty(orphan)
                 is_empty = True
-                self.files_taken_over += 1
+                self.taken_over.append(path.stem)
             except sqlite3.Error as error:
                 log.error("the outbox file %s cannot be taken over yet: %s", path.name, error)
             finally:

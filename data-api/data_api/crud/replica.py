@@ -25,6 +25,11 @@ def present(session: Session) -> set[str]:
     return set(session.scalars(select(Replica.name).where(Replica.seen_at > func.now() - AWAY)))
 
 
+def forget(session: Session, name: str) -> None:
+    """Waits for this one no more. One that nobody knows is no error."""
+    session.execute(delete(Replica).where(Replica.name == name))
+
+
 def prune(session: Session) -> None:
     """Forgets those that are away."""
     session.execute(delete(Replica).where(Replica.seen_at <= func.now() - AWAY))

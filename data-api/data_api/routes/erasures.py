@@ -12,7 +12,7 @@ from data_api.crud import erasure, replica
 from data_api.errors import NotAllowed
 from data_api.models import Erasure, Role
 from data_api.schemas.base import Page
-from data_api.schemas.erasure import ErasureOut, PartIn
+from data_api.schemas.erasure import ErasureOut, PartIn, ReplicaName
 
 from .caller import Admin, Database, Person, Service
 from .paging import Cursor, Limit, answer, below
@@ -20,6 +20,7 @@ from .paging import Cursor, Limit, answer, below
 router = APIRouter(tags=["erasure"])
 
 Key = Annotated[UUID, Path(description="The `id` that the request for erasure answered.")]
+Ended = Annotated[ReplicaName, Path(description="The name under which it asked for the snapshot.")]
 
 
 @router.delete("/users/{user_id}/data", status_code=202)
@@ -51,6 +52,12 @@ def get(erasure_id: Key, _: Admin, database: Database) -> ErasureOut:
 def report(erasure_id: Key, body: PartIn, _: Service, database: Database) -> None:
     """Tells what a replica of ai-api removed."""
     erasure.report(database, erasure_id, body.replica, body.removed)
+
+
+@router.delete("/replicas/{replica_name}", status_code=204)
+def forget(replica_name: Ended, _: Service, database: Database) -> None:
+    """Tells that a replica of ai-api has ended and another has all that it held: no erasure waits for its word."""
+    replica.forget(database, replica_name)
 
 
 def _shown(database: Session, found: Erasure) -> ErasureOut:

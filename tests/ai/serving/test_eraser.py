@@ -29,6 +29,7 @@ class DataAPI:
 
     def __init__(self) -> None:
         self.reports: list[tuple[str, dict[str, object]]] = []
+        self.forgotten: list[str] = []
         self.away = False
         self.asked, self.gate = asyncio.Event(), asyncio.Event()
         self.gate.set()
@@ -36,6 +37,9 @@ class DataAPI:
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         if self.away:
             raise httpx.ConnectError("away")
+        if request.method == "DELETE":
+            self.forgotten.append(request.url.path)
+            return httpx.Response(204)
         body = json.loads(request.content)
         if request.url.path.startswith("/erasures/"):
             self.reports.append((request.url.path, body))
@@ -155,3 +159,19 @@ async def test_a_file_that_is_taken_over_later_is_searched_too(place: Place) -> 
     assert len(place.outbox) == 0
     assert [report["removed"]["outbox"] for _, report in place.data_api.reports] == [0, 1]  # type: ignore[index]
     assert place.holds(SECRET) == []
+
+
+async def test_nobody_waits_for_a_process_whose_file_is_here_once_that_was_searched(place: Place) -> None:
+    other = Outbox(place.folder / "outbox", max_rows=1_000)
+    await other.put("feedback", [{"id": "f", "comment": SECRET, "user_id": ANN}])
+    other.close()
+    place.erased = {ANN: "e1"}
+    await place.outbox.take_over()
+    place.data_api.away = True
+    assert not await place.eraser.erase()
+    assert place.data_api.forgotten == []
+    place.data_api.away = False
+    assert await place.eraser.erase()
+    assert await place.eraser.erase()
+    assert place.data_api.forgotten == [f"/replicas/{other.name}"], "told once"
+    assert [report["replica"] for _, report in place.data_api.reports] == [place.outbox.name]
