@@ -57,6 +57,9 @@ def test_every_recipe_is_trained_once_compared_and_not_promoted(say: Say, enviro
     assert first[0].split() == ["recipe", "macro_recall", "in"]
     assert [line.split()[0] for line in first[1:]] == ["naive-bayes", "forest"]
     assert "version 1" in first[1]
+    one = say("train", "wine", "--recipes", "forest", "--alone", "--missing").splitlines()
+    assert [line.split()[0] for line in one[1:]] == ["forest"]
+    assert "done before" in one[1]
     again = say("train", "wine", "--all", "--alone", "--missing")
     assert again.count("done before, on these rows, with this code") == 2
 

@@ -31,7 +31,7 @@ def train(settings: Settings, parsed: Namespace) -> int:
         return _train_for_parent(settings, parsed)
     task = find_task(settings, parsed.task)
     around = alone(settings) if parsed.alone else surroundings(settings)
-    if not (parsed.all or parsed.all_recipes):
+    if not (parsed.all or parsed.all_recipes or parsed.recipes):
         _print(_train(task, _order(settings, task, parsed), around))
         return 0
     return _each_recipe(
@@ -62,7 +62,8 @@ def _each_recipe(
     if parsed.param:
         raise InvalidParams("--param goes with one recipe: name it with --recipe.")
     task, rows, failed = replace(task, load=cache(task.load)), [], 0
-    for recipe in (recipe for recipe in task.recipes if parsed.all_recipes or recipe.is_default):
+    named = [task.recipe(name) for name in parsed.recipes]
+    for recipe in named or [one for one in task.recipes if parsed.all_recipes or one.is_default]:
         try:
             rows.append([recipe.name, *line(task, recipe)])
         except MissingExtra as error:
@@ -149,7 +150,7 @@ def crossval(settings: Settings, parsed: Namespace) -> int:
         result = _crossval(task, recipe, rows, parsed, registry)
         return [result.mean[task.metric], f"{result.seconds:.0f} s", f"± {text(result.std[task.metric])}"]
 
-    if parsed.all or parsed.all_recipes:
+    if parsed.all or parsed.all_recipes or parsed.recipes:
         return _each_recipe(task, parsed, registry, line)
     result = _crossval(task, None, rows, parsed, registry)
     lines = [[name, mean, result.std[name], result.pooled.get(name)] for name, mean in result.mean.items()]
@@ -187,17 +188,18 @@ def _training(parser: ArgumentParser) -> None:
         action="store_true",
         help="needs nothing but MLflow: without corrections, and the version is only logged, not promoted",
     )
-    parser.set_defaults(all=False, all_recipes=False, missing=False, job=None, actor=None, pipe=False)
+    parser.set_defaults(all=False, all_recipes=False, recipes=[], missing=False, job=None, actor=None, pipe=False)
 
 
 def _many_recipes(parser: ArgumentParser) -> None:
     many = parser.add_mutually_exclusive_group()
     many.add_argument("--all", action="store_true", help="every default recipe of the task, one after the other")
     many.add_argument("--all-recipes", action="store_true", help="every recipe of the task, one after the other")
+    many.add_argument("--recipes", nargs="+", default=[], metavar="RECIPE", help="these, one after the other")
     parser.add_argument(
         "--missing",
         action="store_true",
-        help="with --all or --all-recipes: leave out what was done before on the same rows with the same code",
+        help="with those three: leave out what was done before on the same rows with the same code",
     )
 
 

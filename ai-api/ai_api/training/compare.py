@@ -14,6 +14,8 @@ from .environment import code_digest
 from .order import Order, Surroundings
 from .record import params_of
 
+FINE_TUNED = "bert"
+"""The estimator whose training is told apart, and comes last: it takes longer than all others together."""
 NOT_TRAINED = "not trained"
 """Kind of the run that says why a recipe cannot be trained here."""
 ONLY_GENERATED = "trained on generated rows only, on which every figure means nothing"

@@ -7,13 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from ai_api.registry import PastRun, Registry
 from ai_api.task import Task
 
-from .compare import Found, find
+from .compare import FINE_TUNED, Found, find
 from .evaluate import METRICS, REAL
 from .latency import BATCH_ROWS
 from .members import OVER
 
-SLOW = "bert"
-"""The estimator whose training time is told apart: fine-tuning takes longer than all others together."""
 HEAD = f"""\
 Made by `make results` (`ai-api compare --out docs/RESULTS.md`) from runs in MLflow; do not edit it. A line is the
 newest training of a recipe as its task states it, on all real rows and without corrections, judged on held-out rows:
@@ -61,17 +59,27 @@ def _machine(run: PastRun) -> str:
 
 
 def _times(found: Sequence[Found]) -> Iterator[str]:
-    """How long the trainings of the default recipes took together."""
-    seconds = {"default recipes": 0.0, "fine-tuned transformers among them": 0.0}
+    """How long the trainings of the default recipes took, one by one and side by side."""
+    runs: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
     for one in found:
         for recipe in one.task.recipes:
             if recipe.is_default and (run := one.trained.get(recipe.name)):
-                seconds["default recipes"] += run.metrics.get("train_seconds", 0)
-                if recipe.estimator == SLOW:
-                    seconds["fine-tuned transformers among them"] += run.metrics.get("train_seconds", 0)
-    for name, taken in seconds.items():
-        if taken:
-            yield f"- Training of all {name}: {_duration(taken)}"
+                begun = run.started_at.timestamp()
+                taken = run.metrics.get("train_seconds", 0)
+                runs[recipe.estimator == FINE_TUNED].append((begun, begun + taken))
+    for is_slow, what in ((False, "all other default recipes"), (True, "the fine-tuned transformers")):
+        if spans := runs[is_slow]:
+            added = sum(end - begun for begun, end in spans)
+            yield f"- Training of {what}: {_duration(added)} added up, {_duration(covered(spans))} side by side"
+
+
+def covered(spans: Sequence[tuple[float, float]]) -> float:
+    """How long at least one of the spans (begin, end) lasted."""
+    total, until = 0.0, float("-inf")
+    for begun, end in sorted(spans):
+        total += max(0.0, end - max(begun, until))
+        until = max(until, end)
+    return total
 
 
 def _section(found: Found) -> Iterator[str]:

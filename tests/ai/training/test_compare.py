@@ -12,7 +12,7 @@ import pytest
 from ai_api.registry import Registry
 from ai_api.task import Costs, Published, Recipe, Task
 from ai_api.training.compare import NOT_TRAINED, find
-from ai_api.training.results import markdown, results
+from ai_api.training.results import covered, markdown, results
 from ai_api.versions import PastRun
 from tests.ai.small import small_task
 
@@ -100,13 +100,17 @@ def test_less_is_better_where_the_metric_is_an_error() -> None:
 
 
 def test_where_and_when_is_told_and_how_long_the_default_recipes_took() -> None:
-    lines = page(run("forest"), run("bert"), run("glove+logreg"))
+    lines = page(run("forest"), run("logreg"), run("bert"), run("glove+logreg"))
     assert "- When: 2026-05-17" in lines
     assert "- Commit: abcdef123456\n" in lines
     assert "abcdef123456 with changes that no commit holds" in page(run("forest", git_commit="abcdef1234567-dirty"))
     assert "- Machine: Abacus, 2 CPUs, no GPU" in lines
-    assert "- Training of all default recipes: 6.0 min" in lines
-    assert "- Training of all fine-tuned transformers among them: 3.0 min" in lines
+    assert "- Training of all other default recipes: 6.0 min added up, 3.0 min side by side" in lines
+    assert "- Training of the fine-tuned transformers: 3.0 min added up, 3.0 min side by side" in lines
+
+
+def test_the_time_that_spans_cover_counts_no_moment_twice_and_no_gap() -> None:
+    assert covered([(8.0, 9.0), (0.0, 4.0), (1.0, 2.0), (3.0, 5.0)]) == 6.0
 
 
 def test_figures_under_the_real_shares_have_a_table_of_their_own() -> None:
