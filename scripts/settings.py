@@ -18,6 +18,7 @@ PORTS = {
     "MLFLOW_PORT": "MLflow",
     "DATA_PORT": "data-api",
     "DATA_METRICS_PORT": "the metrics of data-api",
+    "DATA_MAINTAIN_METRICS_PORT": "the metrics of data-maintain",
     "AI_PORT": "ai-api",
     "AI_METRICS_PORT": "the metrics of ai-api",
     "AI_WORK_METRICS_PORT": "the metrics of the trainer",

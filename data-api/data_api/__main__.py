@@ -90,6 +90,7 @@ def maintain(settings: Settings, chosen: argparse.Namespace) -> None:
         tombstones=settings.tombstones_file,
     )
     if chosen.every:
+        start_http_server(settings.maintain_metrics_port, settings.metrics_host)
         forever(as_owner(settings), plan, chosen.every)
     once(as_owner(settings), plan)
 

@@ -13,10 +13,11 @@ from tempfile import gettempdir
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from .crud import expiry, partition, retention
+from .crud import erasure, expiry, partition, retention
 from .database import unavailable
 from .erasure import run_pending
 from .errors import DataAPIError, MaintenanceFailed
+from .metrics import ERASURES_OLDEST, ERASURES_OPEN, STEP_DONE, STEP_FAILURES
 
 log = logging.getLogger("data_api.maintenance")
 
@@ -116,6 +117,7 @@ def expired_things(engine: Engine, plan: Plan) -> int:
             + expiry.invitations(session)
             + expiry.assignments(session)
             + expiry.requests(session)
+            + expiry.signing_keys(session)
         )
 
 
@@ -126,7 +128,13 @@ def answers_of_old_examples(engine: Engine, _: Plan) -> int:
 
 def erasures(engine: Engine, plan: Plan) -> int:
     """People who asked to be forgotten."""
-    return run_pending(engine, plan.tombstones)
+    try:
+        return run_pending(engine, plan.tombstones)
+    finally:
+        with Session(engine) as session:
+            waits = erasure.open_for(session)
+        ERASURES_OPEN.set(len(waits))
+        ERASURES_OLDEST.set(max(waits, default=timedelta(0)).total_seconds())
 
 
 STEPS: dict[str, Step] = {
@@ -157,9 +165,11 @@ def _try(name: str, step: Step, engine: Engine, plan: Plan) -> bool:
         with unavailable():
             rows = step(engine, plan)
     except Exception as error:
+        STEP_FAILURES.labels(name).inc()
         cause = error.__cause__ or error  # its words may hold a row: they are not written
         log.error("failed step=%s error=%s", name, type(getattr(cause, "orig", cause)).__name__)
         return False
+    STEP_DONE.labels(name).set_to_current_time()
     if rows:
         log.info("done step=%s rows=%d seconds=%.1f", name, rows, time.monotonic() - started)
     return True

@@ -35,6 +35,12 @@ POOL_WAIT_SECONDS = Histogram(
     ["pool"],
     buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
+STEP_FAILURES = Counter(
+    "volant_data_maintenance_failures_total", "Steps of the maintenance that failed, to be tried again.", ["step"]
+)
+STEP_DONE = Gauge("volant_data_maintenance_done_timestamp_seconds", "When a step was done last.", ["step"])
+ERASURES_OPEN = Gauge("volant_data_erasures_open", "People whose erasure is not finished.")
+ERASURES_OLDEST = Gauge("volant_data_erasures_oldest_seconds", "How long the oldest of them has waited; 0 without any.")
 UNAVAILABLE = Counter("volant_data_postgres_unavailable_total", "Requests that failed because Postgres did not answer.")
 
 

@@ -30,9 +30,11 @@ class Settings(BaseSettings):
     port: PositiveInt = 8001
     """Port of the HTTP interface."""
     metrics_host: str = "127.0.0.1"
-    """Address of the metrics port. Never publish it: metrics ask nobody who they are."""
+    """Address of the metrics ports. Never publish it: metrics ask nobody who they are."""
     metrics_port: PositiveInt = 9102
-    """Port where data-api shows its metrics to Prometheus."""
+    """Port where `data-api serve` shows its metrics to Prometheus."""
+    maintain_metrics_port: PositiveInt = 9104
+    """Port where `data-api maintain --every` shows its metrics to Prometheus."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe log line that is written. No level writes inputs or secrets."""
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
+import httpx
 import pytest
+from prometheus_client import REGISTRY
 from sqlalchemy import Engine, create_engine, text
 
 from data_api import maintenance
@@ -19,6 +22,7 @@ from data_api.cluster import OWNER
 from data_api.errors import MaintenanceFailed
 from data_api.ids import floor, new_id
 from data_api.maintenance import Plan
+from data_api.metrics import ERASURES_OLDEST, ERASURES_OPEN
 from data_api.settings import Settings
 from tests.data.conftest import engine_as, prepare
 from tests.data.test_command_line import environment
@@ -39,6 +43,10 @@ def owner(settings: Settings) -> Iterator[Engine]:
 def count(owner: Engine, table: str, where: str = "true") -> int:
     with owner.connect() as connection:
         return connection.execute(text(f"SELECT FROM {table} WHERE {where}")).rowcount
+
+
+def metric(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(f"volant_data_maintenance_{name}", labels) or 0.0
 
 
 def test_what_has_expired_goes_and_the_rest_stays(owner: Engine) -> None:
@@ -105,11 +113,40 @@ def test_a_step_that_fails_leaves_the_others_alone_and_is_named(
         return 1
 
     monkeypatch.setattr(maintenance, "STEPS", {"first": works, "broken": broken, "last": works})
+    failures = metric("failures_total", step="broken")
+    began = time.time()
     with pytest.raises(MaintenanceFailed, match="broken"):
         maintenance.once(owner, PLAN)
     assert len(done) == 2
     assert "step=broken error=InvalidTextRepresentation" in caplog.text
     assert "xyzzy" not in caplog.text
+    assert metric("failures_total", step="broken") == failures + 1
+    assert metric("done_timestamp_seconds", step="last") >= began
+    assert metric("done_timestamp_seconds", step="broken") == 0
+
+
+def test_erasures_that_wait_are_counted_with_the_age_of_the_oldest(owner: Engine) -> None:
+    maintenance.run(owner, PLAN)
+    assert (ERASURES_OPEN._value.get(), ERASURES_OLDEST._value.get()) == (0, 0)
+    with owner.begin() as connection:
+        columns = "(id, user_id, requested_at, status, removed)"
+        row = f"INSERT INTO erasures {columns} VALUES (:id, :id, :at, 'requested', '{{}}')"
+        connection.execute(text(row), [{"id": new_id(), "at": moment} for moment in (LONG_AGO, JUST_NOW)])
+    maintenance.run(owner, PLAN)
+    assert ERASURES_OPEN._value.get() == 2, "no ai-api was there to say that it holds nothing"
+    assert ERASURES_OLDEST._value.get() == pytest.approx(timedelta(days=40).total_seconds(), rel=0.01)
+
+
+def test_signing_keys_go_long_after_they_retired(owner: Engine) -> None:
+    columns = "(kid, public_key, sealed_seed, signs_from, retires_at)"
+    row = f"INSERT INTO signing_keys {columns} VALUES (:kid, '', '', now(), :at)"
+    times = {"old": datetime.now(UTC) - timedelta(days=91), "late": JUST_NOW, "used": None}
+    with owner.begin() as connection:
+        connection.execute(text(row), [{"kid": kid, "at": moment} for kid, moment in times.items()])
+    assert maintenance.run(owner, PLAN) == []
+    assert count(owner, "signing_keys", "kid = 'old'") == 0
+    assert count(owner, "signing_keys", "kid IN ('late', 'used')") == 2
+    assert count(owner, "audit", "entity = 'signing_keys' AND action = 'delete'") == 1
 
 
 def test_one_round_works_at_a_time(owner: Engine, caplog: pytest.LogCaptureFixture) -> None:
@@ -126,7 +163,11 @@ def test_postgres_away_fails_every_step_and_raises_nothing(free_port: Callable[[
 
 
 def test_the_command_makes_one_round_or_goes_on(
-    prepared: Settings, as_owner: Engine, tmp_path: Path, eventually: Callable[[Callable[[], bool]], None]
+    prepared: Settings,
+    as_owner: Engine,
+    tmp_path: Path,
+    eventually: Callable[[Callable[[], bool]], None],
+    free_port: Callable[[], int],
 ) -> None:
     env = environment(
         prepared.secrets_dir, prepared.postgres_port, partitions_ahead=5, tombstones_file=tmp_path / "erased.jsonl"
@@ -139,12 +180,17 @@ def test_the_command_makes_one_round_or_goes_on(
     def marks() -> int:
         return count(as_owner, "deleted_users", "deleted_at < '2020-01-01'")
 
+    port = free_port()
+    env["DATA_MAINTAIN_METRICS_PORT"] = str(port)
     with subprocess.Popen([*command, "--every", "1"], env=env, stdout=subprocess.PIPE, cwd=REPOSITORY) as process:
         for _ in range(2):
             with as_owner.begin() as connection:
                 row = "INSERT INTO deleted_users (id, deleted_at) VALUES (gen_random_uuid(), '2019-01-01')"
                 connection.execute(text(row))
             eventually(lambda: marks() == 0)
+        page = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+        assert "volant_data_erasures_open 0.0" in page
+        assert 'volant_data_maintenance_done_timestamp_seconds{step="expired things"}' in page
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == -signal.SIGTERM
 

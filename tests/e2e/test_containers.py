@@ -91,7 +91,7 @@ def test_prometheus_reaches_every_target(composed: Composed) -> None:
     def up() -> bool:
         answer = httpx.get(f"{composed.address('PROMETHEUS_PORT')}/api/v1/targets", trust_env=False).json()
         health = {target["labels"]["job"]: target["health"] for target in answer["data"]["activeTargets"]}
-        return health == dict.fromkeys(("prometheus", "ai-api", "data-api", "trainer"), "up")
+        return health == dict.fromkeys(("prometheus", "ai-api", "data-api", "data-maintain", "trainer"), "up")
 
     until(up, "every target of Prometheus to be up")
 

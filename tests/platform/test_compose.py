@@ -51,14 +51,17 @@ def test_postgres_and_metrics_are_not_published() -> None:
     assert "ports" not in SERVICES["postgres"]
     assert SERVICES["postgres"]["networks"] == ["internal"]
     published = [port.rsplit(":", 1)[1] for service in SERVICES.values() for port in service.get("ports", [])]
-    assert not {"5432", "9101", "9102", "9103"} & set(published)
+    assert not {"5432", "9101", "9102", "9103", "9104"} & set(published)
 
 
-@pytest.mark.parametrize(("name", "variable"), [("ai-api", "AI_METRICS_HOST"), ("data-api", "DATA_METRICS_HOST")])
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [("ai-api", "AI_METRICS_HOST"), ("data-api", "DATA_METRICS_HOST"), ("data-maintain", "DATA_METRICS_HOST")],
+)
 def test_metrics_listen_under_a_name_that_only_the_internal_network_knows(name: str, variable: str) -> None:
     networks = SERVICES[name]["networks"]
     assert networks["internal"]["aliases"] == [SERVICES[name]["environment"][variable]]
-    assert networks["public"] is None
+    assert networks.get("public") is None
 
 
 def test_prometheus_asks_for_metrics_by_names_that_only_the_internal_network_knows() -> None:
@@ -75,7 +78,7 @@ def test_prometheus_asks_for_metrics_by_names_that_only_the_internal_network_kno
 
 
 def test_only_services_that_need_the_outside_are_on_the_public_network() -> None:
-    inside = {name for name, service in SERVICES.items() if service["networks"] == ["internal"]}
+    inside = {name for name, service in SERVICES.items() if set(service["networks"]) == {"internal"}}
     assert inside == {"postgres", "data-setup", "queue-setup", "data-maintain"}
 
 

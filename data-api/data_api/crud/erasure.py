@@ -85,6 +85,12 @@ def find(session: Session, limit: int, below: UUID | None) -> tuple[Sequence[Era
     return page(session, select(Erasure), Erasure.id, limit, below)
 
 
+def open_for(session: Session) -> list[timedelta]:
+    """How long each erasure that is not finished has been asked for."""
+    waits = func.now() - Erasure.requested_at
+    return list(session.scalars(select(waits).where(Erasure.status != ErasureStatus.FINISHED)))
+
+
 def named(session: Session) -> Sequence[Erasure]:
     """Those of which ai-api has to hear."""
     recent = Erasure.finished_at > func.now() - NAMED

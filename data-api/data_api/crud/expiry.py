@@ -21,6 +21,7 @@ from data_api.models import (
     RateLimit,
     RefreshToken,
     SignInFailure,
+    SigningKey,
 )
 
 from .sign_in_failure import FORGOTTEN
@@ -30,6 +31,8 @@ GRACE = timedelta(days=1)
 """How long what has expired is still there, for whoever asks what happened to it."""
 UNANSWERED = timedelta(days=30)
 """The same for invitations that nobody took."""
+RETIRED = timedelta(days=90)
+"""The same for signing keys."""
 
 
 def deleted_users(session: Session, token_lifetime: timedelta) -> int:
@@ -59,6 +62,15 @@ def invitations(session: Session) -> int:
     found = session.scalars(late).all()
     for invitation in found:
         session.delete(invitation)
+    session.flush()
+    return len(found)
+
+
+def signing_keys(session: Session) -> int:
+    """Those that have verified nothing for long. One by one: the audit says so."""
+    found = session.scalars(select(SigningKey).where(SigningKey.retires_at < func.now() - RETIRED)).all()
+    for key in found:
+        session.delete(key)
     session.flush()
     return len(found)
 
