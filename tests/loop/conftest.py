@@ -40,10 +40,10 @@ def started(folder: Path, **settings: str) -> Iterator[Volant]:
         volant.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def third(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
-    """Starters trained on a third of the rows."""
-    yield from started(open_folder("third"), AI_TRAIN_SHARE="0.33")
+    """Starters trained on a third of the rows; those of products on generated ones."""
+    yield from started(open_folder("third"), AI_TRAIN_SHARE="0.33", AI_TASKS="tweets,housing,products")
 
 
 @pytest.fixture

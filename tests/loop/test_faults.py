@@ -114,8 +114,8 @@ def absence(volant: Volant, name: str, seconds: float) -> None:
     assert (held.found, held.twice) == (len(traffic.ledger.answered), 0)
 
 
-def test_three_rounds_of_kills_lose_nothing_that_was_answered(small: Volant) -> None:
-    kill_rounds(small, rounds=3, seed=1)
+def test_a_round_of_kills_loses_nothing_that_was_answered(small: Volant) -> None:
+    kill_rounds(small, rounds=1, seed=1)
 
 
 @pytest.mark.parametrize("name", ["data-api", "mlflow", "postgres"])

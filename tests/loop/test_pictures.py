@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -17,7 +16,6 @@ from ai_api.datasets import is_held_out, row_hash
 from ai_api.images import MAX_BYTES, Picture
 from ai_api.tasks.invented import KINDS, draw
 from tests.ai.drawn import encoded, plain
-from tests.loop.conftest import started
 from tests.loop.people import Person, erase, sign_up
 from tests.loop.test_calls import MARK, assert_error
 from tests.loop.test_loop import retrain
@@ -33,20 +31,14 @@ TITLE, CORRECTED, LOST = TITLES[:3]
 
 
 @pytest.fixture(scope="module")
-def shop(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
-    """Generated products, and a task without pictures."""
-    yield from started(open_folder("shop"), AI_TASKS="products,housing", AI_TRAIN_SHARE="0.3")
+def caller(third: Volant) -> Person:
+    return Person(third, api_key=third.key)
 
 
-@pytest.fixture(scope="module")
-def caller(shop: Volant) -> Person:
-    return Person(shop, api_key=shop.key)
-
-
-def stored_row(shop: Volant, prediction: dict[str, Any]) -> dict[str, Any]:
+def stored_row(third: Volant, prediction: dict[str, Any]) -> dict[str, Any]:
     """The row as data-api has it."""
-    shop.drained()
-    with psycopg.connect(shop.conninfo) as connection:
+    third.drained()
+    with psycopg.connect(third.conninfo) as connection:
         found = connection.execute(
             "select row from predictions where id = %s", [prediction["prediction_id"]]
         ).fetchone()
@@ -55,7 +47,7 @@ def stored_row(shop: Volant, prediction: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def test_a_picture_is_sent_as_base64_or_as_a_file_and_stored_as_its_hash(shop: Volant, caller: Person) -> None:
+def test_a_picture_is_sent_as_base64_or_as_a_file_and_stored_as_its_hash(third: Volant, caller: Person) -> None:
     row = {"designation": TITLE, "image": BASE64}
     answers = [
         caller.http.post("/predict", json={"task": "products", "inputs": row}),
@@ -66,27 +58,27 @@ def test_a_picture_is_sent_as_base64_or_as_a_file_and_stored_as_its_hash(shop: V
     predictions = [answer.json()["predictions"][0] for answer in answers]
     assert len({prediction["label"] for prediction in predictions}) == 1
     for prediction in predictions:
-        assert stored_row(shop, prediction) == {
+        assert stored_row(third, prediction) == {
             "designation": TITLE,
             "description": None,
             "image": f"sha256:{PICTURE.digest}",
         }
-    blobs = shop.state_dir / "blobs"
+    blobs = third.state_dir / "blobs"
     assert (blobs / "bytes" / PICTURE.digest[:2] / PICTURE.digest).read_bytes() == CONTENT
     assert len(list(blobs.glob(f"owners/*/{PICTURE.digest}"))) == 1
 
 
-def test_a_picture_alone_or_a_title_alone_is_answered(shop: Volant, caller: Person) -> None:
+def test_a_picture_alone_or_a_title_alone_is_answered(third: Volant, caller: Person) -> None:
     alone = caller.http.post("/predict/products", files={"image": ("a.png", plain("navy"), "image/png")})
     assert alone.status_code == 200, alone.text
-    assert stored_row(shop, alone.json()["predictions"][0])["designation"] is None
+    assert stored_row(third, alone.json()["predictions"][0])["designation"] is None
     titled = caller.http.post("/predict/products", data={"designation": TITLE}, files={"image": ("", b"")})
     assert titled.status_code == 200, titled.text
-    assert stored_row(shop, titled.json()["predictions"][0])["image"] is None
+    assert stored_row(third, titled.json()["predictions"][0])["image"] is None
 
 
-def test_a_correction_of_a_row_with_a_picture_trains_with_the_picture(shop: Volant, caller: Person) -> None:
-    shop.idle()
+def test_a_correction_of_a_row_with_a_picture_trains_with_the_picture(third: Volant, caller: Person) -> None:
+    third.idle()
     kept = {"designation": CORRECTED, "image": BASE64}
     lost = {"designation": LOST, "image": base64.b64encode(plain("teal")).decode()}
     for sent in (kept, lost):
@@ -95,8 +87,8 @@ def test_a_correction_of_a_row_with_a_picture_trains_with_the_picture(shop: Vola
         taken = caller.http.post("/feedback", json=given)
         assert (taken.status_code, taken.json()["checked"]) == (202, True)
     digest = Picture.of_bytes(plain("teal")).digest
-    (shop.state_dir / "blobs" / "bytes" / digest[:2] / digest).unlink()
-    shop.drained()
+    (third.state_dir / "blobs" / "bytes" / digest[:2] / digest).unlink()
+    third.drained()
     assert retrain(caller, "products")["result"]["corrections_used"] == 1
 
 
@@ -181,40 +173,40 @@ def test_the_document_shows_a_picture_as_base64_in_json_and_as_a_file_in_a_form(
     assert image("multipart/form-data")["format"] == "binary"
 
 
-def test_nothing_of_an_erased_person_is_left_anywhere(shop: Volant) -> None:
+def test_nothing_of_an_erased_person_is_left_anywhere(third: Volant) -> None:
     """Neither e-mail nor inputs, in any table, blob, outbox, artifact, export or log."""
     email, secret = f"{MARK.lower()}-erased@example.org", "Le voisin s'appelle Zwiebel"
     picture = draw(5, (130, 110), np.random.default_rng(7))
-    ann = sign_up(shop, email)
+    ann = sign_up(third, email)
     row = {"designation": secret, "image": base64.b64encode(picture).decode()}
     (prediction,) = ann.http.post("/predict", json={"task": "products", "inputs": row}).json()["predictions"]
     word = {"prediction_id": prediction["prediction_id"], "label": next(iter(KINDS)), "comment": f"{secret}!"}
     assert ann.http.post("/feedback", json=word).status_code == 202
-    shop.drained()
-    until(lambda: secret in corrections(shop), "the correction to be exported")
+    third.drained()
+    until(lambda: secret in corrections(third), "the correction to be exported")
     words = (email.encode(), secret.encode(), picture)
-    assert tables_with(shop, words[:2]) >= {"users", "predictions", "feedback", "examples"}
-    assert files_with(shop, words)
+    assert tables_with(third, words[:2]) >= {"users", "predictions", "feedback", "examples"}
+    assert files_with(third, words)
 
-    me = httpx.get(f"{shop.data_url}/users/me", headers=ann.headers, trust_env=False).json()["id"]
-    erase(shop, me)
+    me = httpx.get(f"{third.data_url}/users/me", headers=ann.headers, trust_env=False).json()["id"]
+    erase(third, me)
     assert ann.http.post("/predict", json={"task": "products", "inputs": row}).status_code == 401
-    assert tables_with(shop, words[:2]) == set()
-    assert files_with(shop, words) == []
-    assert secret not in corrections(shop)
+    assert tables_with(third, words[:2]) == set()
+    assert files_with(third, words) == []
+    assert secret not in corrections(third)
 
 
-def corrections(shop: Volant) -> str:
+def corrections(third: Volant) -> str:
     """What the next training reads."""
-    address = f"{shop.data_url}/tasks/products/corrections"
-    return httpx.get(address, headers={"X-API-Key": shop.secret("service_key")}, trust_env=False).text
+    address = f"{third.data_url}/tasks/products/corrections"
+    return httpx.get(address, headers={"X-API-Key": third.secret("service_key")}, trust_env=False).text
 
 
-def tables_with(shop: Volant, words: Sequence[bytes]) -> set[str]:
+def tables_with(third: Volant, words: Sequence[bytes]) -> set[str]:
     """Tables of both databases in which one of the words stands."""
     found = set()
     for database in ("volant", "queue"):
-        with psycopg.connect(shop.conninfo.replace("dbname=volant", f"dbname={database}")) as connection:
+        with psycopg.connect(third.conninfo.replace("dbname=volant", f"dbname={database}")) as connection:
             query = "select relname from pg_class where relkind in ('r', 'p') and relnamespace = 'public'::regnamespace"
             for (table,) in connection.execute(query).fetchall():
                 look = f"select count(*) from {table} as t where " + " or ".join(
@@ -225,9 +217,11 @@ def tables_with(shop: Volant, words: Sequence[bytes]) -> set[str]:
     return found
 
 
-def files_with(shop: Volant, words: Sequence[bytes]) -> list[str]:
+def files_with(third: Volant, words: Sequence[bytes]) -> list[str]:
     """Files of this Volant, but for the inner ones of Postgres, in which one of the words stands."""
     paths = (
-        path for path in shop.root.rglob("*") if path.is_file() and "postgres" not in path.relative_to(shop.root).parts
+        path
+        for path in third.root.rglob("*")
+        if path.is_file() and "postgres" not in path.relative_to(third.root).parts
     )
     return [str(path) for path in paths if any(word in path.read_bytes() for word in words)]
