@@ -76,6 +76,7 @@ class Snapshot(BaseModel):
     tokens_valid_after: dict[str, float]
     jwks: dict[str, list[dict[str, object]]]
     erasures: list[Erased] = []
+    kept_days: dict[str, int] = {}
 
 
 class Callers:
@@ -86,6 +87,8 @@ class Callers:
     ) -> None:
         self.erased: dict[str, str] = {}
         """The people of whom nothing may be kept, each with the erasure that says so."""
+        self.kept_days: dict[str, int] = {}
+        """By task, how long a row of it is kept at most; what is not named is kept for ever."""
         self._client = client
         self._replica = replica
         self._path = path
@@ -205,6 +208,7 @@ class Callers:
             str(key["kid"]): OKPAlgorithm.from_jwk(json.dumps(key)) for key in snapshot.jwks.get("keys", [])
         }
         self.erased = {one.user_id: one.id for one in snapshot.erasures}
+        self.kept_days = snapshot.kept_days
         self._snapshot, self._as_of = snapshot, as_of
 
     def _write(self, snapshot: Snapshot) -> None:

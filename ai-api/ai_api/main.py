@@ -55,6 +55,7 @@ from .routes import feedback, health, models, predict, train
 from .routes.context import Context
 from .routes.invalid import describe
 from .serving.eraser import Eraser
+from .serving.expirer import Expirer
 from .serving.model_loader import Limits, ModelLoader
 from .serving.outbox import Outbox
 from .serving.shipper import Shipper
@@ -142,6 +143,7 @@ def create_app(settings: Settings) -> FastAPI:
         shipper = Shipper(outbox, client, rows=settings.ship_rows)
         blobs = Blobs(settings.blobs)
         eraser = Eraser(outbox, blobs, client, lambda: callers.erased)
+        expirer = Expirer(blobs, lambda: callers.kept_days)
         jobs = Jobs(queue_conninfo)
         app.state.context = Context(
             callers=callers,
@@ -155,10 +157,14 @@ def create_app(settings: Settings) -> FastAPI:
             jobs=jobs,
             max_rows=settings.max_rows,
         )
-        background = [
-            asyncio.create_task(keep_running(part.run, name))
-            for part, name in ((callers, "callers"), (loader, "loader"), (shipper, "shipper"), (eraser, "eraser"))
-        ]
+        loops = {
+            "callers": callers.run,
+            "loader": loader.run,
+            "shipper": shipper.run,
+            "eraser": eraser.run,
+            "expirer": expirer.run,
+        }
+        background = [asyncio.create_task(keep_running(run, name)) for name, run in loops.items()]
         yield
         for task in background:
             task.cancel()

@@ -193,3 +193,12 @@ def test_admins_set_days_by_task_and_the_audit_tells(world: World, as_app: Engin
 def test_days_that_are_none_are_refused(world: World, task: str, body: dict[str, Any]) -> None:
     answer = world.client.put(f"/retention/{task}", json=body, headers=world.admin.headers)
     assert (answer.status_code, answer.json()["error"]) == (422, "InvalidRequest")
+
+
+def test_ai_api_hears_how_long_anything_may_refer_to_a_picture(world: World) -> None:
+    days = {"both": (30, 365), "rows": (30, None), "words": (None, 365), "none": (None, None)}
+    for task, (predictions, examples) in days.items():
+        body = {"predictions_days": predictions, "examples_days": examples}
+        assert world.client.put(f"/retention/heard-{task}", json=body, headers=world.admin.headers).status_code == 200
+    told = world.client.get("/auth/snapshot", headers=world.service).json()["kept_days"]
+    assert {task: number for task, number in told.items() if task.startswith("heard-")} == {"heard-both": 395}

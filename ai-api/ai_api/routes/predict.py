@@ -196,7 +196,7 @@ async def answer(
     ]
     with ctx.eraser.answering(caller.user_id):
         if pictures := pictures_of(task, rows):
-            await asyncio.to_thread(keep, ctx.blobs, pictures, caller.user_id)
+            await asyncio.to_thread(keep, ctx.blobs, pictures, caller.user_id, task.name)
         await ctx.outbox.put("prediction", events)
     PREDICTIONS.labels(task.name, str(live.number)).inc(len(rows))
     return PredictResponse(
@@ -216,9 +216,9 @@ def pictures_of(task: Task, rows: Sequence[Row]) -> set[Picture]:
     return {getattr(row, name) for name in columns for row in rows} - {None}
 
 
-def keep(blobs: Blobs, pictures: Iterable[Picture], owner: str) -> None:
+def keep(blobs: Blobs, pictures: Iterable[Picture], owner: str, task: str) -> None:
     for picture in pictures:
-        blobs.put(picture, owner)
+        blobs.put(picture, owner, task)
 
 
 def event(

@@ -58,6 +58,14 @@ def remove(session: Session, task: str) -> None:
     session.flush()
 
 
+def kept_days(session: Session) -> dict[str, int]:
+    """By task, for how long anything may refer to what a row holds: an example is made of a prediction of any age, and
+    has days of its own. Tasks that keep something for ever are left out.
+    """
+    days = Retention.predictions_days + Retention.examples_days
+    return {task: number for task, number in session.execute(select(Retention.task, days)) if number is not None}
+
+
 def predictions_before(session: Session, now: datetime) -> Bounds:
     """By task, the id below which its predictions are past their days."""
     return _before(session, Retention.predictions_days, now)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Query
 
-from data_api.crud import api_key, erasure, refresh_token, replica, user
+from data_api.crud import api_key, erasure, refresh_token, replica, retention, user
 from data_api.errors import DataAPIError
 from data_api.metrics import SIGN_INS
 from data_api.models import User
@@ -93,6 +93,7 @@ def snapshot(_: Service, wired: Wired, database: Database, replica_name: Replica
         },
         jwks=Jwks.model_validate(wired.tokens.jwks),
         erasures=[Erased(id=one.id, user_id=one.user_id) for one in erasure.named(database)],
+        kept_days=retention.kept_days(database),
     )
 
 

@@ -60,7 +60,8 @@ class Snapshot(Schema):
     """Everything that ai-api needs to tell who is calling.
 
     A token is refused when its user is among the disabled, or when its `iat` lies before the user's entry in
-    `tokens_valid_after` (both in unix seconds, with a fraction). Of the people in `erasures` nothing may be kept.
+    `tokens_valid_after` (both in unix seconds, with a fraction). Of the people in `erasures` nothing may be kept;
+    pictures in rows of a task go after its `kept_days`, or never if it has none.
     """
 
     generated_at: Moment
@@ -69,3 +70,4 @@ class Snapshot(Schema):
     tokens_valid_after: dict[UUID, float]
     jwks: Jwks
     erasures: list[Erased]
+    kept_days: dict[str, int]

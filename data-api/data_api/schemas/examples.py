@@ -202,6 +202,7 @@ EXAMPLES: dict[str, Example] = {
         "tokens_valid_after": {ANN: 1795252500.25},
         "jwks": JWKS,
         "erasures": [],
+        "kept_days": {"products": 455},
     },
     "ToLabelList": {
         "items": [

@@ -86,7 +86,7 @@ async def test_rows_dead_letters_and_pictures_go_from_the_disk_and_data_api_is_t
     await place.outbox.settle([], [(dead, "no such task")])
     ours, hers = Picture.of_bytes(b"ours"), Picture.of_bytes(b"hers alone")
     for picture, owner in ((ours, ANN), (ours, BOB), (hers, ANN)):
-        place.blobs.put(picture, owner)
+        place.blobs.put(picture, owner, "shop")
     assert place.holds(SECRET)
 
     place.erased = {ANN: "e1"}

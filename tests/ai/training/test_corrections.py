@@ -24,7 +24,7 @@ TABLE = Table([{"designation": "a"}, {"designation": "b"}], np.array(["10", "40"
 @pytest.fixture
 def blobs(tmp_path: Path) -> Blobs:
     store = Blobs(str(tmp_path))
-    store.put(PICTURE, "anna")
+    store.put(PICTURE, "anna", "shop")
     return store
 
 
