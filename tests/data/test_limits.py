@@ -14,7 +14,7 @@ from data_api.main import create_app
 from data_api.settings import Settings
 from scripts.postgres import Postgres
 from tests.data.conftest import settings_for
-from tests.data.world import World
+from tests.data.world import PASSWORD, World
 
 STORES = ("memory", "postgres")
 
@@ -73,6 +73,28 @@ def test_an_address_is_bounded_whoever_it_says_it_is(
         assert found == [401] * 30 + [429]
         assert client.get("/health/live").status_code == 200
         assert client.get("/auth/snapshot", headers={"X-API-Key": settings.secret("service_key")}).status_code == 200
+
+
+def test_the_admin_page_counts_too(secrets_dir: Path, postgres_server: Postgres, world: World) -> None:
+    admin = world.person("admin")
+    few = {"rate_limit_per_caller": "5/hour", "rate_limit_per_address": "8/hour"}
+    app, here = create_app(settings_for(secrets_dir, postgres_server.port, **few)), {"Sec-Fetch-Site": "same-origin"}
+
+    def sign_in(browser: TestClient) -> int:
+        return browser.post(
+            "/admin/login", data={"username": admin.email, "password": PASSWORD}, headers=here
+        ).status_code
+
+    def pages(browser: TestClient, count: int) -> list[int]:
+        return [browser.get("/admin/user/list").status_code for _ in range(count)]
+
+    with TestClient(app, client=("192.0.2.77", 1), follow_redirects=False) as browser:
+        assert sign_in(browser) == 303
+        assert pages(browser, 6) == [200] * 5 + [429], "the person's limit"
+        assert [sign_in(browser), sign_in(browser)] == [303, 429], "the address's limit"
+        refused = browser.get("/admin/user/list")
+        assert refused.status_code == 429
+        assert int(refused.headers["retry-after"]) > 1
 
 
 def test_a_limit_that_cannot_be_read_stops_the_start(prepared: Settings) -> None:

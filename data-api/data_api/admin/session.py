@@ -68,18 +68,23 @@ class AdminSession(AuthenticationBackend):
     async def authenticate(self, request: Request) -> Response | bool:
         """Whether the caller is an admin now. The history names them as the one who acts."""
         token = request.cookies.get(COOKIE)
-        user_id = await run_in_threadpool(self._holder, token) if token else None
+        user_id = await run_in_threadpool(self._holder, token, address(request)) if token else None
         if user_id is None:
             return False
         request.state.actor = Actor("user", user_id)
         return True
 
-    def _holder(self, token: str) -> UUID | None:
+    def _holder(self, token: str, place: str) -> UUID | None:
+        self.parts.limits.count_address(place)
         with self.parts.database.session() as session:
             holder = admin_session.holder(session, hashed(token))
-            return holder.id if holder else None
+        if holder is None:
+            return None
+        self.parts.limits.count_caller(str(holder.id))
+        return holder.id
 
     def _sign_in(self, request: Request, given: SignIn) -> str:
+        self.parts.limits.count_address(address(request))
         token = new_refresh_token()
         with self.parts.database.session() as session:
             person = authenticate(self.parts, session, given.username, given.password, address(request))
