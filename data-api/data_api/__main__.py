@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import gc
 import logging
 import sys
 from contextlib import suppress
@@ -111,6 +112,7 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
     database: Database = app.state.parts.database
     REGISTRY.register(RecentAccuracy(lambda: recent_accuracy(database)))
     start_http_server(settings.metrics_port, settings.metrics_host)
+    leave_out_of_collections()
     uvicorn.run(
         app,
         host=settings.host,
@@ -130,6 +132,14 @@ def give_memory_back() -> None:
     """
     with suppress(AttributeError, OSError, TypeError):
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)
+
+
+def leave_out_of_collections() -> None:
+    """Has the garbage collector look no more at what is there by now, which stays. A call of 1,000 rows makes so many
+    objects that it looked at everything several times, for half of the call's time in Python.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import queue
+import re
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,10 +30,12 @@ from uuid import UUID
 import httpx
 import psutil
 import uuid_utils
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
+from sqlalchemy.orm import Session
 
 from data_api.cluster import OWNER
-from data_api.crud import partition
+from data_api.crud import partition, prediction
+from data_api.crud.prediction import Filter
 from data_api.database import address, owner_engine
 from data_api.ids import floor
 from data_api.security import Passwords
@@ -109,6 +113,7 @@ def main() -> None:
             if chosen.sustained:
                 insert(bench, "insert, sustained", chosen.sustained, chosen.clients)
             pages(bench, chosen.pages)
+            plans(bench)
             bench.note("memory of data-api after the pages", megabytes(bench.process))
             sign_ins(bench, 5)
             bench.note("memory of data-api at the end", megabytes(bench.process))
@@ -282,22 +287,30 @@ def since(before: dict[str, float], after: dict[str, float]) -> str:
     return f"{gone['checkpoints']:.0f} checkpoints, {gone['autovacuums']:.0f} autovacuums, {gone['wal']:,.0f} MB of WAL"
 
 
+Wanted = Callable[[], dict[str, Any]]
+
+
+def filters(chance: Random) -> dict[str, Wanted]:
+    """Those of GET /predictions that an index serves, each with values by chance."""
+
+    def task() -> dict[str, Any]:
+        return {"task": f"task-{chance.randrange(TASKS)}"}
+
+    return {
+        "no filter": dict,
+        "task": task,
+        "task, version": lambda: task() | {"version": 1 + chance.randrange(VERSIONS)},
+        "task, label": lambda: task() | {"label": f"label-{chance.randrange(LABELS)}"},
+        "user": lambda: {"user_id": UUID(f"00000000-0000-4000-8000-{chance.randrange(USERS):012}")},
+    }
+
+
 def pages(bench: Bench, number: int) -> None:
     """Pages of 100 from random depths."""
     chance = Random(0)
-    filters: dict[str, Callable[[], dict[str, Any]]] = {
-        "no filter": dict,
-        "task": lambda: {"task": f"task-{chance.randrange(TASKS)}"},
-        "task, version": lambda: {"task": f"task-{chance.randrange(TASKS)}", "version": 1 + chance.randrange(VERSIONS)},
-        "task, label": lambda: {
-            "task": f"task-{chance.randrange(TASKS)}",
-            "label": f"label-{chance.randrange(LABELS)}",
-        },
-        "user": lambda: {"user_id": str(UUID(f"00000000-0000-4000-8000-{chance.randrange(USERS):012}"))},
-    }
     span = datetime.now(UTC) - bench.start
     with bench.client() as client:
-        for name, some in filters.items():
+        for name, some in filters(chance).items():
             times = []
             for _ in range(number):
                 query = some() | {"before": (bench.start + span * chance.random()).isoformat(), "limit": 100}
@@ -320,6 +333,52 @@ def pages(bench: Bench, number: int) -> None:
         bench.note(
             "page of 100 by task and score, within a day", f"p50 {ms(times, 50)}, most {max(times) * 1e3:.0f} ms"
         )
+
+
+def plans(bench: Bench) -> None:
+    """What EXPLAIN says of the statements behind the pages, in the middle of all rows."""
+    middle = bench.start + (datetime.now(UTC) - bench.start) / 2
+    window = {"after": middle - timedelta(days=30), "min_score": 0.99, "task": "task-1"}
+    wanted = {name: some() for name, some in filters(Random(1)).items()} | {"task, score, within 30 days": window}
+    for name, given in wanted.items():
+        with Session(bench.engine) as session, session.begin():
+            asked = statements(
+                bench.engine, partial(prediction.find, session, Filter(**given, before=middle), 100, None)
+            )
+            connection = session.connection().connection.cursor()
+            connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {asked[0]}", asked[1])
+            (((plan,),),) = connection.fetchall()
+        scans = [node for node in nodes(plan["Plan"]) if "Scan" in node["Node Type"] and node["Actual Loops"]]
+        how = ", ".join(sorted({shown(node) for node in scans}))
+        read = plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
+        bench.note(f"plan of a page by {name}", f"{how}; {read} blocks, {plan['Execution Time']:.1f} ms")
+
+
+def statements(engine: Engine, ask: Callable[[], object]) -> tuple[str, Any]:
+    """The last statement that a question sends, with its parameters."""
+    sent: list[tuple[str, Any]] = []
+
+    def note(_c: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
+        sent.append((statement, parameters))
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        ask()
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    return sent[-1]
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def shown(node: dict[str, Any]) -> str:
+    """A scan by its kind and its index, without the month that it is of."""
+    index = re.sub(r"^predictions_|\d", "", node.get("Index Name", "")).strip("_").removesuffix("_idx")
+    return f"{node['Node Type']} {index}".strip()
 
 
 def sign_ins(bench: Bench, seconds: float) -> None:
