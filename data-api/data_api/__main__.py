@@ -27,6 +27,8 @@ from .provisioning import provision
 from .settings import Settings
 
 M_MMAP_THRESHOLD = -3
+BETWEEN_COLLECTIONS = (50_000, 20, 100)
+"""New objects before the youngest are looked through, and such looks before older ones are."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -136,10 +138,11 @@ def give_memory_back() -> None:
 
 def leave_out_of_collections() -> None:
     """Has the garbage collector look no more at what is there by now, which stays. A call of 1,000 rows makes so many
-    objects that it looked at everything several times, for half of the call's time in Python.
+    objects that it looked at everything several times, for half of the call's time in Python. It waits for more, too.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(*BETWEEN_COLLECTIONS)
 
 
 if __name__ == "__main__":

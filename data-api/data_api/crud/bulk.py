@@ -6,19 +6,35 @@ every value. COPY would save little more, skips no duplicate, and could not be g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, cast
 from uuid import UUID
 
 from pydantic_core import to_json
-from sqlalchemy import JSON, Table, Text, Uuid, bindparam, column, func, literal_column, select
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    ColumnElement,
+    Integer,
+    Select,
+    Table,
+    Text,
+    Uuid,
+    any_,
+    bindparam,
+    case,
+    column,
+    func,
+    literal,
+    literal_column,
+    select,
+)
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.orm import Session
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from data_api.database import Base
 
@@ -79,25 +95,32 @@ def _apart(session: Session, table: type[Base], rows: Sequence[Values]) -> dict[
     return outcomes
 
 
+def one_of(column: InstrumentedAttribute[UUID], ids: Iterable[UUID]) -> ColumnElement[bool]:
+    """Whether a column holds one of many ids: as one text, where IN would make a parameter of each."""
+    text = "{" + ",".join(key.hex for key in ids) + "}"
+    return column == any_(sql_cast(literal(text, Text), ARRAY(Uuid)))
+
+
 def _send(session: Session, table: type[Base], rows: Sequence[Values]) -> set[int]:
     """The ids that were not there yet. A number that is none travels as NaN or Infinity, which Postgres refuses."""
     statement = _statement(cast("Table", table.__table__), tuple(rows[0]))
-    new = session.scalars(statement, {"rows": to_json(rows, inf_nan_mode="constants").decode()})
-    return {key.int for key in new}
+    document = to_json(rows, inf_nan_mode="constants").decode()
+    new = session.execute(statement, {"rows": document, "sent": len(rows)}).scalar_one()
+    return set(map(_key, rows)) if new is None else {key.int for key in new}
 
 
 @cache
-def _statement(table: Table, names: tuple[str, ...]) -> ReturningInsert[UUID]:
-    """Inserts these columns of the rows in the parameter `rows`, in their order, and answers the ids that are new."""
+def _statement(table: Table, names: tuple[str, ...]) -> Select[list[UUID] | None]:
+    """Inserts these columns of the rows in the parameter `rows`, in their order. Answers the ids that are new, or NULL
+    when all of the `sent` rows are: reading a thousand ids takes as long as writing a hundred rows.
+    """
     document = sql_cast(bindparam("rows", type_=Text), JSON)
     columns = (column(name, table.c[name].type) for name in names)
     given = func.json_to_recordset(document).table_valued(*columns, name="given").render_derived(with_types=True)
-    return (
-        upsert(table)
-        .from_select(names, select(given))
-        .on_conflict_do_nothing(index_elements=["id"])
-        .returning(literal_column("id", Uuid))
-    )
+    insert = upsert(table).from_select(names, select(given)).on_conflict_do_nothing(index_elements=["id"])
+    new = insert.returning(literal_column("id", Uuid).label("id")).cte("new")
+    ids = func.coalesce(func.array_agg(new.c.id, type_=ARRAY(Uuid)), literal_column("'{}'::uuid[]"))
+    return select(case((func.count() < bindparam("sent", type_=Integer), ids))).select_from(new)
 
 
 def reason(error: DBAPIError | ValueError) -> str:

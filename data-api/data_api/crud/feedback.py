@@ -16,7 +16,7 @@ from data_api.ids import floor
 from data_api.models import Feedback, FeedbackStatus
 
 from . import joining, tombstone
-from .bulk import STORED, Outcome, Values, insert
+from .bulk import STORED, Outcome, Values, insert, one_of
 from .page import page
 
 
@@ -43,7 +43,7 @@ def _store(session: Session, rows: Sequence[Values]) -> list[Outcome]:
     outcomes = insert(session, Feedback, rows)
     stored = [cast("UUID", row["id"]) for row, outcome in zip(rows, outcomes, strict=True) if outcome is STORED]
     if stored:
-        joining.join(session, joining.among(Feedback.id, stored))
+        joining.join(session, one_of(Feedback.id, stored))
     return outcomes
 
 

@@ -8,11 +8,11 @@ predictions. Whoever waits sees what the other committed, as Postgres takes a ne
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Integer, Uuid, any_, func, insert, literal, select
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ARRAY, ColumnElement, Integer, func, insert, literal, select
+from sqlalchemy.orm import Session
 
 from data_api.metrics import JOINS
 from data_api.models import Example, Feedback, FeedbackStatus, Prediction, Role, User
@@ -29,11 +29,6 @@ def lock(session: Session, prediction_ids: Iterable[UUID], *, alone: bool) -> No
     take = func.pg_advisory_xact_lock if alone else func.pg_advisory_xact_lock_shared
     if stripes:
         session.execute(select(take(NAMESPACE, stripe)))
-
-
-def among(column: InstrumentedAttribute[UUID], ids: Sequence[UUID]) -> ColumnElement[bool]:
-    """Whether a column holds one of many ids: as one array, where IN would make a parameter of each."""
-    return column == any_(literal(ids, ARRAY(Uuid)))
 
 
 def join(session: Session, waiting: ColumnElement[bool]) -> None:

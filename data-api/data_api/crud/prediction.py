@@ -15,7 +15,7 @@ from data_api.ids import floor
 from data_api.models import Feedback, FeedbackStatus, Prediction
 
 from . import joining, tombstone
-from .bulk import STORED, Outcome, Values, insert
+from .bulk import STORED, Outcome, Values, insert, one_of
 from .page import page
 
 
@@ -46,7 +46,7 @@ def store(session: Session, rows: Sequence[Values]) -> list[Outcome]:
     outcomes = insert(session, Prediction, rows)
     stored = [key for key, outcome in zip(ids, outcomes, strict=True) if outcome is STORED]
     if stored:
-        joining.join(session, joining.among(Feedback.prediction_id, stored))
+        joining.join(session, one_of(Feedback.prediction_id, stored))
     return outcomes
 
 

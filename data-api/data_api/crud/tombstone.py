@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from data_api.models import Erasure
 
-from .bulk import Outcome, Values
+from .bulk import Outcome, Values, one_of
 
 ERASED = 0x657261736564
 """Key of the advisory lock; it spells "erased"."""
@@ -33,7 +33,7 @@ def among(session: Session, rows: Sequence[Values]) -> set[UUID]:
     if not users:
         return set()
     session.execute(select(func.pg_advisory_xact_lock_shared(ERASED)))
-    return set(session.scalars(select(Erasure.user_id).where(Erasure.user_id.in_(users))))
+    return set(session.scalars(select(Erasure.user_id).where(one_of(Erasure.user_id, users))))
 
 
 def anonymised(session: Session, rows: Sequence[Values]) -> Sequence[Values]:

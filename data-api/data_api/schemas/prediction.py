@@ -28,8 +28,8 @@ class Answer(Schema):
     @model_validator(mode="after")
     def one_kind(self) -> Answer:
         """An answer is of a classification or of a regression, never both and never half of one."""
-        given = {name for name, value in vars(self).items() if value is not None}
-        if given not in ({"label", "score", "probabilities"}, {"value"}):
+        given = (self.label is not None, self.score is not None, self.probabilities is not None, self.value is not None)
+        if given not in ((True, True, True, False), (False, False, False, True)):
             raise ValueError("must hold label, score and probabilities, or value")
         return self
 
