@@ -249,7 +249,10 @@ def worked(bench: Bench) -> tuple[float, float]:
     """Processor seconds of data-api and of all of Postgres so far. They tell more than a rate on a busy machine."""
 
     def seconds(process: psutil.Process) -> float:
-        times = process.cpu_times()
+        try:
+            times = process.cpu_times()
+        except psutil.NoSuchProcess:  # one of Postgres's that ended in this moment
+            return 0.0
         return float(times.user + times.system)
 
     return seconds(bench.process), sum(map(seconds, [bench.postgres, *bench.postgres.children()]))
