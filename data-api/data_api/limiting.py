@@ -6,7 +6,7 @@ import math
 import time
 
 from limits import RateLimitItem, parse
-from limits.storage import Storage
+from limits.storage import MemoryStorage, Storage
 from limits.strategies import FixedWindowRateLimiter
 
 from .errors import MisSet, TooManyRequests
@@ -16,6 +16,8 @@ class Limits:
     """Counts requests by caller and by address. `per_caller` and `per_address` read like "100/minute"."""
 
     def __init__(self, storage: Storage, per_caller: str, per_address: str) -> None:
+        self.blocks = not isinstance(storage, MemoryStorage)
+        """Whether counting waits for another process."""
         self._limiter = FixedWindowRateLimiter(storage)
         try:
             self._per_caller, self._per_address = parse(per_caller), parse(per_address)

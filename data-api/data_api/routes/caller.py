@@ -1,14 +1,18 @@
-"""Who is calling, and whether they may. The one place where roles and scopes are checked."""
+"""Who is calling, and whether they may. The one place where roles and scopes are checked.
+
+What a call depends on is `async` unless it blocks: FastAPI sends every other one to a thread and waits for it there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, cast
 from uuid import UUID
 
 from fastapi import Depends, Request
+from fastapi.concurrency import contextmanager_in_threadpool
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from sqlalchemy.orm import Session
 
@@ -80,7 +84,7 @@ class Caller:
         return None if self.sees_all else self.user_id
 
 
-def parts(request: Request) -> Parts:
+async def parts(request: Request) -> Parts:
     """What main.py wired together."""
     return cast("Parts", request.app.state.parts)
 
@@ -98,12 +102,12 @@ def session(request: Request, wired: Wired) -> Iterator[Session]:
 Database = Annotated[Session, Depends(session, scope="function")]
 
 
-def listing(wired: Wired, database: Database) -> Iterator[Session]:
+async def listing(wired: Wired, database: Database) -> AsyncIterator[Session]:
     """Where lists are read: the replica if there is one, else the request's own transaction."""
     if wired.replica is None:
         yield database
         return
-    with wired.replica.session() as session:
+    async with contextmanager_in_threadpool(wired.replica.session()) as session:
         yield session
 
 
@@ -148,10 +152,10 @@ def _by_token(wired: Parts, database: Session, token: str) -> Caller:
     return Caller(Role(user.role), user.id)
 
 
-def allow(*roles: Role, scope: Scope | None = None) -> Callable[[Caller], Caller]:
+def allow(*roles: Role, scope: Scope | None = None) -> Callable[[Caller], Awaitable[Caller]]:
     """A dependency that lets these roles pass. A key needs the scope; without one, keys do not open this call."""
 
-    def allowed(caller: Annotated[Caller, Depends(recognise)]) -> Caller:
+    async def allowed(caller: Annotated[Caller, Depends(recognise)]) -> Caller:
         if caller.role not in roles:
             raise NotAllowed
         if caller.scopes is not None and scope not in caller.scopes:

@@ -38,7 +38,7 @@ class Find(Protocol):
     def __call__(self, session: Session, *, limit: int, below: UUID | None) -> tuple[Sequence[Identified], bool]: ...
 
 
-def asks_for_csv(
+async def asks_for_csv(
     format: Annotated[  # noqa: A002  the name in the address
         Literal["json", "csv"] | None,
         Query(description="`csv` answers the whole list from the cursor on, whatever the limit. Goes before `Accept`."),
@@ -72,7 +72,7 @@ class Listed:
         return attachment(name, chain([first], pages))
 
 
-def listed(
+async def listed(
     wired: Wired, session: Listing, at: At, csv: Annotated[bool, Depends(asks_for_csv)], limit: Limit = 100
 ) -> Listed:
     """How the caller wants the list."""

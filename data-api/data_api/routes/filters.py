@@ -23,7 +23,7 @@ NO_WINDOW = (
 Score = Annotated[float | None, Query(allow_inf_nan=False)]
 
 
-def predictions(
+async def predictions(
     caller: Reader,
     task: Name | None = None,
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,

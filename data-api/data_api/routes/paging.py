@@ -38,7 +38,7 @@ class Place:
 T = TypeVar("T", bound=Schema)
 
 
-def place(request: Request, cursor: Cursor = None) -> Place:
+async def place(request: Request, cursor: Cursor = None) -> Place:
     """What the cursor says; InvalidCursor when it is of another list or filter, or none of ours."""
     filters = sorted(pair for pair in request.query_params.multi_items() if pair[0] not in NO_FILTER)
     digest = hashlib.sha256(repr((request.url.path, filters)).encode("utf-8", "surrogatepass")).digest()[:8]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import Request
+from fastapi.concurrency import run_in_threadpool
 
 from data_api.security import same
 
@@ -13,8 +14,11 @@ FREE = "/health/"
 """Probes come often and cost nothing."""
 
 
-def within_quota(request: Request, wired: Wired, address: Address) -> None:
+async def within_quota(request: Request, wired: Wired, address: Address) -> None:
     """Counts the request; TooManyRequests over the limit. ai-api is not counted: it speaks for everybody."""
     key = request.headers.get("x-api-key")
     if not request.url.path.startswith(FREE) and not (key and same(key, wired.service_key)):
-        wired.limits.count_address(address)
+        if wired.limits.blocks:
+            await run_in_threadpool(wired.limits.count_address, address)
+        else:
+            wired.limits.count_address(address)

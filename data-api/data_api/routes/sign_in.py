@@ -31,7 +31,11 @@ def address(request: Request) -> str:
     return str(found.ipv4_mapped or ip_network((found, 64), strict=False))
 
 
-Address = Annotated[str, Depends(address)]
+async def _address(request: Request) -> str:
+    return address(request)
+
+
+Address = Annotated[str, Depends(_address)]
 
 
 def authenticate(wired: Parts, database: Session, email: str, password: str, address: str) -> User:

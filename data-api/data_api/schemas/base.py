@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar, cast
 from uuid import UUID
 
 from pydantic import (
@@ -73,26 +73,29 @@ def _keepable(value: dict[str, object]) -> dict[str, object]:
     """Refuses what jsonb refuses: NUL characters, lone surrogates, numbers that are none; and bottomless nesting."""
     level: list[object] = [value]
     for _ in range(DEEPEST):
-        level = [child for parent in level for child in _children(parent)]
-        if not level:
+        below: list[object] = []
+        for parent in level:
+            children = [*parent.keys(), *parent.values()] if isinstance(parent, dict) else cast("list[object]", parent)
+            for child in children:
+                if isinstance(child, str):
+                    _storable(child)
+                elif isinstance(child, dict | list):
+                    below.append(child)
+                elif isinstance(child, float) and not math.isfinite(child):
+                    raise ValueError("must hold finite numbers only")
+        if not below:
             return value
+        level = below
     raise ValueError(f"must not be nested deeper than {DEEPEST} levels")
 
 
-def _children(value: object) -> list[object]:
-    if isinstance(value, dict):
-        return [*value.keys(), *value.values()]
-    if isinstance(value, list):
-        return value
-    if isinstance(value, str):
-        _without_nul(value)
+def _storable(text: str) -> None:
+    _without_nul(text)
+    if not text.isascii():
         try:
-            value.encode()
+            text.encode()
         except UnicodeEncodeError:
             raise ValueError("must not hold lone surrogates") from None
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("must hold finite numbers only")
-    return []
 
 
 Clean = AfterValidator(_without_nul)

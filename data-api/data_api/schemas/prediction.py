@@ -67,7 +67,7 @@ def columns(prediction: PredictionIn) -> dict[str, object]:
         "version": prediction.version,
         "row": prediction.row,
         "row_schema": prediction.row_schema,
-        "answer": answer.model_dump(exclude_none=True),
+        "answer": {name: value for name, value in vars(answer).items() if value is not None},
         "label": answer.label,
         "score": answer.score,
         "value": answer.value,
