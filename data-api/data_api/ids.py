@@ -9,6 +9,7 @@ from uuid_utils.compat import uuid7
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+LATEST = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MILLISECOND
 
 
 def new_id() -> UUID:
@@ -18,12 +19,16 @@ def new_id() -> UUID:
 
 def time_of(key: UUID) -> datetime:
     """When an id was made, to the millisecond. ValueError when it is no UUIDv7 or its time is past the year 9999."""
+    check(key)
+    return EPOCH + (key.int >> 80) * MILLISECOND
+
+
+def check(key: UUID) -> None:
+    """ValueError when it is no UUIDv7 or its time is past the year 9999."""
     if key.version != 7:
         raise ValueError("must be a UUID of version 7")
-    try:
-        return EPOCH + (key.int >> 80) * MILLISECOND
-    except OverflowError:
-        raise ValueError("must carry a time before the year 10000") from None
+    if key.int >> 80 > LATEST:
+        raise ValueError("must carry a time before the year 10000")
 
 
 def floor(moment: datetime) -> UUID:

@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from data_api.ids import time_of
+from data_api.ids import check
 
 from .examples import EXAMPLES
 
@@ -65,7 +65,7 @@ def _without_nul(text: str) -> str:
 
 
 def _version_7(key: UUID) -> UUID:
-    time_of(key)
+    check(key)
     return key
 
 
