@@ -28,7 +28,7 @@ from .settings import Settings
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 HEAPS = {M_MMAP_THRESHOLD: 32 * 2**20, M_TRIM_THRESHOLD: 24 * 2**20, M_ARENA_MAX: 3}
-"""For mallopt: a block gets a mapping of its own from here on, so much may lie idle at a heap's end, and heaps at most."""
+"""For mallopt: the least block with a mapping of its own, what may lie idle at the end of a heap, how many heaps."""
 BETWEEN_COLLECTIONS = (50_000, 20, 100)
 """New objects before the youngest are looked through, and such looks before older ones are."""
 
@@ -132,8 +132,8 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
 
 def give_memory_back() -> None:
     """Has glibc share few heaps among all threads and give their ends back. Else each thread keeps the 19 MiB of a
-    password that it hashed, and the body of a large call. Such blocks lie in the heaps all the same: a fresh mapping for
-    each would double the time that a password takes. Other C libraries have no such switch.
+    password that it hashed, and the body of a large call. Such blocks lie in the heaps all the same: a fresh mapping
+    for each would double the time that a password takes. Other C libraries have no such switch.
     """
     with suppress(AttributeError, OSError, TypeError):
         libc = ctypes.CDLL(None)
