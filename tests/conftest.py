@@ -14,23 +14,21 @@ import pytest
 
 from scripts.ports import free_port as find_free_port
 from scripts.postgres import FAST, Postgres
+from tests import shared
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SHARED = ("small", "third")
-"""Fixtures that take long to make: the tests of each go to the same worker, and begin first."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Where several workers share the tests (`--dist loadgroup`), a file stays whole."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(group(item)))
-    items.sort(key=lambda item: group(item) not in SHARED)
+        item.add_marker(pytest.mark.xdist_group(shared.group(item)))
+    items.sort(key=shared.turn)
 
 
-def group(item: pytest.Item) -> str:
-    names = getattr(item, "fixturenames", ())
-    return next((name for name in SHARED if name in names), item.nodeid.partition("::")[0])
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    shared.end_others(item)
 
 
 @pytest.fixture(scope="session")

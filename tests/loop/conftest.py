@@ -11,6 +11,7 @@ from scripts.ports import free_port
 from scripts.settings import PORTS
 from tests.loop.people import clients
 from tests.loop.volant import Volant
+from tests.shared import ends
 
 QUICK = {
     "AI_AUTH_REFRESH_SECONDS": "1",
@@ -43,7 +44,9 @@ def started(folder: Path, **settings: str) -> Iterator[Volant]:
 @pytest.fixture(scope="session")
 def third(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
     """Starters trained on a third of the rows; those of products on generated ones."""
-    yield from started(open_folder("third"), AI_TRAIN_SHARE="0.33", AI_TASKS="tweets,housing,products")
+    for volant in started(open_folder("third"), AI_TRAIN_SHARE="0.33", AI_TASKS="tweets,housing,products"):
+        ends["third"] = volant.stop
+        yield volant
 
 
 @pytest.fixture
@@ -55,4 +58,6 @@ def fresh_third(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
 @pytest.fixture(scope="session")
 def small(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
     """Starters trained on few rows, for tests that do not ask how good they are."""
-    yield from started(open_folder("small"), AI_TRAIN_SHARE="0.05")
+    for volant in started(open_folder("small"), AI_TRAIN_SHARE="0.05"):
+        ends["small"] = volant.stop
+        yield volant
