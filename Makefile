@@ -45,7 +45,7 @@ check: venv ## Lint, format and types
 	.venv/bin/mypy
 
 test: venv ## Every test that needs no Docker, two at a time
-	$(PYTEST) -n 2 --dist loadgroup --no-loadscope-reorder --durations 15
+	$(PYTEST) -n 2 --no-loadscope-reorder --durations 15
 
 test-stack: venv ## Starts the composed stack under a name of its own, drives it from outside, takes it down
 	@sh scripts/test_stack.sh

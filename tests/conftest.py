@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from scripts.ports import free_port as find_free_port
 from scripts.postgres import FAST, Postgres
@@ -19,12 +21,14 @@ from tests import shared
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several workers share the tests (`--dist loadgroup`), a file stays whole."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(shared.group(item)))
     items.sort(key=shared.turn)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Where several workers share the tests: `-n 2`."""
+    return shared.Scheduling(config, log)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

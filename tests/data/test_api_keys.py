@@ -168,3 +168,17 @@ def test_a_key_of_somebody_who_is_deleted_at_that_moment_is_refused(world: World
     parts: Parts = app.state.parts
     with pytest.raises(UnknownUser), parts.database.session() as session:
         api_key.create(session, UUID(person.id), "x", "hash", [Scope.READ], None)
+
+
+@pytest.mark.parametrize("offset", ["+18:00", "-23:59"])
+def test_an_offset_that_postgres_does_not_know_is_understood(world: World, offset: str) -> None:
+    body = {"name": "far east", "scopes": ["read"], "expires_at": f"2099-01-01T00:00:00{offset}"}
+    made = world.client.post("/api-keys", json=body, headers=world.person().headers)
+    assert made.status_code == 201, made.text
+    moment = datetime.fromisoformat(body["expires_at"]).astimezone(UTC)  # type: ignore[arg-type]
+    assert datetime.fromisoformat(made.json()["expires_at"]) == moment
+
+
+def test_a_moment_beyond_the_calendar_is_refused(world: World) -> None:
+    body = {"name": "x", "scopes": ["read"], "expires_at": "9999-12-31T23:59:59-01:00"}
+    assert world.client.post("/api-keys", json=body, headers=world.person().headers).status_code == 422

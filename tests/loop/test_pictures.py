@@ -65,7 +65,7 @@ def test_a_picture_is_sent_as_base64_or_as_a_file_and_stored_as_its_hash(third: 
         }
     blobs = third.state_dir / "blobs"
     assert (blobs / "bytes" / PICTURE.digest[:2] / PICTURE.digest).read_bytes() == CONTENT
-    assert len(list(blobs.glob(f"owners/*/{PICTURE.digest}"))) == 1
+    assert len(list(blobs.glob(f"owners/*/products/{PICTURE.digest}"))) == 1
 
 
 def test_a_picture_alone_or_a_title_alone_is_answered(third: Volant, caller: Person) -> None:

@@ -25,7 +25,8 @@ def test_a_dashboard_asks_only_for_metrics_that_exist() -> None:
 
 def test_prometheus_scrapes_every_service_of_ours() -> None:
     config = yaml.safe_load((MONITORING / "prometheus" / "prometheus.yml").read_text())
-    assert {job["job_name"] for job in config["scrape_configs"]} == {"prometheus", "ai-api", "data-api", "trainer"}
+    names = {"prometheus", "ai-api", "data-api", "data-maintain", "trainer"}
+    assert {job["job_name"] for job in config["scrape_configs"]} == names
 
 
 def expressions(dashboard: dict[str, list[dict[str, list[dict[str, str]]]]]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar, cast
 from uuid import UUID
 
@@ -64,6 +64,14 @@ def _without_nul(text: str) -> str:
     return text
 
 
+def _in_utc(moment: datetime) -> datetime:
+    """Postgres refuses offsets that Python takes, of sixteen hours and more."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("must lie in the years 1 to 9999 in UTC") from None
+
+
 def _version_7(key: UUID) -> UUID:
     check(key)
     return key
@@ -105,4 +113,4 @@ Id7 = Annotated[UUID, AfterValidator(_version_7)]
 Json = Annotated[dict[str, object], AfterValidator(_keepable)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Version = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
-Moment = Annotated[AwareDatetime, PlainSerializer(datetime.isoformat, when_used="json")]
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(datetime.isoformat, when_used="json")]
