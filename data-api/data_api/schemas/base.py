@@ -65,11 +65,11 @@ def _without_nul(text: str) -> str:
 
 
 def _in_utc(moment: datetime) -> datetime:
-    """Postgres refuses offsets that Python takes, of sixteen hours and more."""
+    """Postgres refuses offsets that Python takes, of sixteen hours and more. At its ends the calendar is cut off."""
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise ValueError("must lie in the years 1 to 9999 in UTC") from None
+        return (datetime.min if moment.year == 1 else datetime.max).replace(tzinfo=UTC)
 
 
 def _version_7(key: UUID) -> UUID:
