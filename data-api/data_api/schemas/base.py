@@ -25,6 +25,7 @@ from .examples import EXAMPLES
 
 T = TypeVar("T")
 DEEPEST = 32
+EARLIEST, LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 class Schema(BaseModel):
@@ -69,7 +70,7 @@ def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        return (datetime.min if moment.year == 1 else datetime.max).replace(tzinfo=UTC)
+        return EARLIEST if moment.year == 1 else LATEST
 
 
 def _version_7(key: UUID) -> UUID:
