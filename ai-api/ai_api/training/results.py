@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from ai_api.registry import PastRun, Registry
@@ -12,6 +13,8 @@ from .evaluate import METRICS, REAL
 from .latency import BATCH_ROWS
 from .members import OVER
 
+FOLDER = re.compile(r"(?<=\s)/\S*/(?=[^/\s]+ \(AI_WEIGHTS_DIR\))")
+"""Of the machine where something was not found: the page is for others."""
 HEAD = f"""\
 Made by `make results` (`ai-api compare --out docs/RESULTS.md`) from runs in MLflow; do not edit it. A line is the
 newest training of a recipe as its task states it, on all real rows and without corrections, judged on held-out rows:
@@ -106,7 +109,7 @@ def _section(found: Found) -> Iterator[str]:
             [[one.who, one.metric, f"{one.value:g}", one.rows] for one in task.published],
         )
     if found.untrained:
-        yield "\n".join(f"- `{name}`: {why}" for name, why in found.untrained.items())
+        yield "\n".join(f"- `{name}`: {FOLDER.sub('', why)}" for name, why in found.untrained.items())
 
 
 def _figures(found: Found, ranked: Sequence[str]) -> str:

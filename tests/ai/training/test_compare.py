@@ -140,3 +140,13 @@ def test_what_was_not_trained_is_told_with_its_reason() -> None:
 
 def test_a_bar_in_a_cell_does_not_part_it() -> None:
     assert markdown(["a"], [["x | y"]]).splitlines() == ["| a |", "| --- |", "| x \\| y |"]
+
+
+def test_the_page_names_no_folder_of_the_machine_that_lacks_a_file() -> None:
+    why = "x.bin is not here. Fetch it from https://example.org/a/x.zip. Put it at /home/ann/w/x.bin (AI_WEIGHTS_DIR)."
+    lacking = PastRun(
+        "id", "shop", NOT_TRAINED, "glove+logreg", datetime(2026, 5, 17, tzinfo=UTC), {}, {}, {"why": why}
+    )
+    lines = page(run("forest"), lacking)
+    assert "from https://example.org/a/x.zip. Put it at x.bin (AI_WEIGHTS_DIR)." in lines
+    assert "/home/ann" not in lines
