@@ -50,7 +50,7 @@ test: venv ## Every test that needs no Docker, two at a time
 test-stack: venv ## Starts the composed stack under a name of its own, drives it from outside, takes it down
 	@sh scripts/test_stack.sh
 
-campaign: venv ## The full-size fault and load runs: about half an hour
+campaign: venv ## The full-size fault, load, loop and training runs: about an hour and a half
 	$(PYTEST) -m campaign -s
 
 format: venv ## Formats the code and mends what lint can mend

@@ -54,14 +54,16 @@ def test_postgres_and_metrics_are_not_published() -> None:
     assert not {"5432", "9101", "9102", "9103", "9104"} & set(published)
 
 
-@pytest.mark.parametrize(
-    ("name", "variable"),
-    [("ai-api", "AI_METRICS_HOST"), ("data-api", "DATA_METRICS_HOST"), ("data-maintain", "DATA_METRICS_HOST")],
-)
+@pytest.mark.parametrize(("name", "variable"), [("ai-api", "AI_METRICS_HOST"), ("data-api", "DATA_METRICS_HOST")])
 def test_metrics_listen_under_a_name_that_only_the_internal_network_knows(name: str, variable: str) -> None:
     networks = SERVICES[name]["networks"]
     assert networks["internal"]["aliases"] == [SERVICES[name]["environment"][variable]]
-    assert networks.get("public") is None
+    assert networks["public"] is None
+
+
+def test_the_maintenance_shows_its_metrics_on_the_internal_network_alone() -> None:
+    host = SERVICES["data-maintain"]["environment"]["DATA_METRICS_HOST"]
+    assert SERVICES["data-maintain"]["networks"] == {"internal": {"aliases": [host]}}
 
 
 def test_prometheus_asks_for_metrics_by_names_that_only_the_internal_network_knows() -> None:
