@@ -27,7 +27,7 @@ from .provisioning import provision
 from .settings import Settings
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-HEAPS = {M_MMAP_THRESHOLD: 32 * 2**20, M_TRIM_THRESHOLD: 24 * 2**20, M_ARENA_MAX: 3}
+HEAPS = {M_MMAP_THRESHOLD: 32 * 2**20, M_TRIM_THRESHOLD: 40 * 2**20, M_ARENA_MAX: 2}
 """For mallopt: the least block with a mapping of its own, what may lie idle at the end of a heap, how many heaps."""
 BETWEEN_COLLECTIONS = (50_000, 20, 100)
 """New objects before the youngest are looked through, and such looks before older ones are."""
@@ -132,8 +132,9 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
 
 def give_memory_back() -> None:
     """Has glibc share few heaps among all threads and give their ends back. Else each thread keeps the 19 MiB of a
-    password that it hashed, and the body of a large call. Such blocks lie in the heaps all the same: a fresh mapping
-    for each would double the time that a password takes. Other C libraries have no such switch.
+    password that it hashed, and the body of a large call. Such blocks lie in the heaps all the same, and what two
+    passwords need stays there: fresh pages for each would take half as long again as its hash. Other C libraries have
+    no such switch.
     """
     with suppress(AttributeError, OSError, TypeError):
         libc = ctypes.CDLL(None)

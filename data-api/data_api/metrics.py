@@ -26,6 +26,16 @@ JOINS = Counter(
     "volant_data_feedback_joined_total", "Feedback that met its prediction, by what became of it.", ["status"]
 )
 SIGN_INS = Counter("volant_data_sign_ins_total", "Sign-ins by password or refresh token.", ["outcome"])
+PASSWORD_WAIT_SECONDS = Histogram(
+    "volant_data_password_wait_seconds",
+    "Time until a password had its turn to be hashed.",
+    buckets=(0.001, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+PASSWORD_SECONDS = Histogram(
+    "volant_data_password_seconds",
+    "Time that a password took to be hashed.",
+    buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
+)
 CONNECTIONS = Gauge("volant_data_pool_connections", "Connections to Postgres that are in use.", ["pool"])
 POOL_SIZE = Gauge("volant_data_pool_size", "Connections to Postgres that may be in use at once.", ["pool"])
 POOL_WAITING = Gauge("volant_data_pool_waiting", "Requests that wait for a connection to Postgres.", ["pool"])

@@ -6,6 +6,8 @@ import hashlib
 import hmac
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import BoundedSemaphore
@@ -18,6 +20,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from .errors import NotSignedIn, Overloaded
 from .ids import new_id
 from .keyring import ALGORITHM, Keyring
+from .metrics import PASSWORD_SECONDS, PASSWORD_WAIT_SECONDS
 
 ISSUER = AUDIENCE = "volant"
 CLAIMS = ("iss", "aud", "sub", "role", "iat", "nbf", "exp", "jti")
@@ -28,34 +31,32 @@ class Passwords:
 
     def __init__(self, at_once: int, wait_seconds: float = 5) -> None:
         self._hash = PasswordHash([Argon2Hasher(time_cost=2, memory_cost=19_456, parallelism=1)])
-        self._turn = BoundedSemaphore(at_once)
+        self._places = BoundedSemaphore(at_once)
         self._wait_seconds = wait_seconds
         self._decoy = self._hash.hash(secrets.token_hex(16))
 
     def hash(self, password: str) -> str:
         """A hash to keep."""
-        with _Turn(self):
+        with self._place():
             return self._hash.hash(password)
 
     def verify(self, password: str, kept: str | None) -> bool:
         """Whether the password is the one behind `kept`. None takes as long as any other wrong answer."""
-        with _Turn(self):
+        with self._place():
             right = self._hash.verify(password, kept or self._decoy)
         return right and kept is not None
 
-
-class _Turn:
-    """One of the places for hashing; Overloaded when none becomes free in time."""
-
-    def __init__(self, passwords: Passwords) -> None:
-        self._passwords = passwords
-
-    def __enter__(self) -> None:
-        if not self._passwords._turn.acquire(timeout=self._passwords._wait_seconds):
-            raise Overloaded
-
-    def __exit__(self, *_: object) -> None:
-        self._passwords._turn.release()
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """One of the places for hashing; Overloaded when none becomes free in time."""
+        with PASSWORD_WAIT_SECONDS.time():
+            if not self._places.acquire(timeout=self._wait_seconds):
+                raise Overloaded
+        try:
+            with PASSWORD_SECONDS.time():
+                yield
+        finally:
+            self._places.release()
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,7 @@ class Bench:
 
     engine: Engine
     url: str
+    metrics: str
     process: psutil.Process
     postgres: psutil.Process
     service: dict[str, str]
@@ -137,13 +138,13 @@ def running(folder: Path, settings: dict[str, str]) -> Iterator[Bench]:
     subprocess.run(["sh", str(REPOSITORY / "scripts/secrets.sh"), str(secrets)], check=True)
     server = Postgres(folder / "data", free_port(), secrets / "postgres_password", settings)
     server.start()
-    port = free_port()
+    port, metrics_port = free_port(), free_port()
     env = os.environ | {
         "PYTHONPATH": str(REPOSITORY / "data-api"),
         "DATA_SECRETS_DIR": str(secrets),
         "DATA_POSTGRES_PORT": str(server.port),
         "DATA_PORT": str(port),
-        "DATA_METRICS_PORT": str(free_port()),
+        "DATA_METRICS_PORT": str(metrics_port),
         "DATA_TOMBSTONES_FILE": str(folder / "erased.jsonl"),
         "DATA_LOG_LEVEL": "WARNING",
     }
@@ -159,11 +160,11 @@ def running(folder: Path, settings: dict[str, str]) -> Iterator[Bench]:
             try:
                 start = datetime.now(UTC) - timedelta(days=30 * MONTHS)
                 headers = {"X-API-Key": secret("service_key")}
-                url = f"http://127.0.0.1:{port}"
+                url, metrics = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{metrics_port}/metrics"
                 wait_for(url)
                 assert server.process
                 processes = psutil.Process(service.pid), psutil.Process(server.process.pid)
-                yield Bench(engine, url, *processes, headers, secret("admin_password"), start)
+                yield Bench(engine, url, metrics, *processes, headers, secret("admin_password"), start)
             finally:
                 service.terminate()
     finally:
@@ -426,14 +427,32 @@ def sign_ins(bench: Bench, seconds: float) -> None:
                 client.post("/auth/token", data=form).raise_for_status()
                 times.append(time.monotonic() - began)
 
+    then = [*worked(bench), time.process_time(), hashing(bench)]
     threads = [threading.Thread(target=sign_in) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    now = [*worked(bench), time.process_time(), hashing(bench)]
+    mine, theirs, clients, hashed = ((end - start) / len(times) * 1e3 for end, start in zip(now, then, strict=True))
     bench.note(
         "sign-ins", f"{len(times) / seconds:.0f}/s, p50 {ms(times, 50)}; argon2 alone, two at once: {alone:.0f}/s"
     )
+    bench.note(
+        "processor time a sign-in",
+        f"data-api {mine:.1f} ms (argon2 alone: {SIGN_INS_AT_ONCE / alone * 1e3:.1f} ms),"
+        f" Postgres {theirs:.1f} ms, clients {clients:.1f} ms",
+    )
+    busy = hashed * len(times) / 1e3 / seconds / SIGN_INS_AT_ONCE
+    bench.note("places to hash passwords", f"{SIGN_INS_AT_ONCE}, {busy:.0%} of the time in use")
+
+
+def hashing(bench: Bench) -> float:
+    """Seconds that data-api has hashed passwords so far, all places together."""
+    metrics = httpx.get(bench.metrics, trust_env=False).text
+    found = re.search(r"^volant_data_password_seconds_sum (\S+)$", metrics, re.MULTILINE)
+    assert found
+    return float(found[1])
 
 
 def ms(times: list[float], percent: int) -> str:

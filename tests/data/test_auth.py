@@ -14,14 +14,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fastapi import FastAPI
 from jwt.algorithms import OKPAlgorithm
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
-from data_api.crud import refresh_token
+from data_api.crud import refresh_token, sign_in
 from data_api.errors import Overloaded
 from data_api.ids import new_id
 from data_api.keyring import Key
-from data_api.models import User
 from data_api.security import Passwords, Tokens
 from tests.data.world import PASSWORD, Somebody, World
 
@@ -170,7 +169,7 @@ def test_an_unknown_user_costs_as_many_hashes_as_a_known_one(monkeypatch: pytest
 
 def test_sign_ins_beyond_what_memory_allows_are_refused() -> None:
     passwords = Passwords(at_once=1, wait_seconds=0.01)
-    with passwords._turn, pytest.raises(Overloaded):
+    with passwords._places, pytest.raises(Overloaded):
         passwords.hash(PASSWORD)
     assert passwords.verify(PASSWORD, passwords.hash(PASSWORD))
 
@@ -222,20 +221,36 @@ def test_whoever_is_deleted_between_one_look_and_the_next_is_refused(
 ) -> None:
     """The moment before the row is locked: it was there, and it is not there any more."""
     person = world.person()
-    real = refresh_token.hold
+    place = sign_in if call == "sign in" else refresh_token
+    real = place.hold
 
-    def hold(session: Session, user_id: UUID) -> User | None:
-        monkeypatch.setattr(refresh_token, "hold", real)
+    def hold(session: Session, user_id: UUID, *subjects: str) -> Any:
+        monkeypatch.setattr(place, "hold", real)
         assert world.client.delete(f"/users/{person.id}", headers=world.admin.headers).status_code == 204
-        return real(session, user_id)
+        return real(session, user_id, *subjects)
 
-    monkeypatch.setattr(refresh_token, "hold", hold)
+    monkeypatch.setattr(place, "hold", hold)
     if call == "sign in":
         answer = world.client.post("/auth/token", data={"username": person.email, "password": PASSWORD})
         assert (answer.status_code, answer.json()["error"]) == (401, "WrongCredentials")
     else:
         answer = refresh(world, person.refresh)
         assert (answer.status_code, answer.json()["error"]) == (401, "NotSignedIn")
+
+
+def test_a_sign_in_takes_three_statements_beside_its_hash(world: World, app: FastAPI) -> None:
+    """Each one more is felt by everybody who waits for a place to hash in."""
+    person = world.person()
+    statements: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        statements.append(statement.split()[0])
+
+    engine = app.state.parts.database.engine
+    event.listen(engine, "before_cursor_execute", note)
+    answer = world.client.post("/auth/token", data={"username": person.email, "password": PASSWORD})
+    event.remove(engine, "before_cursor_execute", note)
+    assert (answer.status_code, statements) == (200, ["SELECT", "SELECT", "INSERT"])
 
 
 def test_e_mails_are_one_whatever_their_case(world: World) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from data_api.errors import NotSignedIn, TokenReused
@@ -16,8 +16,7 @@ UNKNOWN = "The refresh token is unknown, expired or revoked. Sign in again."
 
 
 def start(session: Session, user: User, token_hash: str, lifetime: timedelta) -> None:
-    """The first of a new family; the user's expired ones are swept out."""
-    session.execute(delete(RefreshToken).where(RefreshToken.user_id == user.id, RefreshToken.expires_at < func.now()))
+    """The first of a new family."""
     _add(session, user.id, new_id(), token_hash, lifetime)
 
 
@@ -85,6 +84,5 @@ def revoke_all(session: Session, user_id: UUID) -> None:
 
 
 def _add(session: Session, user_id: UUID, family: UUID, token_hash: str, lifetime: timedelta) -> None:
-    expires_at = session.scalar(select(func.now() + lifetime))
-    session.add(RefreshToken(hash=token_hash, family=family, user_id=user_id, expires_at=expires_at))
-    session.flush()
+    token = {"hash": token_hash, "family": family, "user_id": user_id, "expires_at": func.now() + lifetime}
+    session.execute(insert(RefreshToken).values(token))

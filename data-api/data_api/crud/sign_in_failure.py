@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from datetime import timedelta
+from decimal import Decimal
 
-from sqlalchemy import case, delete, func, or_, select, update
+from sqlalchemy import bindparam, case, delete, false, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
@@ -17,12 +17,21 @@ FORGOTTEN = timedelta(days=1)
 """After so long without a failure the count begins anew."""
 SHORTEST_WAIT = timedelta(seconds=1)
 MOST_DOUBLINGS = 30
+STATE = (
+    select(
+        func.coalesce(func.bool_or(SignInFailure.subject == bindparam("account")), false()).label("failed"),
+        func.extract("epoch", func.max(SignInFailure.blocked_until) - func.now()).label("seconds"),
+    )
+    .where(or_(SignInFailure.subject == bindparam("account"), SignInFailure.subject == bindparam("place")))
+    .subquery("failures")
+)
+"""One row, to be read along with something else: whether `account` has failed since its last sign-in, and the seconds
+that it or `place` still has to wait (NULL or less than 0 for none).
+"""
 
 
-def check(session: Session, subjects: Sequence[str]) -> None:
-    """LockedOut while one of them has to wait."""
-    left = func.extract("epoch", func.max(SignInFailure.blocked_until) - func.now())
-    seconds = session.scalar(select(left).where(SignInFailure.subject.in_(subjects)))
+def refuse(seconds: Decimal | None) -> None:
+    """LockedOut while there are seconds left to wait."""
     if seconds is not None and seconds > 0:
         raise LockedOut(retry_after=math.ceil(seconds))
 
@@ -45,7 +54,7 @@ def count(session: Session, subject: str, tries: int, longest_wait: timedelta) -
     )
     failures = session.scalar(counting)
     if failures is None:
-        check(session, [subject])
+        refuse(session.scalar(select(STATE.c.seconds), {"account": subject, "place": subject}))
     elif failures >= tries:
         wait = min(SHORTEST_WAIT * 2 ** min(failures - tries, MOST_DOUBLINGS), longest_wait)
         session.execute(update(row).where(row.subject == subject).values(blocked_until=now + wait))

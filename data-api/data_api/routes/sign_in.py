@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from sqlalchemy.orm import Session
 
-from data_api.crud import refresh_token, sign_in_failure, user
+from data_api.crud import sign_in, sign_in_failure
 from data_api.errors import LockedOut, WrongCredentials
 from data_api.metrics import SIGN_INS
 from data_api.models import User
@@ -48,19 +48,18 @@ def authenticate(wired: Parts, database: Session, email: str, password: str, add
         pseudonym(wired.pseudonym_key, text) for text in (f"account {email.lower()}", f"address {address}")
     )
     try:
-        sign_in_failure.check(database, [account, place])
-        found = user.by_email(database, email)
-        user_id, kept = (found.id, found.password_hash) if found else (None, None)
+        user_id, kept = sign_in.look_up(database, email, account, place)
         database.rollback()
         right = wired.passwords.verify(password, kept)
-        held = refresh_token.hold(database, user_id) if right and user_id else None
-        if held is None or held.disabled or held.password_hash != kept:
+        held = sign_in.hold(database, user_id, account, place) if right and user_id else None
+        user, failed = held or (None, False)
+        if user is None or user.disabled or user.password_hash != kept:
             sign_in_failure.count(database, account, wired.patience.tries, wired.patience.longest_wait)
             sign_in_failure.count(database, place, wired.patience.tries_per_address, wired.patience.longest_wait)
             raise WrongCredentials
-        sign_in_failure.check(database, [account, place])  # others may have failed while this one was hashed
     except (LockedOut, WrongCredentials) as error:
         SIGN_INS.labels("locked out" if isinstance(error, LockedOut) else "refused").inc()
         raise
-    sign_in_failure.clear(database, account)  # not the address: one good account would open it to all guesses
-    return held
+    if failed:
+        sign_in_failure.clear(database, account)  # not the address: one good account would open it to all guesses
+    return user
