@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
+from itertools import chain
 
 from fsspec.core import url_to_fs
 
@@ -63,6 +64,16 @@ class Blobs:
             return None
         with _storing():
             return Picture(digest, partial(self._read, digest)) if self._fs.exists(self._bytes(digest)) else None
+
+    def is_of(self, digest: str, owner: str) -> bool:
+        """Whether this person sent the picture, and may still see it."""
+        folder = self._of(owner)
+        with _storing():
+            tasks = (name for name in self._names(folder) if not DIGEST.fullmatch(name))
+            return DIGEST.fullmatch(digest) is not None and any(
+                self._fs.exists(path)
+                for path in chain([f"{folder}/{digest}"], (f"{folder}/{task}/{digest}" for task in tasks))
+            )
 
     def forget(self, owner: str) -> int:
         """Erases a person's references, and the pictures that nobody else refers to; how many pictures went.

@@ -1,7 +1,7 @@
 """What can go wrong, one tree, no HTTP in it. A class's docstring is its default message, written for the reader.
 
 AIError
-├── UnknownTask, UnknownVersion, UnknownRecipe, UnknownJob, UnknownPrediction
+├── UnknownTask, UnknownVersion, UnknownRecipe, UnknownJob, UnknownPrediction, UnknownPicture
 ├── InvalidRow, InvalidFeedback, InvalidParams
 ├── NotSignedIn, NotAllowed
 ├── NoChampion, RegistryUnavailable, QueueUnavailable, DataUnavailable, IdentityUnavailable, OutboxFull,
@@ -39,6 +39,10 @@ class UnknownJob(AIError):
 
 class UnknownPrediction(AIError):
     """There is no such prediction."""
+
+
+class UnknownPicture(AIError):
+    """There is no such picture, or somebody else sent it."""
 
 
 class InvalidRow(AIError):

@@ -109,6 +109,14 @@ class Picture:
         return {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/*"}
 
 
+def media_type(content: bytes) -> str:
+    """What HTTP calls the format of a picture that was accepted; only its head is looked at."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+        return Image.MIME[str(image.format)]
+
+
 @contextmanager
 def opened(content: bytes, shrink: tuple[int, int] | None = None) -> Iterator[Image]:
     """The picture, decoded (of an animation the first frame); InvalidPicture when that does not work.

@@ -44,6 +44,7 @@ from .errors import (
     TooLarge,
     TrainingFailed,
     UnknownJob,
+    UnknownPicture,
     UnknownPrediction,
     UnknownRecipe,
     UnknownTask,
@@ -51,7 +52,7 @@ from .errors import (
 )
 from .middleware import TOO_LARGE, Envelope, error_body
 from .registry import Registry
-from .routes import feedback, health, models, predict, train
+from .routes import feedback, health, models, pictures, predict, train
 from .routes.context import Context
 from .routes.invalid import describe
 from .serving.eraser import Eraser
@@ -76,6 +77,7 @@ STATUS: dict[type[AIError], int] = {
     UnknownRecipe: 404,
     UnknownJob: 404,
     UnknownPrediction: 404,
+    UnknownPicture: 404,
     JobRunning: 409,
     Conflict: 409,
     ModelRefused: 409,
@@ -179,7 +181,7 @@ def create_app(settings: Settings) -> FastAPI:
         summary="Predict, correct, retrain. Every answer has an id and is never lost.",
         lifespan=lifespan,
     )
-    for router in (predict.router(tasks), feedback.routes, train.routes, models.routes, health.routes):
+    for router in (predict.router(tasks), feedback.routes, pictures.routes, train.routes, models.routes, health.routes):
         app.include_router(router)
     app.add_middleware(Envelope, max_body_bytes=settings.max_body_bytes)
     app.add_exception_handler(AIError, on_ai_error)  # type: ignore[arg-type]

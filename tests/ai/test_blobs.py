@@ -49,6 +49,17 @@ def test_a_picture_comes_back_as_it_was_in_any_process(blobs: Blobs, url: str) -
     assert found.read() == RED.read()
 
 
+def test_a_picture_is_of_whoever_sent_it_until_they_are_forgotten(blobs: Blobs) -> None:
+    blobs.put(RED, "anna", "shop")
+    blobs.put(RED, "bert", "street")
+    blobs.put(BLUE, "bert", "shop")
+    assert [blobs.is_of(RED.digest, owner) for owner in ("anna", "bert", "carl")] == [True, True, False]
+    assert not blobs.is_of(BLUE.digest, "anna")
+    assert not blobs.is_of("shop", "anna")
+    blobs.forget("anna")
+    assert [blobs.is_of(RED.digest, owner) for owner in ("anna", "bert")] == [False, True]
+
+
 def test_bytes_are_kept_once_and_each_person_has_a_reference(tmp_path: Path) -> None:
     blobs = Blobs(str(tmp_path))
     for owner in ("anna", "bert", "anna"):

@@ -68,6 +68,24 @@ def test_a_picture_is_sent_as_base64_or_as_a_file_and_stored_as_its_hash(third: 
     assert len(list(blobs.glob(f"owners/*/products/{PICTURE.digest}"))) == 1
 
 
+def test_a_picture_is_shown_to_who_sent_it_and_to_trainers(third: Volant, caller: Person) -> None:
+    ann, bob = (sign_up(third, f"{name}-pictures@example.org") for name in ("ann", "bob"))
+    content = plain("green")
+    (prediction,) = ann.http.post("/predict/products", files={"image": ("a.png", content)}).json()["predictions"]
+    reference = stored_row(third, prediction)["image"]
+    for person in (ann, caller):
+        answer = person.http.get(f"/pictures/{reference}")
+        assert (answer.status_code, answer.content) == (200, content)
+        assert answer.headers["content-type"] == "image/png"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+    assert person.http.get(f"/pictures/{reference.removeprefix('sha256:')}").content == content
+    assert_error(bob.http.get(f"/pictures/{reference}"), 404, "UnknownPicture")
+    assert_error(caller.http.get(f"/pictures/sha256:{'0' * 64}"), 404, "UnknownPicture")
+    assert_error(caller.http.get("/pictures/..%2fcallers.json"), 404, "NotFound")
+    assert_error(caller.http.get("/pictures/callers.json"), 422, "InvalidRequest")
+    assert_error(httpx.get(f"{third.url}/pictures/{reference}", trust_env=False), 401, "NotSignedIn")
+
+
 def test_a_picture_alone_or_a_title_alone_is_answered(third: Volant, caller: Person) -> None:
     alone = caller.http.post("/predict/products", files={"image": ("a.png", plain("navy"), "image/png")})
     assert alone.status_code == 200, alone.text

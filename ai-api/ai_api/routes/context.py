@@ -72,6 +72,7 @@ PREDICTING = Depends(caller_with("predict"))
 """Checked, but the call does not need to know who it is."""
 
 Predicting = Annotated[Caller, Depends(caller_with("predict"))]
+Reading = Annotated[Caller, Depends(caller_with("read"))]
 Correcting = Annotated[Caller, Depends(caller_with("feedback"))]
 Training = Annotated[Caller, Depends(caller_with("train"))]
 

@@ -54,7 +54,8 @@ FILES: Mapping[str, tuple[type[Schema], Find]] = {
 def own(caller: PersonReading, wired: Wired) -> StreamingResponse:
     """Everything that is kept of the caller: a zip with a file of JSON lines for each kind of thing, newest first.
 
-    Rows refer to pictures by their hash. Keys and passwords are not in it.
+    Rows refer to pictures by `sha256:` and a hash, by which ai-api's `GET /pictures/{name}` gives them. Keys and
+    passwords are not in it.
     """
     user_id = caller.self_id
     parts = archive(
