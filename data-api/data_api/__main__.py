@@ -27,8 +27,8 @@ from .provisioning import provision
 from .settings import Settings
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
-HEAPS = {M_MMAP_THRESHOLD: 32 * 2**20, M_TRIM_THRESHOLD: 40 * 2**20, M_ARENA_MAX: 2}
-"""For mallopt: the least block with a mapping of its own, what may lie idle at the end of a heap, how many heaps."""
+PASSWORD_BYTES = 20 * 2**20
+"""What a password needs while it is hashed, and a little more."""
 BETWEEN_COLLECTIONS = (50_000, 20, 100)
 """New objects before the youngest are looked through, and such looks before older ones are."""
 
@@ -110,7 +110,7 @@ def seconds(value: str) -> float:
 
 def serve(settings: Settings, _: argparse.Namespace) -> None:
     """Answers until SIGTERM or Ctrl-C; requests in flight are ended first."""
-    give_memory_back()
+    give_memory_back(settings.sign_ins_at_once)
     app = create_app(settings)
     give_up_on_silence(settings.statement_seconds + 1)
     database: Database = app.state.parts.database
@@ -130,16 +130,21 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
     )
 
 
-def give_memory_back() -> None:
-    """Has glibc share few heaps among all threads and give their ends back. Else each thread keeps the 19 MiB of a
-    password that it hashed, and the body of a large call. Such blocks lie in the heaps all the same, and what two
-    passwords need stays there: fresh pages for each would take half as long again as its hash. Other C libraries have
-    no such switch.
+def give_memory_back(passwords: int) -> None:
+    """Has glibc share one heap among all threads and give its end back. Else each thread keeps the 19 MiB of a password
+    that it hashed, and the body of a large call. What this many passwords need at once stays: fresh pages for each,
+    from the heap or by a mapping of its own, would take half as long again as its hash. Other C libraries have no such
+    switch.
     """
+    options = {
+        M_ARENA_MAX: 1,
+        M_MMAP_THRESHOLD: 32 * 2**20,  # the most that glibc takes
+        M_TRIM_THRESHOLD: passwords * PASSWORD_BYTES,
+    }
     with suppress(AttributeError, OSError, TypeError):
         libc = ctypes.CDLL(None)
-        for parameter, value in HEAPS.items():
-            libc.mallopt(parameter, value)
+        for option, value in options.items():
+            libc.mallopt(option, value)
 
 
 def leave_out_of_collections() -> None:
