@@ -24,6 +24,10 @@ from .postgres import Postgres, PostgresError
 from .service import Plan, Say, Service, end_group, how
 
 
+SELDOM_SECONDS = 0.5
+"""Between two looks at what takes a training: each look is a connection to Postgres, taken from the training."""
+
+
 class StackError(Exception):
     """The stack cannot start; the message says what to change."""
 
@@ -102,13 +106,13 @@ class Stack:
         """Returns when predictions are answered: on a first start by one task, later by all that served before."""
         deadline = time.monotonic() + timeout_seconds
         while not self.health().get("ready"):
-            self._pause(deadline, "a first task to serve")
+            self._pause(deadline, "a first task to serve", SELDOM_SECONDS)
 
     def wait_serving(self, timeout_seconds: float = 600) -> None:
         """Returns when every task serves."""
         deadline = time.monotonic() + timeout_seconds
         while not (health := self.health()).get("ready") or health["missing"]:
-            self._pause(deadline, "every task to serve")
+            self._pause(deadline, "every task to serve", SELDOM_SECONDS)
 
     def health(self) -> dict[str, Any]:
         """What `/health/ready` of ai-api says; empty while it does not answer."""
@@ -196,9 +200,9 @@ class Stack:
                     state = how(service.status) if service.status is not None else "died 3 times"
                     raise StackError(f"{name} does not start ({state}): {words or 'it said nothing'}")
 
-    def _pause(self, deadline: float, purpose: str) -> None:
+    def _pause(self, deadline: float, purpose: str, seconds: float = 0.05) -> None:
         """A breath between two looks at something that is being waited for."""
-        time.sleep(0.05)
+        time.sleep(seconds)
         if self.stop_asked:
             raise StopAsked
         if time.monotonic() > deadline:

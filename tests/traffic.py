@@ -102,13 +102,17 @@ class Traffic:
 
 
 def until(true: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-    """What `true` gives once it gives something true; AssertionError naming `what` when it does not in time."""
-    deadline = time.monotonic() + seconds
+    """What `true` gives once it gives something true; AssertionError naming `what` when it does not in time.
+
+    It looks less and less often, as each look takes from what is being waited for.
+    """
+    start = time.monotonic()
     while True:
         if found := true():
             return found
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
-        time.sleep(0.05)
+        waited = time.monotonic() - start
+        assert waited < seconds, f"waited {seconds:.0f} s for {what}"
+        time.sleep(min(0.05 + waited / 20, 0.5))
 
 
 @dataclass(frozen=True)
