@@ -23,7 +23,6 @@ from .postgres import ENVIRONMENT as POSTGRES_ENVIRONMENT
 from .postgres import Postgres, PostgresError
 from .service import Plan, Say, Service, end_group, how
 
-
 SELDOM_SECONDS = 0.5
 """Between two looks at what takes a training: each look is a connection to Postgres, taken from the training."""
 
