@@ -14,8 +14,8 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,9 @@ from .stack import Stack
 from .stores import Containers, Processes, StoreError, Stores, run
 
 MANIFEST = "manifest.json"
+NAME = "%Y-%m-%dT%H-%M-%S.%fZ"
+"""A set is named by the moment at which it was begun."""
+LONGEST_DAYS = 36_500
 NEEDED_SECRETS = ("mlflow_admin_password", "signing_key")
 """Secrets without which a set is of no use: MLflow knows its users by them, tokens and their keys hang on them."""
 
@@ -35,7 +38,7 @@ class BackupError(Exception):
 def save(stores: Stores, folder: Path) -> Path:
     """Makes a set in `folder`; its path. A set that is there is whole."""
     made_at = datetime.now(UTC)
-    path = folder / made_at.strftime("%Y-%m-%dT%H-%M-%S.%fZ")
+    path = folder / made_at.strftime(NAME)
     unfinished = path.with_name(f".{path.name}")
     unfinished.mkdir(mode=0o700, parents=True)
     try:
@@ -53,6 +56,50 @@ def save(stores: Stores, folder: Path) -> Path:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     return path
+
+
+def keep(stores: Stores, folder: Path, days: int | None, say: Callable[[str], None] = print) -> None:
+    """Makes a set, then deletes those that are older than so many days (None: none)."""
+    say(f"Kept in {save(stores, folder)}")
+    say(f"It holds no secrets: keep a copy of {stores.secrets} in another place.")
+    if days is None:
+        return
+    stuck = None
+    for path in old_sets(folder, days):
+        try:
+            drop(path)
+        except OSError as error:
+            stuck = f"{path} is older than {days} days (VOLANT_BACKUPS_DAYS) and cannot be deleted: {error.strerror}."
+        else:
+            say(f"Deleted {path}, as it is older than {days} days (VOLANT_BACKUPS_DAYS).")
+    if stuck:
+        raise BackupError(stuck)
+
+
+def old_sets(folder: Path, days: int) -> list[Path]:
+    """The sets that are older, and what is left of unfinished ones. The newest whole set is never among them."""
+    begun = {path: moment for path in folder.iterdir() if (moment := begun_at(path))}
+    whole = [path for path in begun if not path.name.startswith(".") and (path / MANIFEST).is_file()]
+    newest = max(whole, key=begun.__getitem__, default=None)
+    before = datetime.now(UTC) - timedelta(days=days)
+    return sorted(path for path, moment in begun.items() if moment < before and path != newest)
+
+
+def begun_at(path: Path) -> datetime | None:
+    """When a set was begun, as its name says; None for whatever else lies there, links to sets too."""
+    if path.is_symlink() or not path.is_dir():
+        return None
+    try:
+        return datetime.strptime(path.name.removeprefix("."), NAME).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def drop(path: Path) -> None:
+    """Deletes a set. It is hidden first: one that is half gone does not look like a whole one."""
+    hidden = path.with_name(f".{path.name.removeprefix('.')}")
+    path.rename(hidden)
+    shutil.rmtree(hidden)
 
 
 def restore(stores: Stores, path: Path) -> None:
@@ -87,6 +134,15 @@ def checked(path: Path) -> dict[str, Any]:
 def digest(file: Path) -> str:
     with file.open("rb") as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def kept_days(setting: str) -> int | None:
+    """The setting as a number; None: sets are kept for ever."""
+    if not setting:
+        return None
+    if not setting.isdecimal() or not 1 <= int(setting) <= LONGEST_DAYS:
+        raise BackupError(f"VOLANT_BACKUPS_DAYS must be a whole number of days from 1 to {LONGEST_DAYS}, or empty.")
+    return int(setting)
 
 
 def is_dev_running(root: Path) -> bool:
@@ -124,8 +180,7 @@ def main() -> int:
     try:
         run(["sh", str(REPOSITORY / "scripts/backups_dir.sh"), str(folder)])
         if arguments.verb == "save":
-            print(f"Kept in {save(running(stack, arguments.compose), folder)}")
-            print(f"It holds no secrets: keep a copy of {stack.secrets} in another place.")
+            keep(running(stack, arguments.compose), folder, kept_days(stack.settings["VOLANT_BACKUPS_DAYS"]))
         elif arguments.set is None:
             raise BackupError("Say which set: make restore FROM=backups/…")
         else:

@@ -23,6 +23,10 @@ SHARED = {
         "backups",
         "Where `make backup` puts its sets, and the tombstones of erased people lie. Best on another disk.",
     ),
+    "VOLANT_BACKUPS_DAYS": (
+        "",
+        "After how many days `make backup` deletes older sets, once it has made a new one. Empty: never.",
+    ),
 }
 
 

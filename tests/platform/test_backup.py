@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import tarfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -20,7 +22,7 @@ import pytest
 
 from ai_api.serving.outbox import Outbox
 from scripts import pack
-from scripts.backup import MANIFEST, BackupError, is_dev_running, restore, save
+from scripts.backup import MANIFEST, NAME, BackupError, is_dev_running, keep, kept_days, old_sets, restore, save
 from scripts.ports import free_port
 from scripts.postgres import FAST, Postgres
 from scripts.settings import REPOSITORY
@@ -75,6 +77,72 @@ def test_a_set_that_could_not_be_made_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="full"):
         save(notes, tmp_path / "backups")
     assert list((tmp_path / "backups").iterdir()) == []
+
+
+def planted(folder: Path, days: float, *, whole: bool = True) -> Path:
+    """A set that was begun so many days ago."""
+    path = folder / (("" if whole else ".") + (datetime.now(UTC) - timedelta(days=days)).strftime(NAME))
+    path.mkdir(parents=True)
+    (path / (MANIFEST if whole else "a")).touch()
+    return path
+
+
+def test_old_sets_go_once_a_new_one_is_there(tmp_path: Path) -> None:
+    folder, said = tmp_path / "backups", list[str]()
+    old, young = planted(folder, 8), planted(folder, 6)
+    notes = Notes(tmp_path / "one")
+    notes.breaks = "b"
+    with pytest.raises(OSError, match="full"):
+        keep(notes, folder, 7, said.append)
+    assert set(folder.iterdir()) == {old, young}
+    notes.breaks = ""
+    keep(notes, folder, None, said.append)
+    assert old.exists()
+    keep(notes, folder, 7, said.append)
+    assert not old.exists()
+    assert young.exists()
+    assert len(list(folder.iterdir())) == 3
+    assert said[-1] == f"Deleted {old}, as it is older than 7 days (VOLANT_BACKUPS_DAYS)."
+
+
+def test_the_newest_whole_set_and_what_is_no_set_are_never_old(tmp_path: Path) -> None:
+    oldest, old = planted(tmp_path, 100), planted(tmp_path, 8)
+    unfinished, under_way = planted(tmp_path, 9, whole=False), planted(tmp_path, 0, whole=False)
+    for name in ("tombstones", "2026", "before-the-upgrade"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "before-the-upgrade" / MANIFEST).touch()
+    (tmp_path / (datetime.now(UTC) - timedelta(days=50)).strftime(NAME)).symlink_to(tmp_path / "2026")
+    assert old_sets(tmp_path, 7) == sorted([unfinished, oldest])
+    assert old_sets(tmp_path, 200) == []
+    assert under_way.exists()
+    assert old.exists()
+
+
+def test_a_set_that_cannot_be_deleted_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, said = tmp_path / "backups", list[str]()
+    first, second = planted(folder, 9), planted(folder, 8)
+
+    def rmtree(path: Path) -> None:
+        if path.name.endswith(first.name):
+            raise PermissionError(13, "Permission denied")
+        real(path)
+
+    real = shutil.rmtree
+    monkeypatch.setattr(shutil, "rmtree", rmtree)
+    with pytest.raises(BackupError, match=r"cannot be deleted: Permission denied\.$"):
+        keep(Notes(tmp_path / "one"), folder, 7, said.append)
+    assert said[-1].startswith(f"Deleted {second}")
+
+
+@pytest.mark.parametrize(("setting", "days"), [("", None), ("1", 1), ("36500", 36_500)])
+def test_how_long_sets_are_kept_is_a_setting(setting: str, days: int | None) -> None:
+    assert kept_days(setting) == days
+
+
+@pytest.mark.parametrize("setting", ["0", "-1", "1.5", "a week", "36501", "²"])
+def test_a_setting_that_is_no_number_of_days_is_refused(setting: str) -> None:
+    with pytest.raises(BackupError, match="whole number of days"):
+        kept_days(setting)
 
 
 def test_a_set_that_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from scripts.stack import Stack
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = {
     "VOLANT_BIND", "VOLANT_NAMES", "POSTGRES_PORT", "MLFLOW_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT", "KUMA_PORT",
-    "VOLANT_BACKUPS_DIR",
+    "VOLANT_BACKUPS_DIR", "VOLANT_BACKUPS_DAYS",
 }  # fmt: skip
 CLASSES: dict[str, type[BaseSettings]] = {"AI": AISettings, "DATA": DataSettings}
 SETTINGS = {
