@@ -114,7 +114,8 @@ def media_type(content: bytes) -> str:
     from PIL import Image
 
     with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-        return Image.MIME[str(image.format)]
+        # MPO is what Pillow calls a JPEG with further pictures behind its first, as many cameras write it
+        return Image.MIME["JPEG" if image.format == "MPO" else str(image.format)]
 
 
 @contextmanager

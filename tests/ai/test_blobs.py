@@ -223,6 +223,7 @@ def test_references_of_a_version_that_knew_no_task_never_grow_old_and_are_forgot
     blobs.put(RED, "anna", "shop")
     (tmp_path / "owners/anna/shop" / RED.digest).rename(tmp_path / "owners/anna" / RED.digest)
     grow_old(tmp_path, f"anna/{RED.digest}")
+    assert blobs.is_of(RED.digest, "anna")
     assert blobs.expire("shop", YESTERDAY) == 0
     assert blobs.forget("anna") == 1
     assert files(tmp_path) == set()

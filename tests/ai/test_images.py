@@ -19,7 +19,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from ai_api.datasets import frame, row_hash
-from ai_api.images import MAX_BYTES, InvalidPicture, Picture, decode_row, encode_row
+from ai_api.images import FORMATS, MAX_BYTES, InvalidPicture, Picture, decode_row, encode_row, media_type
 from ai_api.tasks.products import Product
 from tests.ai.drawn import encoded, plain
 
@@ -111,6 +111,16 @@ def test_what_is_no_picture_is_refused_quickly_and_not_repeated(found: object, t
         Picture.parse(found)
     assert time.process_time() - started < 1
     assert MARK not in str(error.value)
+
+
+def test_a_picture_goes_back_under_the_type_of_its_format() -> None:
+    types = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif", "BMP": "image/bmp"}
+    assert set(types) == set(FORMATS)
+    assert {format_: media_type(plain(format_=format_)) for format_ in FORMATS} == types
+    further = {"save_all": True, "append_images": [Image.new("RGB", (8, 8), "blue")]}
+    several = encoded(Image.new("RGB", (8, 8), "red"), "MPO", **further)
+    assert Picture.parse(several).digest
+    assert media_type(several) == "image/jpeg"
 
 
 @settings(deadline=None, max_examples=200)

@@ -238,19 +238,23 @@ def test_whoever_is_deleted_between_one_look_and_the_next_is_refused(
         assert (answer.status_code, answer.json()["error"]) == (401, "NotSignedIn")
 
 
-def test_a_sign_in_takes_three_statements_beside_its_hash(world: World, app: FastAPI) -> None:
+def test_a_sign_in_takes_three_statements_and_holds_the_user_by_the_second(world: World, app: FastAPI) -> None:
     """Each one more is felt by everybody who waits for a place to hash in."""
     person = world.person()
     statements: list[str] = []
 
     def note(_: object, __: object, statement: str, *___: object) -> None:
-        statements.append(statement.split()[0])
+        statements.append(statement)
 
     engine = app.state.parts.database.engine
     event.listen(engine, "before_cursor_execute", note)
-    answer = world.client.post("/auth/token", data={"username": person.email, "password": PASSWORD})
-    event.remove(engine, "before_cursor_execute", note)
-    assert (answer.status_code, statements) == (200, ["SELECT", "SELECT", "INSERT"])
+    try:
+        answer = world.client.post("/auth/token", data={"username": person.email, "password": PASSWORD})
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    assert answer.status_code == 200
+    assert [statement.split()[0] for statement in statements] == ["SELECT", "SELECT", "INSERT"]
+    assert statements[1].endswith("FOR SHARE OF users")
 
 
 def test_e_mails_are_one_whatever_their_case(world: World) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from ai_api.blobs import Blobs
-from ai_api.errors import UnknownPicture
+from ai_api.errors import BlobsUnavailable, UnknownPicture
 from ai_api.images import media_type
 
 from .context import Ctx, Reading, documented, errors
@@ -20,6 +20,7 @@ Name = Annotated[
 ]
 HEADERS = {
     "Cache-Control": "private, max-age=600",  # no longer: an erased picture is to vanish from browsers too
+    "Vary": "Authorization, X-API-Key",
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
 }
@@ -38,8 +39,15 @@ async def get_picture(name: Name, ctx: Ctx, caller: Reading) -> Response:
 
 def read(blobs: Blobs, digest: str, owner: str | None) -> tuple[bytes, str]:
     """The bytes and their type; UnknownPicture when there are none, or not for `owner` (None: sees all)."""
-    picture = blobs.get(digest)
-    if picture is None or (owner is not None and not blobs.is_of(digest, owner)):
+    if owner is not None and not blobs.is_of(digest, owner):  # first: an answer must not take longer for others'
         raise UnknownPicture
-    content = picture.read()
+    picture = blobs.get(digest)
+    if picture is None:
+        raise UnknownPicture
+    try:
+        content = picture.read()
+    except BlobsUnavailable:
+        if blobs.get(digest) is None:  # erased in this moment
+            raise UnknownPicture from None
+        raise
     return content, media_type(content)
