@@ -106,7 +106,7 @@ def main() -> None:
     parser.add_argument(
         "--sustained", type=float, default=0, help="seconds of the same, with a checkpoint at its start"
     )
-    parser.add_argument("--clients", type=int, default=3, help="connections that insert at once")
+    parser.add_argument("--clients", type=int, default=5, help="connections that insert at once")
     parser.add_argument("--pages", type=int, default=200, help="pages asked for by each filter")
     parser.add_argument("--folder", type=Path, help="where Postgres keeps its data (default: a temporary folder)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of Postgres")
