@@ -60,6 +60,11 @@ class PredictionIn(Schema):
 def columns(prediction: PredictionIn) -> dict[str, object]:
     """The row of the table."""
     answer = prediction.answer
+    kept: dict[str, object] = (
+        {"value": answer.value}
+        if answer.label is None
+        else {"label": answer.label, "score": answer.score, "probabilities": answer.probabilities}
+    )
     return {
         "id": prediction.id,
         "created_at": time_of(prediction.id),
@@ -67,7 +72,7 @@ def columns(prediction: PredictionIn) -> dict[str, object]:
         "version": prediction.version,
         "row": prediction.row,
         "row_schema": prediction.row_schema,
-        "answer": {name: value for name, value in vars(answer).items() if value is not None},
+        "answer": kept,
         "label": answer.label,
         "score": answer.score,
         "value": answer.value,
