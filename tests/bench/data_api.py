@@ -48,6 +48,8 @@ TASKS, VERSIONS, LABELS, USERS = 5, 40, 20, 10_000
 MONTHS = 6
 SIGN_INS_AT_ONCE = 2
 """The default of data-api."""
+SIGNING_IN = 8
+"""Clients that sign in at once: while some wait for Postgres to write, others are there to be hashed for."""
 CALL_ROWS = 1_000
 AHEAD = 1_500
 """Calls that are made before the first is sent."""
@@ -119,12 +121,12 @@ def main() -> None:
             memory_of_an_idle_process(bench)
             pages(bench, chosen.pages)
             plans(bench)
+            sign_ins(bench, 10)
             insert(bench, "insert, burst", chosen.burst, chosen.clients)
             if chosen.sustained:
                 insert(bench, "insert, sustained", chosen.sustained, chosen.clients)
             pages(bench, chosen.pages, "right after the inserts")
             bench.note("memory of data-api after the pages", megabytes(bench.process))
-            sign_ins(bench, 5)
             bench.note("memory of data-api at the end", megabytes(bench.process))
             print("\n| what | figure |\n| --- | --- |")
             for what, figure in bench.table:
@@ -428,7 +430,7 @@ def sign_ins(bench: Bench, seconds: float) -> None:
                 times.append(time.monotonic() - began)
 
     then = [*worked(bench), time.process_time(), hashing(bench)]
-    threads = [threading.Thread(target=sign_in) for _ in range(4)]
+    threads = [threading.Thread(target=sign_in) for _ in range(SIGNING_IN)]
     for thread in threads:
         thread.start()
     for thread in threads:
