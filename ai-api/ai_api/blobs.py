@@ -67,13 +67,13 @@ class Blobs:
 
     def is_of(self, digest: str, owner: str) -> bool:
         """Whether this person sent the picture, and may still see it."""
+        if not DIGEST.fullmatch(digest):
+            return False
         folder = self._of(owner)
         with _storing():
             tasks = (name for name in self._names(folder) if not DIGEST.fullmatch(name))
-            return DIGEST.fullmatch(digest) is not None and any(
-                self._fs.exists(path)
-                for path in chain([f"{folder}/{digest}"], (f"{folder}/{task}/{digest}" for task in tasks))
-            )
+            places = chain([folder], (f"{folder}/{task}" for task in tasks))
+            return any(self._fs.exists(f"{place}/{digest}") for place in places)
 
     def forget(self, owner: str) -> int:
         """Erases a person's references, and the pictures that nobody else refers to; how many pictures went.

@@ -41,12 +41,17 @@ def started(folder: Path, **settings: str) -> Iterator[Volant]:
         volant.stop()
 
 
+def shared(name: str, folder: Path, **settings: str) -> Iterator[Volant]:
+    """The same, ended after the last of the tests that share it."""
+    for volant in started(folder, **settings):
+        ends[name] = volant.stop
+        yield volant
+
+
 @pytest.fixture(scope="session")
 def third(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
     """Starters trained on a third of the rows; those of products on generated ones."""
-    for volant in started(open_folder("third"), AI_TRAIN_SHARE="0.33", AI_TASKS="tweets,housing,products"):
-        ends["third"] = volant.stop
-        yield volant
+    yield from shared("third", open_folder("third"), AI_TRAIN_SHARE="0.33", AI_TASKS="tweets,housing,products")
 
 
 @pytest.fixture
@@ -58,6 +63,4 @@ def fresh_third(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
 @pytest.fixture(scope="session")
 def small(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
     """Starters trained on few rows, for tests that do not ask how good they are."""
-    for volant in started(open_folder("small"), AI_TRAIN_SHARE="0.05"):
-        ends["small"] = volant.stop
-        yield volant
+    yield from shared("small", open_folder("small"), AI_TRAIN_SHARE="0.05")
