@@ -16,8 +16,8 @@ from data_api.crud import feedback as words
 from data_api.crud import prediction as predictions
 from data_api.ids import new_id, time_of
 from data_api.models import Example, Feedback
-from data_api.schemas import feedback as feedback_schema
-from data_api.schemas import prediction as prediction_schema
+from data_api.schemas.feedback import FEEDBACK
+from data_api.schemas.prediction import PREDICTION
 from tests.data.world import World, estimate, feedback, prediction
 
 
@@ -237,11 +237,11 @@ def test_prediction_and_feedback_in_two_transactions_at_once_always_meet(
 
     def store_prediction(row: dict[str, Any]) -> None:
         with Session(as_app) as session, session.begin():
-            predictions.store(session, [prediction_schema.columns(prediction_schema.PredictionIn.model_validate(row))])
+            predictions.store(session, [PREDICTION.values(row)])
 
     def store_word(row: dict[str, Any]) -> None:
         with Session(as_app) as session, session.begin():
-            words.store(session, [feedback_schema.columns(feedback_schema.FeedbackIn.model_validate(row))])
+            words.store(session, [FEEDBACK.values(row)])
 
     with ThreadPoolExecutor(4) as threads:
         done = []
@@ -264,8 +264,8 @@ def test_the_second_waits_for_the_first_to_commit_and_then_joins(
     about = prediction(task, user.id)
     word = feedback(about, user.id)
     rows = {
-        "prediction": [prediction_schema.columns(prediction_schema.PredictionIn.model_validate(about))],
-        "feedback": [feedback_schema.columns(feedback_schema.FeedbackIn.model_validate(word))],
+        "prediction": [PREDICTION.values(about)],
+        "feedback": [FEEDBACK.values(word)],
     }
     store = {"prediction": predictions.store, "feedback": words.store}
     second = "feedback" if first == "prediction" else "prediction"
@@ -292,7 +292,7 @@ def test_the_second_waits_for_the_first_to_commit_and_then_joins(
 def test_predictions_do_not_wait_for_each_other(as_app: Engine, world: World, task: str) -> None:
     first, second = prediction(task), prediction(task)
     second["id"] = str(UUID(int=UUID(first["id"]).int + 64))  # the same stripe
-    rows = [prediction_schema.columns(prediction_schema.PredictionIn.model_validate(row)) for row in (first, second)]
+    rows = [PREDICTION.values(row) for row in (first, second)]
     with Session(as_app) as one, Session(as_app) as other:
         predictions.store(one, rows[:1])
         other.execute(text("SET LOCAL lock_timeout = '2s'"))

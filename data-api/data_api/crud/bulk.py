@@ -6,7 +6,7 @@ every value. COPY would save little more, skips no duplicate, and could not be g
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal, cast
@@ -59,39 +59,40 @@ STORED, DUPLICATE = Outcome("stored"), Outcome("duplicate")
 
 
 def insert(session: Session, table: type[Base], rows: Sequence[Values]) -> list[Outcome]:
-    """Inserts rows that have an `id`, in the order of ids, so that two calls with the same rows cannot deadlock.
-    All rows have the same columns.
+    """Inserts rows that have an `id` of version 7, whose time they get as `created_at`. All have the same columns. They
+    go in the order of ids, so that two calls with the same rows cannot deadlock.
     """
-    first: dict[int, Values] = {}
-    for row in rows:
-        first.setdefault(_key(row), row)
-    ordered = [first[key] for key in sorted(first)]
+    keys = [cast("UUID", row["id"]).int for row in rows]  # hashed and compared several times faster than a UUID
+    first = dict(zip(reversed(keys), reversed(rows), strict=True))
+    ordered = {key: first[key] for key in sorted(first)}
     outcomes = _together(session, table, ordered) or _apart(session, table, ordered)
-    return [outcomes.pop(_key(row), DUPLICATE) for row in rows]
+    return [outcomes.pop(key, DUPLICATE) for key in keys]
 
 
-def _together(session: Session, table: type[Base], rows: Sequence[Values]) -> dict[int, Outcome] | None:
+def _together(session: Session, table: type[Base], rows: Mapping[int, Values]) -> dict[int, Outcome] | None:
     """One statement for all. None when Postgres refused it because of some row."""
     if not rows:
         return {}
     try:
         with session.begin_nested():
-            new = _send(session, table, rows)
+            new = _send(session, table, list(rows.values()))
     except (DBAPIError, ValueError) as error:
         reason(error)
         return None
-    return {key: STORED if key in new else DUPLICATE for key in map(_key, rows)}
+    if new is None:
+        return dict.fromkeys(rows, STORED)
+    return dict.fromkeys(rows, DUPLICATE) | dict.fromkeys((key.int for key in new), STORED)
 
 
-def _apart(session: Session, table: type[Base], rows: Sequence[Values]) -> dict[int, Outcome]:
+def _apart(session: Session, table: type[Base], rows: Mapping[int, Values]) -> dict[int, Outcome]:
     """One statement a row, each behind its own savepoint."""
     outcomes = {}
-    for row in rows:
+    for key, row in rows.items():
         try:
             with session.begin_nested():
-                outcomes[_key(row)] = STORED if _send(session, table, [row]) else DUPLICATE
+                outcomes[key] = STORED if _send(session, table, [row]) is None else DUPLICATE
         except (DBAPIError, ValueError) as error:
-            outcomes[_key(row)] = Outcome("refused", reason(error))
+            outcomes[key] = Outcome("refused", reason(error))
     return outcomes
 
 
@@ -101,12 +102,13 @@ def one_of(column: InstrumentedAttribute[UUID], ids: Iterable[UUID]) -> ColumnEl
     return column == any_(sql_cast(literal(text, Text), ARRAY(Uuid)))
 
 
-def _send(session: Session, table: type[Base], rows: Sequence[Values]) -> set[int]:
-    """The ids that were not there yet. A number that is none travels as NaN or Infinity, which Postgres refuses."""
+def _send(session: Session, table: type[Base], rows: Sequence[Values]) -> list[UUID] | None:
+    """The ids that were not there yet; None when none was. A number that is none travels as NaN or Infinity, which
+    Postgres refuses.
+    """
     statement = _statement(cast("Table", table.__table__), tuple(rows[0]))
     document = to_json(rows, inf_nan_mode="constants").decode()
-    new = session.execute(statement, {"rows": document, "sent": len(rows)}).scalar_one()
-    return set(map(_key, rows)) if new is None else {key.int for key in new}
+    return session.execute(statement, {"rows": document, "sent": len(rows)}).scalar_one()
 
 
 @cache
@@ -117,7 +119,8 @@ def _statement(table: Table, names: tuple[str, ...]) -> Select[list[UUID] | None
     document = sql_cast(bindparam("rows", type_=Text), JSON)
     columns = (column(name, table.c[name].type) for name in names)
     given = func.json_to_recordset(document).table_valued(*columns, name="given").render_derived(with_types=True)
-    insert = upsert(table).from_select(names, select(given)).on_conflict_do_nothing(index_elements=["id"])
+    row = select(given, func.uuid_extract_timestamp(given.c.id))
+    insert = upsert(table).from_select([*names, "created_at"], row).on_conflict_do_nothing(index_elements=["id"])
     new = insert.returning(literal_column("id", Uuid).label("id")).cte("new")
     ids = func.coalesce(func.array_agg(new.c.id, type_=ARRAY(Uuid)), literal_column("'{}'::uuid[]"))
     return select(case((func.count() < bindparam("sent", type_=Integer), ids))).select_from(new)
@@ -131,8 +134,3 @@ def reason(error: DBAPIError | ValueError) -> str:
     if error.connection_invalidated or state[:2] not in ABOUT_A_ROW:
         raise error
     return ABOUT_A_ROW[state[:2]]
-
-
-def _key(row: Values) -> int:
-    """The id as a number: it is hashed and compared several times faster than a UUID."""
-    return cast("UUID", row["id"]).int

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
 from data_api.crud import feedback
 from data_api.models import FeedbackStatus
 from data_api.schemas.base import Moment, Name, Page
-from data_api.schemas.bulk import Results, Rows, example_of, judge, results
-from data_api.schemas.feedback import FeedbackIn, FeedbackOut, columns
+from data_api.schemas.feedback import FEEDBACK, FeedbackOut
 
+from .bulk import Unread, results, taking
 from .caller import Database, Reader, Service
 from .export import CSV, List
 
 router = APIRouter(prefix="/feedback", tags=["feedback"])
 
 
-@router.post("", openapi_extra={"x-row": "FeedbackIn"})
-def store(body: Annotated[Rows, example_of("FeedbackIn")], _: Service, database: Database) -> Results:
+@router.post("", **taking("FeedbackIn"))
+def store(_: Service, body: Unread, database: Database) -> Response:
     """Keeps feedback, each judged alone. `stored` says that it is here; GET /feedback says whether it counts."""
-    return results("feedback", judge(FeedbackIn, body.rows, columns, lambda rows: feedback.store(database, rows)))
+    return results("feedback", FEEDBACK.judge(body, partial(feedback.store, database)))
 
 
 @router.get("", response_model=Page[FeedbackOut], responses=CSV)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 from fastapi.responses import StreamingResponse
 
 from data_api.crud import feedback, prediction, promotion
 from data_api.errors import UnknownPrediction
 from data_api.schemas.base import Page
-from data_api.schemas.bulk import Results, Rows, example_of, judge, results
 from data_api.schemas.feedback import FeedbackOut
-from data_api.schemas.prediction import PredictionIn, PredictionOut, PredictionWithFeedback, columns
+from data_api.schemas.prediction import PREDICTION, PredictionOut, PredictionWithFeedback
 from data_api.schemas.promotion import PromotionOut
 
+from .bulk import Unread, results, taking
 from .caller import Database, Reader, Service
 from .export import CSV, List
 from .filters import Wanted
@@ -24,10 +23,10 @@ from .filters import Wanted
 router = APIRouter(prefix="/predictions", tags=["predictions"])
 
 
-@router.post("", openapi_extra={"x-row": "PredictionIn"})
-def store(body: Annotated[Rows, example_of("PredictionIn")], _: Service, database: Database) -> Results:
+@router.post("", **taking("PredictionIn"))
+def store(_: Service, body: Unread, database: Database) -> Response:
     """Keeps answers, each judged alone. Sending a row again is harmless: it is answered `duplicate`."""
-    return results("prediction", judge(PredictionIn, body.rows, columns, lambda rows: prediction.store(database, rows)))
+    return results("prediction", PREDICTION.judge(body, partial(prediction.store, database)))
 
 
 @router.get("", response_model=Page[PredictionOut], responses=CSV)

@@ -5,24 +5,24 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
 from data_api.crud import promotion
 from data_api.schemas.base import Moment, Name, Page
-from data_api.schemas.bulk import Results, Rows, example_of, judge, results
-from data_api.schemas.promotion import PromotionIn, PromotionOut, columns
+from data_api.schemas.promotion import PROMOTION, PromotionOut
 
+from .bulk import Unread, results, taking
 from .caller import Database, Reader, Service
 from .export import CSV, List
 
 router = APIRouter(prefix="/promotions", tags=["promotions"])
 
 
-@router.post("", openapi_extra={"x-row": "PromotionIn"})
-def store(body: Annotated[Rows, example_of("PromotionIn")], _: Service, database: Database) -> Results:
+@router.post("", **taking("PromotionIn"))
+def store(_: Service, body: Unread, database: Database) -> Response:
     """Keeps changes of champions, each judged alone."""
-    return results("promotion", judge(PromotionIn, body.rows, columns, lambda rows: promotion.store(database, rows)))
+    return results("promotion", PROMOTION.judge(body, partial(promotion.store, database)))
 
 
 @router.get("", response_model=Page[PromotionOut], responses=CSV)

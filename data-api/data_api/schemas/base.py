@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     PlainSerializer,
+    with_config,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
@@ -24,6 +25,9 @@ from data_api.ids import check
 from .examples import EXAMPLES
 
 T = TypeVar("T")
+R = TypeVar("R", bound=type)
+ROWS: dict[str, type] = {}
+"""Every kind of row, by its name."""
 DEEPEST = 32
 EARLIEST, LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
@@ -44,6 +48,14 @@ class Schema(BaseModel):
     def example(cls) -> dict[str, object] | None:
         """What it looks like."""
         return EXAMPLES.get(cls.__name__)
+
+
+def row(kind: R) -> R:
+    """Marks the TypedDict of a row that comes among a thousand: making as many models of them would take longer than
+    all that follows.
+    """
+    ROWS[kind.__name__] = kind
+    return with_config(extra="forbid")(kind)
 
 
 class Page(Schema, Generic[T]):

@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import json
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 
-from fastapi import Body
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, create_model
 
 from data_api.crud.bulk import Outcome, Values
-from data_api.metrics import ROWS
+from data_api.errors import InvalidRequest
 
 from .base import Schema
-from .examples import EXAMPLES
 from .problem import describe
 
-T = TypeVar("T", bound=Schema)
+T = TypeVar("T")
 
 
 class Rows(Schema):
     """Up to 1,000 rows. Each is judged alone; the fields are those of the row named in the call."""
 
     rows: list[object] = Field(max_length=1_000)
-
-
-def example_of(row: str) -> Any:
-    """Says what a call's rows look like, for the OpenAPI document."""
-    return Body(openapi_examples={row: {"value": {"rows": [EXAMPLES[row]]}}})
 
 
 class Result(Schema):
@@ -43,39 +36,56 @@ class Results(Schema):
     results: list[Result]
 
 
-def judge(
-    schema: type[T],
-    raw: Sequence[object],
-    values: Callable[[T], Values],
-    store: Callable[[Sequence[Values]], list[Outcome]],
-) -> list[Outcome]:
-    """Stores the well-formed rows and refuses the others, in the order sent."""
-    judged = _read(schema, raw)
-    good = [values(row) for row in judged if not isinstance(row, Outcome)]
-    stored = iter(store(good))
-    return [row if isinstance(row, Outcome) else next(stored) for row in judged]
+class Kind(Generic[T]):
+    """What a row looks like, and which values it is for its table. `columns` may refuse it with a ValueError."""
+
+    def __init__(self, schema: type[T], columns: Callable[[T], Values]) -> None:
+        row: Any = Annotated[cast("Any", schema), AfterValidator(columns)]
+        self._row = TypeAdapter[Values](row)
+        rows: Any = (list.__class_getitem__(row), Rows.model_fields["rows"])
+        self._body = create_model(f"{schema.__name__}Rows", __base__=Rows, rows=rows)
+
+    def judge(self, body: bytes, store: Callable[[Sequence[Values]], list[Outcome]]) -> list[Outcome]:
+        """Stores the well-formed rows of a body and refuses the others, in the order sent; InvalidRequest when it is no
+        body of rows.
+        """
+        judged = self._read(body)
+        stored = iter(store([row for row in judged if not isinstance(row, Outcome)]))
+        return [row if isinstance(row, Outcome) else next(stored) for row in judged]
+
+    def values(self, row: object) -> Values:
+        """The values of one row; ValidationError when it is malformed."""
+        return self._row.validate_python(row)
+
+    def _read(self, body: bytes) -> Sequence[Values | Outcome]:
+        """All at once, which is several times quicker; one by one when there is something to refuse."""
+        try:
+            return cast("list[Values]", self._body.model_validate_json(body).rows)
+        except ValidationError:
+            return [self._read_one(row) for row in rows(body)]
+
+    def _read_one(self, row: object) -> Values | Outcome:
+        try:
+            return self.values(row)
+        except ValidationError as error:
+            return Outcome("refused", why(error))
 
 
-def results(kind: str, outcomes: Sequence[Outcome]) -> Results:
-    """The answer; what became of the rows is counted on its way."""
-    kinds = Counter(outcomes)
-    for outcome, rows in kinds.items():
-        ROWS.labels(kind, outcome.status).inc(rows)
-    shown = {outcome: Result.model_validate(outcome) for outcome in kinds}
-    return Results(results=[shown[outcome] for outcome in outcomes])
-
-
-def _read(schema: type[T], raw: Sequence[object]) -> Sequence[T | Outcome]:
-    """All at once, which is quicker; one by one when some row is refused."""
+def rows(body: bytes) -> list[object]:
+    """The rows of a body, not looked into; InvalidRequest when there are none."""
+    if not body:
+        raise InvalidRequest("body: Field required")
     try:
-        return TypeAdapter(list[schema]).validate_python(raw)  # type: ignore[valid-type]
-    except ValidationError:
-        adapter = TypeAdapter(schema)
-        return [_read_one(adapter, row) for row in raw]
-
-
-def _read_one(adapter: TypeAdapter[T], row: object) -> T | Outcome:
-    try:
-        return adapter.validate_python(row)
+        return Rows.model_validate(json.loads(body)).rows
     except ValidationError as error:
-        return Outcome("refused", describe(error.errors(include_url=False, include_context=False, include_input=False)))
+        raise InvalidRequest(why(error, "body")) from None
+    except json.JSONDecodeError as error:
+        raise InvalidRequest(f"body.{error.pos}: JSON decode error") from None
+    except (ValueError, RecursionError):  # not UTF-8, a number of thousands of digits; bottomless
+        raise InvalidRequest("body: cannot be read") from None
+
+
+def why(error: ValidationError, *place: str) -> str:
+    """What is wrong, in words that hold nothing of the input."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    return describe([{**one, "loc": (*place, *one["loc"])} for one in errors])

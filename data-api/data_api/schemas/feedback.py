@@ -2,39 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NotRequired
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import Field
+from typing_extensions import TypedDict
 
-from data_api.ids import time_of
 from data_api.models import FeedbackStatus
 
-from .base import Clean, Id7, Moment, Name, Number, Schema
+from .base import Clean, Id7, Moment, Name, Number, Schema, row
+from .bulk import Kind
 
 
-class FeedbackIn(Schema):
+@row
+class FeedbackIn(TypedDict):
     """A correction or a confirmation. Whether owner and label are right shows when it meets its prediction."""
 
     id: Id7
     prediction_id: Id7
-    label: Name | None = None
-    value: Number | None = None
-    comment: Annotated[str, Field(max_length=2_000), Clean] | None = None
+    label: NotRequired[Name | None]
+    value: NotRequired[Number | None]
+    comment: NotRequired[Annotated[str, Field(max_length=2_000), Clean] | None]
     user_id: UUID
-    request_id: Annotated[str, Field(max_length=64), Clean] | None = None
-
-    @model_validator(mode="after")
-    def one_truth(self) -> FeedbackIn:
-        """Either a label or a value."""
-        if (self.label is None) == (self.value is None):
-            raise ValueError("must hold either label or value")
-        return self
+    request_id: NotRequired[Annotated[str, Field(max_length=64), Clean] | None]
 
 
 def columns(feedback: FeedbackIn) -> dict[str, object]:
-    """The row of the table."""
-    return {**feedback.model_dump(), "created_at": time_of(feedback.id)}
+    """The row of the table; ValueError unless there is either a label or a value."""
+    if (feedback.get("label") is None) == (feedback.get("value") is None):
+        raise ValueError("must hold either label or value")
+    return {"label": None, "value": None, "comment": None, "request_id": None, **feedback}
+
+
+FEEDBACK = Kind(FeedbackIn, columns)
 
 
 class FeedbackOut(Schema):

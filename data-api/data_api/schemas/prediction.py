@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field
+from typing_extensions import TypedDict
 
-from data_api.ids import time_of
-
-from .base import Clean, Id7, Json, Moment, Name, Number, Schema, Version
+from .base import Clean, Id7, Json, Moment, Name, Number, Schema, Version, row
+from .bulk import Kind
 from .feedback import FeedbackOut
 from .promotion import PromotionOut
 
@@ -17,31 +17,34 @@ AnswerRole = Literal["champion", "pinned", "canary", "shadow", "replay"]
 Milliseconds = Annotated[Number, Field(ge=0)]
 
 
-class Answer(Schema):
+@row
+class AnswerIn(TypedDict):
     """A label with its score and every label's probability, or a value."""
 
-    label: Name | None = None
-    score: Number | None = None
-    probabilities: dict[Name, Number] | None = None
-    value: Number | None = None
-
-    @model_validator(mode="after")
-    def one_kind(self) -> Answer:
-        """An answer is of a classification or of a regression, never both and never half of one."""
-        given = (self.label is not None, self.score is not None, self.probabilities is not None, self.value is not None)
-        if given not in ((True, True, True, False), (False, False, False, True)):
-            raise ValueError("must hold label, score and probabilities, or value")
-        return self
+    label: NotRequired[Name | None]
+    score: NotRequired[Number | None]
+    probabilities: NotRequired[dict[Name, Number] | None]
+    value: NotRequired[Number | None]
 
 
-class Timing(Schema):
+def _of_one_kind(answer: AnswerIn) -> AnswerIn:
+    """An answer is of a classification or of a regression, never both and never half of one."""
+    given = tuple(answer.get(name) is not None for name in ("label", "score", "probabilities", "value"))
+    if given not in ((True, True, True, False), (False, False, False, True)):
+        raise ValueError("must hold label, score and probabilities, or value")
+    return answer
+
+
+@row
+class TimingIn(TypedDict):
     """Where the time went."""
 
-    queue_ms: Milliseconds | None = None
-    compute_ms: Milliseconds | None = None
+    queue_ms: NotRequired[Milliseconds | None]
+    compute_ms: NotRequired[Milliseconds | None]
 
 
-class PredictionIn(Schema):
+@row
+class PredictionIn(TypedDict):
     """An answer that ai-api gave."""
 
     id: Id7
@@ -49,40 +52,43 @@ class PredictionIn(Schema):
     version: Version
     row: Json
     row_schema: Version
-    answer: Answer
+    answer: Annotated[AnswerIn, AfterValidator(_of_one_kind)]
     user_id: UUID | None
     role: AnswerRole
-    rollout: UUID | None = None
-    request_id: Annotated[str, Field(max_length=64), Clean] | None = None
-    timing: Timing = Timing()
+    rollout: NotRequired[UUID | None]
+    request_id: NotRequired[Annotated[str, Field(max_length=64), Clean] | None]
+    timing: NotRequired[TimingIn]
 
 
 def columns(prediction: PredictionIn) -> dict[str, object]:
     """The row of the table."""
-    answer = prediction.answer
-    kept: dict[str, object] = (
-        {"value": answer.value}
-        if answer.label is None
-        else {"label": answer.label, "score": answer.score, "probabilities": answer.probabilities}
+    answer, timing = prediction["answer"], prediction.get("timing") or {}
+    label, score, value = answer.get("label"), answer.get("score"), answer.get("value")
+    kept = (
+        {"value": value}
+        if label is None
+        else {"label": label, "score": score, "probabilities": answer["probabilities"]}
     )
     return {
-        "id": prediction.id,
-        "created_at": time_of(prediction.id),
-        "task": prediction.task,
-        "version": prediction.version,
-        "row": prediction.row,
-        "row_schema": prediction.row_schema,
+        "id": prediction["id"],
+        "task": prediction["task"],
+        "version": prediction["version"],
+        "row": prediction["row"],
+        "row_schema": prediction["row_schema"],
         "answer": kept,
-        "label": answer.label,
-        "score": answer.score,
-        "value": answer.value,
-        "user_id": prediction.user_id,
-        "role": prediction.role,
-        "rollout": prediction.rollout,
-        "request_id": prediction.request_id,
-        "queue_ms": prediction.timing.queue_ms,
-        "compute_ms": prediction.timing.compute_ms,
+        "label": label,
+        "score": score,
+        "value": value,
+        "user_id": prediction["user_id"],
+        "role": prediction["role"],
+        "rollout": prediction.get("rollout"),
+        "request_id": prediction.get("request_id"),
+        "queue_ms": timing.get("queue_ms"),
+        "compute_ms": timing.get("compute_ms"),
     }
+
+
+PREDICTION = Kind(PredictionIn, columns)
 
 
 class PredictionOut(Schema):

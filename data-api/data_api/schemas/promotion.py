@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 from uuid import UUID
 
 from pydantic import Field
+from typing_extensions import TypedDict
 
-from data_api.ids import time_of
+from .base import Clean, Id7, Json, Moment, Name, Schema, Version, row
+from .bulk import Kind
 
-from .base import Clean, Id7, Json, Moment, Name, Schema, Version
 
-
-class PromotionIn(Schema):
+@row
+class PromotionIn(TypedDict):
     """A change of a champion."""
 
     id: Id7
@@ -21,14 +22,17 @@ class PromotionIn(Schema):
     previous: Version | None
     action: Literal["promote", "rollback"]
     reason: Annotated[str, Field(max_length=10_000), Clean]
-    metrics: Json = Field(default_factory=dict)
-    actor: Name | None = None
-    run_id: Name | None = None
+    metrics: NotRequired[Json]
+    actor: NotRequired[Name | None]
+    run_id: NotRequired[Name | None]
 
 
 def columns(promotion: PromotionIn) -> dict[str, object]:
     """The row of the table."""
-    return {**promotion.model_dump(), "created_at": time_of(promotion.id)}
+    return {"metrics": {}, "actor": None, "run_id": None, **promotion}
+
+
+PROMOTION = Kind(PromotionIn, columns)
 
 
 class PromotionOut(Schema):
