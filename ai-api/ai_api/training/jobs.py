@@ -102,8 +102,12 @@ def queue_app(conninfo: str) -> procrastinate.App:
 async def connected(conninfo: str) -> AsyncIterator[Connection]:
     """A connection of its own, in one transaction: jobs are rare, and nothing is left over when Postgres restarts."""
     try:
-        async with await psycopg.AsyncConnection.connect(conninfo, row_factory=dict_row) as connection:
-            yield connection
+        connection = await psycopg.AsyncConnection.connect(conninfo, row_factory=dict_row)
+        try:
+            async with connection:
+                yield connection
+        finally:
+            await connection.close()  # psycopg leaves it open when the commit is cancelled
     except psycopg.OperationalError as error:
         raise QueueUnavailable from error
 

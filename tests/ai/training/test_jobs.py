@@ -8,12 +8,13 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from ai_api.errors import JobRunning, QueueUnavailable, UnknownJob
-from ai_api.training.jobs import Job, Jobs, migrate, promotion_lock
+from ai_api.training.jobs import Job, Jobs, connected, migrate, promotion_lock
 from ai_api.training.worker import ATTEMPTS, Pace, work
 
 pytestmark = pytest.mark.anyio
@@ -128,6 +129,38 @@ async def test_a_task_can_be_trained_again_after_its_job_ended(jobs: Jobs, conni
     async with trainer(conninfo, GOOD):
         await reach(jobs, await jobs.retrain("tweets", "a", {}, None), "succeeded")
         await reach(jobs, await jobs.retrain("tweets", "a", {}, None), "succeeded")
+
+
+async def test_a_connection_whose_commit_is_cancelled_is_closed(conninfo: str) -> None:
+    opened: list[psycopg.AsyncConnection[Any]] = []
+
+    async def commit_for_ever() -> None:
+        async with connected(conninfo) as connection:
+            opened.append(connection)
+            await connection.execute(
+                "create temp table slow (x int);"
+                " create function pg_temp.wait() returns trigger language plpgsql as"
+                " 'begin perform pg_sleep(600); return null; end';"
+                " create constraint trigger wait after insert on slow deferrable initially deferred"
+                " for each row execute function pg_temp.wait();"
+                " insert into slow values (1)"
+            )
+
+    async def commits() -> bool:
+        async with connected(conninfo) as connection:
+            asked = await connection.execute(
+                "select from pg_stat_activity where query ilike 'commit' and state = 'active'"
+            )
+            return bool(await asked.fetchall())
+
+    committing = asyncio.create_task(commit_for_ever())
+    while not await commits():
+        assert not committing.done()
+        await asyncio.sleep(0.02)
+    committing.cancel()
+    await asyncio.wait({committing})
+    assert committing.cancelled()
+    assert opened[0].closed
 
 
 async def test_a_waiting_job_is_cancelled_at_once(jobs: Jobs, conninfo: str) -> None:
