@@ -123,7 +123,11 @@ def test_the_secret_is_the_first_key(process: Callable[..., Process], keyed: Set
     assert kid(one.sign_in()) == first.kid
 
 
+@pytest.mark.filterwarnings("ignore::pydantic.warnings.UnsupportedFieldAttributeWarning")
 def test_of_many_first_starts_at_once_one_makes_the_key(process: Callable[..., Process], rows: Engine) -> None:
+    """FastAPI keeps pydantic's warnings from showing by a switch that all threads share: while several apps are
+    made at once, some show.
+    """
     with ThreadPoolExecutor(4) as threads:
         shown = list(threads.map(lambda _: process().shown(), range(4)))
     assert len(shown[0]) == 1
