@@ -99,7 +99,8 @@ def test_numbers_that_are_none_and_bottomless_rows_are_refused(world: World, tas
 
 def test_a_row_that_only_postgres_refuses_leaves_the_others_alone(as_app: Engine, task: str) -> None:
     def row(**others: object) -> dict[str, object]:
-        return {**promotion(task), "id": new_id(), **others}
+        key = new_id()
+        return {**promotion(task), "id": key, "created_at": time_of(key), **others}
 
     rows = [row(), row(action="explode"), row(reason="a\0b"), row(version=2**40), row()]
     with Session(as_app) as session, session.begin():

@@ -59,8 +59,8 @@ STORED, DUPLICATE = Outcome("stored"), Outcome("duplicate")
 
 
 def insert(session: Session, table: type[Base], rows: Sequence[Values]) -> list[Outcome]:
-    """Inserts rows that have an `id` of version 7, whose time they get as `created_at`. All have the same columns. They
-    go in the order of ids, so that two calls with the same rows cannot deadlock.
+    """Inserts rows that have an `id`, in the order of ids, so that two calls with the same rows cannot deadlock.
+    All rows have the same columns.
     """
     keys = [cast("UUID", row["id"]).int for row in rows]  # hashed and compared several times faster than a UUID
     first = dict(zip(reversed(keys), reversed(rows), strict=True))
@@ -119,8 +119,7 @@ def _statement(table: Table, names: tuple[str, ...]) -> Select[list[UUID] | None
     document = sql_cast(bindparam("rows", type_=Text), JSON)
     columns = (column(name, table.c[name].type) for name in names)
     given = func.json_to_recordset(document).table_valued(*columns, name="given").render_derived(with_types=True)
-    row = select(given, func.uuid_extract_timestamp(given.c.id))
-    insert = upsert(table).from_select([*names, "created_at"], row).on_conflict_do_nothing(index_elements=["id"])
+    insert = upsert(table).from_select(names, select(given)).on_conflict_do_nothing(index_elements=["id"])
     new = insert.returning(literal_column("id", Uuid).label("id")).cte("new")
     ids = func.coalesce(func.array_agg(new.c.id, type_=ARRAY(Uuid)), literal_column("'{}'::uuid[]"))
     return select(case((func.count() < bindparam("sent", type_=Integer), ids))).select_from(new)

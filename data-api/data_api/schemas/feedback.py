@@ -8,6 +8,7 @@ from uuid import UUID
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from data_api.ids import time_of
 from data_api.models import FeedbackStatus
 
 from .base import Clean, Id7, Moment, Name, Number, Schema, row
@@ -31,7 +32,8 @@ def columns(feedback: FeedbackIn) -> dict[str, object]:
     """The row of the table; ValueError unless there is either a label or a value."""
     if (feedback.get("label") is None) == (feedback.get("value") is None):
         raise ValueError("must hold either label or value")
-    return {"label": None, "value": None, "comment": None, "request_id": None, **feedback}
+    left_out = {"label": None, "value": None, "comment": None, "request_id": None}
+    return {**left_out, **feedback, "created_at": time_of(feedback["id"])}
 
 
 FEEDBACK = Kind(FeedbackIn, columns)

@@ -8,6 +8,8 @@ from uuid import UUID
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
+from data_api.ids import time_of
+
 from .base import Clean, Id7, Json, Moment, Name, Number, Schema, Version, row
 from .bulk import Kind
 from .feedback import FeedbackOut
@@ -71,6 +73,7 @@ def columns(prediction: PredictionIn) -> dict[str, object]:
     )
     return {
         "id": prediction["id"],
+        "created_at": time_of(prediction["id"]),
         "task": prediction["task"],
         "version": prediction["version"],
         "row": prediction["row"],

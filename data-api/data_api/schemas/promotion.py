@@ -8,6 +8,8 @@ from uuid import UUID
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from data_api.ids import time_of
+
 from .base import Clean, Id7, Json, Moment, Name, Schema, Version, row
 from .bulk import Kind
 
@@ -29,7 +31,8 @@ class PromotionIn(TypedDict):
 
 def columns(promotion: PromotionIn) -> dict[str, object]:
     """The row of the table."""
-    return {"metrics": {}, "actor": None, "run_id": None, **promotion}
+    left_out: dict[str, object] = {"metrics": {}, "actor": None, "run_id": None}
+    return {**left_out, **promotion, "created_at": time_of(promotion["id"])}
 
 
 PROMOTION = Kind(PromotionIn, columns)
