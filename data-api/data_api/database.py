@@ -13,6 +13,7 @@ from typing import cast
 import psycopg2
 from psycopg2 import extensions
 from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, STATUS_SETUP, set_wait_callback
+from pydantic_core import from_json
 from sqlalchemy import URL, Engine, MetaData, create_engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -66,6 +67,7 @@ class Database:
             pool_use_lifo=True,  # few warm connections instead of many that fell asleep
             pool_pre_ping=True,
             hide_parameters=True,  # an error that is logged must not carry a row
+            json_deserializer=from_json,
             json_serializer=partial(json.dumps, ensure_ascii=False, allow_nan=False),
             connect_args={
                 "connect_timeout": CONNECT_SECONDS,

@@ -6,8 +6,7 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Query, Response
 
 from data_api.crud import audit
 from data_api.models import Action
@@ -32,7 +31,7 @@ def find(
     request_id: Annotated[str | None, Query(max_length=64), Clean] = None,
     after: Moment | None = None,
     before: Moment | None = None,
-) -> Page[AuditOut] | StreamingResponse:
+) -> Response:
     """Lists who changed what, newest first, whether over HTTP, on the admin page or by a command."""
     wanted = audit.Filter(entity, entity_id, action, field, actor_id, request_id, after, before)
     return listed.answer("audit", AuditOut, partial(audit.find, wanted=wanted))

@@ -5,14 +5,16 @@ What a call depends on is `async` unless it blocks: FastAPI sends every other on
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 from uuid import UUID
 
+from anyio import CancelScope, CapacityLimiter, to_thread
 from fastapi import Depends, Request
-from fastapi.concurrency import contextmanager_in_threadpool
+from fastapi.concurrency import run_in_threadpool
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from sqlalchemy.orm import Session
 
@@ -92,9 +94,33 @@ async def parts(request: Request) -> Parts:
 Wired = Annotated[Parts, Depends(parts)]
 
 
-def session(request: Request, wired: Wired) -> Iterator[Session]:
+@asynccontextmanager
+async def transaction(pool: Pool) -> AsyncIterator[Session]:
+    """As `pool.session()`, with a thread only for what its end has to say to Postgres: its beginning says nothing. That
+    thread is beside those of the calls, some of which wait for the connection that this end gives back.
+    """
+    opened = pool.session()
+    session = opened.__enter__()
+
+    async def end(*error: Any) -> None:
+        with CancelScope(shield=True):
+            if session.in_transaction():
+                await to_thread.run_sync(opened.__exit__, *error, limiter=CapacityLimiter(1))
+            else:
+                opened.__exit__(*error)
+
+    try:
+        yield session
+    except BaseException as error:
+        await end(type(error), error, error.__traceback__)
+        raise
+    else:
+        await end(None, None, None)
+
+
+async def session(request: Request, wired: Wired) -> AsyncIterator[Session]:
     """One transaction a request, committed before the answer leaves. What it changes is nobody's until `recognise`."""
-    with wired.database.session() as session:
+    async with transaction(wired.database) as session:
         session.info.update(actor=ANONYMOUS, request_id=request.state.request_id)
         yield session
 
@@ -107,7 +133,7 @@ async def listing(wired: Wired, database: Database) -> AsyncIterator[Session]:
     if wired.replica is None:
         yield database
         return
-    async with contextmanager_in_threadpool(wired.replica.session()) as session:
+    async with transaction(wired.replica) as session:
         yield session
 
 
@@ -119,22 +145,24 @@ Bearer = Annotated[
 Key = Annotated[str | None, Depends(APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key."))]
 
 
-def recognise(wired: Wired, database: Database, token: Bearer, key: Key) -> Caller:
+async def recognise(wired: Wired, database: Database, token: Bearer, key: Key) -> Caller:
     """The caller by token, else by key; NotSignedIn for anybody else. The audit names them from here on."""
-    caller = _recognise(wired, database, token, key)
-    database.info["actor"] = Actor("user", caller.user_id) if caller.user_id else Actor("service")
-    if caller.user_id:
-        wired.limits.count_caller(str(caller.user_id))
+    if not token and not key:
+        raise NotSignedIn
+    if key and not token and same(key, wired.service_key):
+        database.info["actor"] = Actor("service")
+        return Caller(Role.SERVICE)
+    return await run_in_threadpool(_person, wired, database, token, key)
+
+
+def _person(wired: Parts, database: Session, token: str | None, key: str | None) -> Caller:
+    caller = _by_token(wired, database, token) if token else _by_key(database, key or "")
+    database.info["actor"] = Actor("user", caller.user_id)
+    wired.limits.count_caller(str(caller.user_id))
     return caller
 
 
-def _recognise(wired: Parts, database: Session, token: str | None, key: str | None) -> Caller:
-    if token:
-        return _by_token(wired, database, token)
-    if not key:
-        raise NotSignedIn
-    if same(key, wired.service_key):
-        return Caller(Role.SERVICE)
+def _by_key(database: Session, key: str) -> Caller:
     found = api_key.holder(database, digest(key))
     if found is None:
         raise NotSignedIn

@@ -11,12 +11,12 @@ from itertools import chain
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 from uuid import UUID
 
-from fastapi import Depends, Header, Query
+from fastapi import Depends, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from sqlalchemy.orm import Session
 
 from data_api.database import Database
-from data_api.schemas.base import Page, Schema
+from data_api.schemas.base import Schema
 
 from .caller import Listing, Wired
 from .paging import At, Identified, Limit, Place, answer
@@ -62,10 +62,13 @@ class Listed:
     limit: int
     csv: bool
 
-    def answer(self, name: str, schema: type[T], find: Find) -> Page[T] | StreamingResponse:
+    def answer(self, name: str, schema: type[T], find: Find) -> Response:
         """The page, or the file `name`, whose columns are the fields of the schema."""
         if not self.csv:
-            return answer(schema, *find(self.session, limit=self.limit, below=self.at.below), self.at)
+            rows, more = find(self.session, limit=self.limit, below=self.at.below)
+            self.session.commit()  # here, and what is written below too: this is a thread that may take its time
+            page = answer(schema, rows, more, self.at)
+            return Response(page.model_dump_json(), media_type="application/json")
         self.session.commit()  # gives its connection back: the pages take one at a time
         pages = _pages(self.pool, schema, find, self.at.below)
         first = next(pages, b"")  # so that Postgres being away is still answered with 503

@@ -6,7 +6,6 @@ from functools import partial
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from fastapi.responses import StreamingResponse
 
 from data_api.crud import feedback
 from data_api.models import FeedbackStatus
@@ -35,7 +34,7 @@ def find(
     user_id: UUID | None = None,
     after: Moment | None = None,
     before: Moment | None = None,
-) -> Page[FeedbackOut] | StreamingResponse:
+) -> Response:
     """Lists feedback, newest first: the caller's own; everybody's for trainers and admins."""
     wanted = feedback.Filter(caller.owner, user_id, task, status, after, before)
     return listed.answer("feedback", FeedbackOut, partial(feedback.find, wanted=wanted))

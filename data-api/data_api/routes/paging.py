@@ -69,7 +69,7 @@ def answer(schema: type[T], rows: Sequence[Identified], more: bool, at: Place | 
     """The page, with the cursor of the next one."""
     digest = at.digest if at else b""
     last = urlsafe_b64encode(rows[-1].id.bytes + digest).rstrip(b"=").decode() if more else None
-    return Page(items=[schema.model_validate(row) for row in rows], next=last)
+    return Page[schema].model_validate({"items": rows, "next": last})  # type: ignore[valid-type]
 
 
 def _decoded(cursor: str) -> bytes:

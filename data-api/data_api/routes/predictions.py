@@ -6,7 +6,6 @@ from functools import partial
 from uuid import UUID
 
 from fastapi import APIRouter, Response
-from fastapi.responses import StreamingResponse
 
 from data_api.crud import feedback, prediction, promotion
 from data_api.errors import UnknownPrediction
@@ -30,7 +29,7 @@ def store(_: Service, body: Unread, database: Database) -> Response:
 
 
 @router.get("", response_model=Page[PredictionOut], responses=CSV)
-def find(wanted: Wanted, listed: List) -> Page[PredictionOut] | StreamingResponse:
+def find(wanted: Wanted, listed: List) -> Response:
     """Lists predictions, newest first: the caller's own; everybody's for trainers and admins.
 
     `role`, `min_score`, `max_score`, `corrected`, and `version` or `label` without `task`, need a window of at most

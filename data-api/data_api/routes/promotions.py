@@ -6,7 +6,6 @@ from functools import partial
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import StreamingResponse
 
 from data_api.crud import promotion
 from data_api.schemas.base import Moment, Name, Page
@@ -34,7 +33,7 @@ def find(
     action: Literal["promote", "rollback"] | None = None,
     after: Moment | None = None,
     before: Moment | None = None,
-) -> Page[PromotionOut] | StreamingResponse:
+) -> Response:
     """Lists changes of champions, newest first, with their reasons and metrics."""
     wanted = promotion.Filter(task, version, action, after, before)
     return listed.answer("promotions", PromotionOut, partial(promotion.find, wanted=wanted))

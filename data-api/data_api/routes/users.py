@@ -6,8 +6,7 @@ from functools import partial
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
-from fastapi.responses import StreamingResponse
+from fastapi import APIRouter, Query, Response
 
 from data_api.crud import user
 from data_api.errors import WrongCredentials, WrongPassword
@@ -45,7 +44,7 @@ def find(
     search: Search = None,
     role: Assignable | None = None,
     disabled: bool | None = None,
-) -> Page[UserOut] | StreamingResponse:
+) -> Response:
     """Lists users, newest first."""
     wanted = user.Filter(search, Role(role) if role else None, disabled)
     return listed.answer("users", UserOut, partial(user.find, wanted=wanted))
