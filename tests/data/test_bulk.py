@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import example, given
@@ -68,6 +69,11 @@ def test_a_refused_row_changes_nothing_about_the_others(name: str, data: st.Data
         assert outcomes[1].status == "refused"
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_the_example_of_a_row_is_one_that_is_taken(name: str) -> None:
+    assert KINDS[name].values(EXAMPLES[name])["id"] == UUID(str(EXAMPLES[name]["id"]))
+
+
 @given(st.binary() | VALUES.map(lambda value: json.dumps(value).encode()))
 @example(b'{"rows": [], "rows": 7}')
 def test_whatever_is_no_body_of_rows_is_an_invalid_request(content: bytes) -> None:
@@ -77,11 +83,12 @@ def test_whatever_is_no_body_of_rows_is_an_invalid_request(content: bytes) -> No
         assert said.startswith("body")
 
 
-def test_only_a_sender_who_may_send_rows_is_told_what_is_wrong_with_them(world: World) -> None:
-    headers = {"Content-Type": "application/json"}
-    assert world.client.post("/predictions", content=b"{", headers=headers).status_code == 401
-    answer = world.client.post("/predictions", content=b"{", headers={**headers, **world.person("admin").headers})
-    assert answer.status_code == 403
+@pytest.mark.parametrize("path", ["/predictions", "/feedback", "/promotions"])
+def test_only_a_sender_who_may_send_rows_is_told_what_is_wrong_with_them(world: World, path: str) -> None:
+    for headers, status in (({}, 401), (world.person("admin").headers, 403), (world.service, 422)):
+        for kind in ("application/json", "text/plain"):
+            answer = world.client.post(path, content=b"{", headers={**headers, "Content-Type": kind})
+            assert answer.status_code == status, (headers, kind)
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/octet-stream", None])
@@ -90,7 +97,10 @@ def test_rows_that_are_not_called_json_are_refused(world: World, task: str, kind
     answer = world.client.post("/predictions", content=content, headers={**world.service, "Content-Type": kind or ""})
     assert answer.status_code == 422
     assert "application/json" in answer.json()["detail"]
-    named = {**world.service, "Content-Type": "application/json; charset=utf-8"}
-    assert world.client.post("/predictions", content=content, headers=named).json()["results"] == [
-        {"status": "stored", "reason": None}
-    ]
+
+
+@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/vnd.volant+json", "Application/JSON"])
+def test_every_name_of_json_will_do(world: World, task: str, kind: str) -> None:
+    content = json.dumps({"rows": [prediction(task)]}).encode()
+    answer = world.client.post("/predictions", content=content, headers={**world.service, "Content-Type": kind})
+    assert answer.json() == {"results": [{"status": "stored", "reason": None}]}

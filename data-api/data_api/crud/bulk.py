@@ -103,9 +103,7 @@ def one_of(column: InstrumentedAttribute[UUID], ids: Iterable[UUID]) -> ColumnEl
 
 
 def _send(session: Session, table: type[Base], rows: Sequence[Values]) -> list[UUID] | None:
-    """The ids that were not there yet; None when none was. A number that is none travels as NaN or Infinity, which
-    Postgres refuses.
-    """
+    """The ids that are new; None when all are. A number that is none travels as NaN or Infinity, to be refused."""
     statement = _statement(cast("Table", table.__table__), tuple(rows[0]))
     document = to_json(rows, inf_nan_mode="constants").decode()
     return session.execute(statement, {"rows": document, "sent": len(rows)}).scalar_one()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from email.message import Message
@@ -16,14 +17,18 @@ from data_api.metrics import ROWS
 from data_api.schemas.bulk import Results, Rows
 from data_api.schemas.examples import EXAMPLES
 
+from .caller import Service
 
-async def unread(request: Request) -> bytes:
-    """The body as it came, of a caller who may send it: reading a thousand rows takes a thread its time, and here it
-    would hold up everybody else's calls.
+JSON = re.compile(r"application/(.+\+)?json")
+
+
+async def unread(request: Request, _: Service) -> bytes:
+    """The body as it came, of the service, which alone may send rows: reading a thousand takes a thread its time, and
+    here it would hold up everybody else's calls.
     """
     said = Message()
     said["content-type"] = request.headers.get("content-type", "")
-    if said.get_content_type() != "application/json":
+    if not JSON.fullmatch(said.get_content_type()):
         raise InvalidRequest("body: must be JSON, and its Content-Type application/json")
     return await request.body()
 

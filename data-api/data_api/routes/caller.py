@@ -1,6 +1,6 @@
 """Who is calling, and whether they may. The one place where roles and scopes are checked.
 
-What a call depends on is `async` unless it blocks: FastAPI sends every other one to a thread and waits for it there.
+What every call depends on is `async` and has a thread do only what blocks: FastAPI would have one do all of it.
 """
 
 from __future__ import annotations

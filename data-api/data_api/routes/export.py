@@ -66,7 +66,7 @@ class Listed:
         """The page, or the file `name`, whose columns are the fields of the schema."""
         if not self.csv:
             rows, more = find(self.session, limit=self.limit, below=self.at.below)
-            self.session.commit()  # here, and what is written below too: this is a thread that may take its time
+            self.session.commit()  # and the JSON is written here, too: after this thread it would be the event loop's
             page = answer(schema, rows, more, self.at)
             return Response(page.model_dump_json(), media_type="application/json")
         self.session.commit()  # gives its connection back: the pages take one at a time

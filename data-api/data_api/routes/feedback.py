@@ -13,14 +13,14 @@ from data_api.schemas.base import Moment, Name, Page
 from data_api.schemas.feedback import FEEDBACK, FeedbackOut
 
 from .bulk import Unread, results, taking
-from .caller import Database, Reader, Service
+from .caller import Database, Reader
 from .export import CSV, List
 
 router = APIRouter(prefix="/feedback", tags=["feedback"])
 
 
 @router.post("", **taking("FeedbackIn"))
-def store(_: Service, body: Unread, database: Database) -> Response:
+def store(body: Unread, database: Database) -> Response:
     """Keeps feedback, each judged alone. `stored` says that it is here; GET /feedback says whether it counts."""
     return results("feedback", FEEDBACK.judge(body, partial(feedback.store, database)))
 

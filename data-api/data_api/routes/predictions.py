@@ -15,7 +15,7 @@ from data_api.schemas.prediction import PREDICTION, PredictionOut, PredictionWit
 from data_api.schemas.promotion import PromotionOut
 
 from .bulk import Unread, results, taking
-from .caller import Database, Reader, Service
+from .caller import Database, Reader
 from .export import CSV, List
 from .filters import Wanted
 
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/predictions", tags=["predictions"])
 
 
 @router.post("", **taking("PredictionIn"))
-def store(_: Service, body: Unread, database: Database) -> Response:
+def store(body: Unread, database: Database) -> Response:
     """Keeps answers, each judged alone. Sending a row again is harmless: it is answered `duplicate`."""
     return results("prediction", PREDICTION.judge(body, partial(prediction.store, database)))
 

@@ -12,14 +12,14 @@ from data_api.schemas.base import Moment, Name, Page
 from data_api.schemas.promotion import PROMOTION, PromotionOut
 
 from .bulk import Unread, results, taking
-from .caller import Database, Reader, Service
+from .caller import Database, Reader
 from .export import CSV, List
 
 router = APIRouter(prefix="/promotions", tags=["promotions"])
 
 
 @router.post("", **taking("PromotionIn"))
-def store(_: Service, body: Unread, database: Database) -> Response:
+def store(body: Unread, database: Database) -> Response:
     """Keeps changes of champions, each judged alone."""
     return results("promotion", PROMOTION.judge(body, partial(promotion.store, database)))
 

@@ -26,7 +26,7 @@ from .examples import EXAMPLES
 
 T = TypeVar("T")
 R = TypeVar("R", bound=type)
-ROWS: dict[str, type] = {}
+ROW_KINDS: dict[str, type] = {}
 """Every kind of row, by its name."""
 DEEPEST = 32
 EARLIEST, LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
@@ -50,11 +50,11 @@ class Schema(BaseModel):
         return EXAMPLES.get(cls.__name__)
 
 
-def row(kind: R) -> R:
+def row_kind(kind: R) -> R:
     """Marks the TypedDict of a row that comes among a thousand: making as many models of them would take longer than
     all that follows.
     """
-    ROWS[kind.__name__] = kind
+    ROW_KINDS[kind.__name__] = kind
     return with_config(extra="forbid")(kind)
 
 

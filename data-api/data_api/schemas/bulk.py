@@ -62,30 +62,30 @@ class Kind(Generic[T]):
         try:
             return cast("list[Values]", self._body.model_validate_json(body).rows)
         except ValidationError:
-            return [self._read_one(row) for row in rows(body)]
+            return [self._read_one(row) for row in _rows(body)]
 
     def _read_one(self, row: object) -> Values | Outcome:
         try:
             return self.values(row)
         except ValidationError as error:
-            return Outcome("refused", why(error))
+            return Outcome("refused", _why(error))
 
 
-def rows(body: bytes) -> list[object]:
+def _rows(body: bytes) -> list[object]:
     """The rows of a body, not looked into; InvalidRequest when there are none."""
     if not body:
         raise InvalidRequest("body: Field required")
     try:
         return Rows.model_validate(json.loads(body)).rows
     except ValidationError as error:
-        raise InvalidRequest(why(error, "body")) from None
+        raise InvalidRequest(_why(error, "body")) from None
     except json.JSONDecodeError as error:
         raise InvalidRequest(f"body.{error.pos}: JSON decode error") from None
     except (ValueError, RecursionError):  # not UTF-8, a number of thousands of digits; bottomless
         raise InvalidRequest("body: cannot be read") from None
 
 
-def why(error: ValidationError, *place: str) -> str:
+def _why(error: ValidationError, *place: str) -> str:
     """What is wrong, in words that hold nothing of the input."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     return describe([{**one, "loc": (*place, *one["loc"])} for one in errors])

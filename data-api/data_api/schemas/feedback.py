@@ -11,11 +11,11 @@ from typing_extensions import TypedDict
 from data_api.ids import time_of
 from data_api.models import FeedbackStatus
 
-from .base import Clean, Id7, Moment, Name, Number, Schema, row
+from .base import Clean, Id7, Moment, Name, Number, Schema, row_kind
 from .bulk import Kind
 
 
-@row
+@row_kind
 class FeedbackIn(TypedDict):
     """A correction or a confirmation. Whether owner and label are right shows when it meets its prediction."""
 

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from data_api.ids import time_of
 
-from .base import Clean, Id7, Json, Moment, Name, Number, Schema, Version, row
+from .base import Clean, Id7, Json, Moment, Name, Number, Schema, Version, row_kind
 from .bulk import Kind
 from .feedback import FeedbackOut
 from .promotion import PromotionOut
@@ -19,7 +19,7 @@ AnswerRole = Literal["champion", "pinned", "canary", "shadow", "replay"]
 Milliseconds = Annotated[Number, Field(ge=0)]
 
 
-@row
+@row_kind
 class AnswerIn(TypedDict):
     """A label with its score and every label's probability, or a value."""
 
@@ -37,7 +37,7 @@ def _of_one_kind(answer: AnswerIn) -> AnswerIn:
     return answer
 
 
-@row
+@row_kind
 class TimingIn(TypedDict):
     """Where the time went."""
 
@@ -45,7 +45,7 @@ class TimingIn(TypedDict):
     compute_ms: NotRequired[Milliseconds | None]
 
 
-@row
+@row_kind
 class PredictionIn(TypedDict):
     """An answer that ai-api gave."""
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from .base import ROWS, Schema
+from .base import ROW_KINDS, Schema
 
 MOST = 5
 OUTSIDE_BODY = ("query", "path", "header", "cookie")
@@ -42,7 +42,7 @@ def _known(location: tuple[int | str, ...]) -> Iterator[str]:
 
 @cache
 def _field_names() -> frozenset[str]:
-    names = {name for row in ROWS.values() for name in row.__annotations__}
+    names = {name for row in ROW_KINDS.values() for name in row.__annotations__}
     waiting = [Schema]
     while waiting:
         schema = waiting.pop()

@@ -10,11 +10,11 @@ from typing_extensions import TypedDict
 
 from data_api.ids import time_of
 
-from .base import Clean, Id7, Json, Moment, Name, Schema, Version, row
+from .base import Clean, Id7, Json, Moment, Name, Schema, Version, row_kind
 from .bulk import Kind
 
 
-@row
+@row_kind
 class PromotionIn(TypedDict):
     """A change of a champion."""
 
