@@ -18,7 +18,7 @@ from .errors import InvalidRequest
 from .keyring import Seal
 from .models import Role
 from .routes.invitations import link
-from .schemas.problem import describe
+from .schemas.problem import why
 from .schemas.user import Email, Password
 from .security import Passwords, digest, new_invitation
 from .settings import Settings
@@ -109,4 +109,4 @@ def _checked(kind: TypeAdapter[str], given: str) -> str:
     try:
         return kind.validate_python(given)
     except ValidationError as error:
-        raise InvalidRequest(describe(error.errors(include_url=False, include_input=False)) + ".") from None
+        raise InvalidRequest(why(error) + ".") from None

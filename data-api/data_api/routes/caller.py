@@ -147,8 +147,6 @@ Key = Annotated[str | None, Depends(APIKeyHeader(name="X-API-Key", auto_error=Fa
 
 async def recognise(wired: Wired, database: Database, token: Bearer, key: Key) -> Caller:
     """The caller by token, else by key; NotSignedIn for anybody else. The audit names them from here on."""
-    if not token and not key:
-        raise NotSignedIn
     if key and not token and same(key, wired.service_key):
         database.info["actor"] = Actor("service")
         return Caller(Role.SERVICE)
@@ -156,7 +154,12 @@ async def recognise(wired: Wired, database: Database, token: Bearer, key: Key) -
 
 
 def _person(wired: Parts, database: Session, token: str | None, key: str | None) -> Caller:
-    caller = _by_token(wired, database, token) if token else _by_key(database, key or "")
+    if token:
+        caller = _by_token(wired, database, token)
+    elif key:
+        caller = _by_key(database, key)
+    else:
+        raise NotSignedIn
     database.info["actor"] = Actor("user", caller.user_id)
     wired.limits.count_caller(str(caller.user_id))
     return caller

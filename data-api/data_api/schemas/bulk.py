@@ -12,7 +12,7 @@ from data_api.crud.bulk import Outcome, Values
 from data_api.errors import InvalidRequest
 
 from .base import Schema
-from .problem import describe
+from .problem import why
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class Kind(Generic[T]):
         try:
             return self.values(row)
         except ValidationError as error:
-            return Outcome("refused", _why(error))
+            return Outcome("refused", why(error))
 
 
 def _rows(body: bytes) -> list[object]:
@@ -78,14 +78,8 @@ def _rows(body: bytes) -> list[object]:
     try:
         return Rows.model_validate(json.loads(body)).rows
     except ValidationError as error:
-        raise InvalidRequest(_why(error, "body")) from None
+        raise InvalidRequest(why(error, "body")) from None
     except json.JSONDecodeError as error:
         raise InvalidRequest(f"body.{error.pos}: JSON decode error") from None
     except (ValueError, RecursionError):  # not UTF-8, a number of thousands of digits; bottomless
         raise InvalidRequest("body: cannot be read") from None
-
-
-def _why(error: ValidationError, *place: str) -> str:
-    """What is wrong, in words that hold nothing of the input."""
-    errors = error.errors(include_url=False, include_context=False, include_input=False)
-    return describe([{**one, "loc": (*place, *one["loc"])} for one in errors])

@@ -65,12 +65,6 @@ class PredictionIn(TypedDict):
 def columns(prediction: PredictionIn) -> dict[str, object]:
     """The row of the table."""
     answer, timing = prediction["answer"], prediction.get("timing") or {}
-    label, score, value = answer.get("label"), answer.get("score"), answer.get("value")
-    kept = (
-        {"value": value}
-        if label is None
-        else {"label": label, "score": score, "probabilities": answer["probabilities"]}
-    )
     return {
         "id": prediction["id"],
         "created_at": time_of(prediction["id"]),
@@ -78,10 +72,10 @@ def columns(prediction: PredictionIn) -> dict[str, object]:
         "version": prediction["version"],
         "row": prediction["row"],
         "row_schema": prediction["row_schema"],
-        "answer": kept,
-        "label": label,
-        "score": score,
-        "value": value,
+        "answer": {name: value for name, value in answer.items() if value is not None},
+        "label": answer.get("label"),
+        "score": answer.get("score"),
+        "value": answer.get("value"),
         "user_id": prediction["user_id"],
         "role": prediction["role"],
         "rollout": prediction.get("rollout"),

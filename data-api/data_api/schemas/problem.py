@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from pydantic import ValidationError
+
 from .base import ROW_KINDS, Schema
 
 MOST = 5
@@ -17,6 +19,12 @@ def describe(errors: Sequence[Mapping[str, Any]]) -> str:
     lines = list(dict.fromkeys(_line(error) for error in errors))
     more = f"; and {len(lines) - MOST} more" if len(lines) > MOST else ""
     return "; ".join(lines[:MOST]) + more
+
+
+def why(error: ValidationError, *place: str) -> str:
+    """The same of one model, which lies at this place of the body."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    return describe([{**one, "loc": (*place, *one["loc"])} for one in errors])
 
 
 def _line(error: Mapping[str, Any]) -> str:

@@ -154,9 +154,8 @@ async def test_a_connection_whose_commit_is_cancelled_is_closed(conninfo: str) -
             return bool(await asked.fetchall())
 
     committing = asyncio.create_task(commit_for_ever())
-    while not await commits():
-        assert not committing.done()
-        await asyncio.sleep(0.02)
+    await until(commits)
+    assert not committing.done()
     committing.cancel()
     await asyncio.wait({committing})
     assert committing.cancelled()
