@@ -166,25 +166,36 @@ def is_composed_running(compose: Sequence[str]) -> bool:
     return "postgres" in done.stdout.split()
 
 
-def main() -> int:
-    """0 when it is done, 1 with one line that says what to do."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Our own arguments, and the command of the composed stack: what follows the first `--`.
+
+    Not left to argparse: beside `verb`, a second positional takes its (no) values before any option is read.
+    """
+    end = words.index("--") if "--" in words else len(words)
+    return list(words[:end]), list(words[end + 1 :])
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Status 0 when it is done, 1 with one line that says what to do."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, usage="%(prog)s {save,restore} [--set SET] [--root ROOT] [-- docker compose …]"
+    )
     parser.add_argument("verb", choices=["save", "restore"])
     parser.add_argument("--set", type=Path, help="the set to restore")
     parser.add_argument("--root", type=Path, default=REPOSITORY, help="where data/, mlruns/ and secrets/ lie")
-    parser.add_argument("compose", nargs="*", help="after --, the command of the composed stack")
-    arguments = parser.parse_args()
+    own, compose = divided(sys.argv[1:] if words is None else words)
+    arguments = parser.parse_args(own)
     root: Path = arguments.root.absolute()
     stack = Stack(root)
     folder = Path(stack.settings["VOLANT_BACKUPS_DIR"])
     try:
         run(["sh", str(REPOSITORY / "scripts/backups_dir.sh"), str(folder)])
         if arguments.verb == "save":
-            keep(running(stack, arguments.compose), folder, kept_days(stack.settings["VOLANT_BACKUPS_DAYS"]))
+            keep(running(stack, compose), folder, kept_days(stack.settings["VOLANT_BACKUPS_DAYS"]))
         elif arguments.set is None:
             raise BackupError("Say which set: make restore FROM=backups/…")
         else:
-            stores = of_way(str(checked(arguments.set)["way"]), stack, arguments.compose)
+            stores = of_way(str(checked(arguments.set)["way"]), stack, compose)
             if is_dev_running(root):
                 raise BackupError("`make dev` runs here. Stop it with Ctrl-C first.")
             restore(stores, arguments.set)

@@ -28,6 +28,7 @@ from scripts.postgres import FAST, Postgres
 from scripts.settings import REPOSITORY
 from scripts.stack import Stack
 from scripts.stores import Processes, StoreError, folder_of_blobs
+from tests.platform.checkout import Checkout
 
 
 class Notes:
@@ -314,7 +315,9 @@ def test_every_store_of_make_dev_comes_back(volant: Callable[[str], Stack]) -> N
     finally:
         server.stop()
 
-    restore(Processes(other), kept)
+    own = {name: other.settings[name] for name in ("POSTGRES_PORT", "AI_SECRETS_DIR", "AI_BLOBS_URL")}
+    done = Checkout(other.root).make("restore", f"FROM={kept}", environment=own)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Restored. Start it with `make dev`.\n", "")
     for name, content in files.items():
         assert (other.root / name).read_bytes() == content
     (outbox,) = (Path(other.settings["AI_STATE_DIR"]) / "outbox").glob("*.db")
