@@ -16,7 +16,7 @@ import pytest
 from ai_api.__main__ import COMMANDS, main
 from ai_api.registry import Registry
 from ai_api.serving.outbox import Outbox
-from scripts.postgres import Postgres
+from scripts.dev.postgres import Postgres
 from tests.ai.conftest import open_registry
 
 SECONDS, STARTER_SECONDS = 120, 240

@@ -17,7 +17,7 @@ from data_api.database import address
 from data_api.main import create_app
 from data_api.provisioning import provision
 from data_api.settings import Settings
-from scripts.postgres import Postgres
+from scripts.dev.postgres import Postgres
 from tests.data.world import World
 
 
