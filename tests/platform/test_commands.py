@@ -9,6 +9,8 @@ import pytest
 
 from tests.platform.checkout import Checkout
 
+pytestmark = pytest.mark.process
+
 SET = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d+Z"
 
 
