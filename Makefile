@@ -48,7 +48,7 @@ check: venv-dev ## Lint, format and types
 	.venv/bin/mypy
 
 quick: venv-dev ## The tests that start no process and train on little data: at most a minute
-	$(PYTEST) $(TWO_AT_A_TIME) -m "not process and not slow and not campaign and not composed"
+	$(PYTEST) $(TWO_AT_A_TIME) -m "not process and not training and not slow and not campaign and not composed"
 
 test: venv-dev ## Every test but the slow ones, the campaigns and those of the composed stack
 	$(PYTEST) $(TWO_AT_A_TIME) --durations 15
