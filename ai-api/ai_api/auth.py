@@ -60,7 +60,7 @@ class KeyEntry(BaseModel):
     expires_at: datetime | None = None
 
 
-class Erased(BaseModel):
+class ErasedUser(BaseModel):
     """A person of whom nothing may be kept, and the erasure that says so."""
 
     id: str
@@ -75,7 +75,7 @@ class Snapshot(BaseModel):
     disabled_users: frozenset[str]
     tokens_valid_after: dict[str, float]
     jwks: dict[str, list[dict[str, object]]]
-    erasures: list[Erased] = []
+    erasures: list[ErasedUser] = []
     kept_days: dict[str, int] = {}
 
 

@@ -23,8 +23,8 @@ from itertools import chain
 
 from fsspec.core import url_to_fs
 
-from .errors import AIError, BlobsUnavailable, MisSet
-from .images import Picture
+from .errors import AIError, BlobsUnavailable, ConfigurationError
+from .images import ImageRef
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +45,9 @@ class Blobs:
         try:
             self._fs, self._root = url_to_fs(url, use_listings_cache=False, **local)
         except (ImportError, ValueError) as error:
-            raise MisSet(f"AI_BLOBS_URL names a store that cannot be opened here: {error}") from error
+            raise ConfigurationError(f"AI_BLOBS_URL names a store that cannot be opened here: {error}") from error
 
-    def put(self, picture: Picture, owner: str, task: str) -> None:
+    def put(self, picture: ImageRef, owner: str, task: str) -> None:
         """Keeps the picture for this person's rows of a task. Returns when it is there."""
         reference, kept = f"{self._of(owner)}/{_safe(task, 'a task')}/{picture.digest}", self._bytes(picture.digest)
         with _storing():
@@ -58,12 +58,12 @@ class Blobs:
                 if self._fs.exists(reference):  # else it was erased meanwhile, and the bytes perhaps too
                     return
 
-    def get(self, digest: str) -> Picture | None:
+    def get(self, digest: str) -> ImageRef | None:
         """The picture, whose bytes are read when somebody looks at it; None when it is gone."""
         if not DIGEST.fullmatch(digest):
             return None
         with _storing():
-            return Picture(digest, partial(self._read, digest)) if self._fs.exists(self._bytes(digest)) else None
+            return ImageRef(digest, partial(self._read, digest)) if self._fs.exists(self._bytes(digest)) else None
 
     def is_of(self, digest: str, owner: str) -> bool:
         """Whether this person sent the picture, and may still see it."""

@@ -16,7 +16,7 @@ PATHS = {"prediction": "/predictions", "feedback": "/feedback", "promotion": "/p
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class IngestStatus:
     """What data-api says of one row: `stored`, `duplicate` (it had it) or `refused` for good, with the reason."""
 
     status: str
@@ -75,13 +75,13 @@ class DataClient:
             await self._opened.aclose()
             self._opened = None
 
-    async def ingest(self, kind: str, bodies: Sequence[Mapping[str, object]]) -> list[Verdict]:
+    async def ingest(self, kind: str, bodies: Sequence[Mapping[str, object]]) -> list[IngestStatus]:
         """One verdict per body, in order. DataUnavailable: try again later. Refused: this very call never succeeds."""
         answer = await self._ask("POST", PATHS[kind], json={"rows": list(bodies)})
         if answer.status_code in (400, 413, 422):
             raise Refused(f"data-api answered {answer.status_code}")
         self._expect_ok(answer)
-        verdicts = [Verdict(result["status"], result.get("reason")) for result in answer.json()["results"]]
+        verdicts = [IngestStatus(result["status"], result.get("reason")) for result in answer.json()["results"]]
         if len(verdicts) != len(bodies):
             raise DataUnavailable(f"data-api judged {len(verdicts)} of {len(bodies)} rows; they are sent again.")
         return verdicts

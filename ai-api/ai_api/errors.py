@@ -8,7 +8,7 @@ AIError
 │   BlobsUnavailable
 ├── Overloaded, TooLarge
 ├── JobRunning, Conflict
-└── PredictionFailed, TrainingFailed, LeakedRows, MissingExtra (MissingWeights), ModelRefused, MisSet
+└── PredictionFailed, TrainingFailed, LeakedRows, MissingExtra (MissingWeights), ModelRefused, ConfigurationError
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class IdentityUnavailable(AIError):
 
 
 class OutboxFull(AIError):
-    """Answers cannot be kept: data-api was away until the outbox was full, or the disk is. Nothing was answered."""
+    """Predictions cannot be stored: the outbox is full (data-api was away for too long) or the disk is. Try later."""
 
 
 class BlobsUnavailable(AIError):
@@ -137,5 +137,5 @@ class ModelRefused(AIError):
     """A version could not be trusted or did not answer its own sample as recorded, so it does not serve."""
 
 
-class MisSet(AIError):
+class ConfigurationError(AIError):
     """A setting or a secret is missing or a placeholder, so the service does not start."""

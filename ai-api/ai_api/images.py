@@ -28,11 +28,11 @@ DATA_URL = re.compile(r"data:image/[\w.+-]{1,40};base64,", re.ASCII)
 REFERENCE = re.compile(r"sha256:([0-9a-f]{64})")
 
 
-class InvalidPicture(ValueError):
+class InvalidImage(ValueError):
     """What is wrong with a picture, in words that never repeat it."""
 
 
-class Picture:
+class ImageRef:
     """An encoded picture. Two are equal when their bytes are, which `digest` (sha256, in hex) stands for.
 
     A row carries it as this object; in JSON a caller sends it as base64, and what is stored of it is `sha256:<digest>`.
@@ -45,20 +45,20 @@ class Picture:
         self.read = read
 
     def __repr__(self) -> str:
-        return f"Picture({self.reference})"
+        return f"ImageRef({self.reference})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Picture) and other.digest == self.digest
+        return isinstance(other, ImageRef) and other.digest == self.digest
 
     def __hash__(self) -> int:
         return hash(self.digest)
 
     @classmethod
-    def of_bytes(cls, content: bytes) -> Picture:
+    def of_bytes(cls, content: bytes) -> ImageRef:
         return cls(hashlib.sha256(content).hexdigest(), partial(bytes, content))
 
     @classmethod
-    def of_file(cls, path: Path) -> Picture:
+    def of_file(cls, path: Path) -> ImageRef:
         """Reads the file once for its digest and again whenever it is looked at: a large set does not fit in memory."""
         return cls(hashlib.sha256(path.read_bytes()).hexdigest(), path.read_bytes)
 
@@ -72,27 +72,27 @@ class Picture:
         return base64.b64encode(self.read()).decode()
 
     @classmethod
-    def parse(cls, found: object) -> Picture:
-        """From a caller: bytes, or text in base64, of a whole picture in one of FORMATS; else InvalidPicture.
+    def parse(cls, found: object) -> ImageRef:
+        """From a caller: bytes, or text in base64, of a whole picture in one of FORMATS; else InvalidImage.
 
         Decodes the picture, which takes up to half a second. A reference is refused: it may be of another's picture.
         """
-        if isinstance(found, Picture):
+        if isinstance(found, ImageRef):
             return found
         if isinstance(found, str):
             found = _of_base64(found)
         if not isinstance(found, bytes):
-            raise InvalidPicture("must be a picture: base64 in JSON, a file in a form")
+            raise InvalidImage("must be a picture: base64 in JSON, a file in a form")
         if len(found) > MAX_BYTES:
-            raise InvalidPicture(f"must have at most {MAX_BYTES // 2**20} MiB")
+            raise InvalidImage(f"must have at most {MAX_BYTES // 2**20} MiB")
         with opened(found):
             return cls.of_bytes(found)
 
     @classmethod
-    def _validate(cls, found: object) -> Picture:
+    def _validate(cls, found: object) -> ImageRef:
         try:
             return cls.parse(found)
-        except InvalidPicture as error:
+        except InvalidImage as error:
             raise PydanticCustomError("picture", str(error)) from None
 
     @classmethod
@@ -120,7 +120,7 @@ def media_type(content: bytes) -> str:
 
 @contextmanager
 def opened(content: bytes, shrink: tuple[int, int] | None = None) -> Iterator[Image]:
-    """The picture, decoded (of an animation the first frame); InvalidPicture when that does not work.
+    """The picture, decoded (of an animation the first frame); InvalidImage when that does not work.
 
     With `shrink`, a JPEG may come smaller than it is, though at least as large as (width, height): that is quicker.
     """
@@ -134,33 +134,33 @@ def opened(content: bytes, shrink: tuple[int, int] | None = None) -> Iterator[Im
                 image.draft("RGB", shrink)
             image.load()
     except Exception:  # hostile bytes make the decoders raise a dozen kinds of errors, none of them ours
-        raise InvalidPicture(f"must be a whole picture in one of the formats {', '.join(FORMATS)}") from None
+        raise InvalidImage(f"must be a whole picture in one of the formats {', '.join(FORMATS)}") from None
     with image:
         if image.width * image.height > MAX_PIXELS:
-            raise InvalidPicture(f"must have at most {MAX_PIXELS // 1_000_000} million pixels")
+            raise InvalidImage(f"must have at most {MAX_PIXELS // 1_000_000} million pixels")
         yield image
 
 
 def _of_base64(text: str) -> bytes:
     if len(text) > MAX_BYTES * 3 // 2:
-        raise InvalidPicture(f"must have at most {MAX_BYTES // 2**20} MiB")
+        raise InvalidImage(f"must have at most {MAX_BYTES // 2**20} MiB")
     if prefix := DATA_URL.match(text):
         text = text[prefix.end() :]
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
-        raise InvalidPicture("must be the base64 of a picture") from None
+        raise InvalidImage("must be the base64 of a picture") from None
 
 
 def encode_row(row: Mapping[str, object]) -> dict[str, object]:
     """A row of the data set as JSON carries it whole, pictures as base64. A caller's row is stored with references."""
-    return {name: value.base64 if isinstance(value, Picture) else value for name, value in row.items()}
+    return {name: value.base64 if isinstance(value, ImageRef) else value for name, value in row.items()}
 
 
 def decode_row(row: Mapping[str, object], columns: Mapping[str, str]) -> dict[str, object]:
     """The row that `encode_row` was given; `columns` says which of them are images."""
     return {
-        name: Picture.of_bytes(base64.b64decode(value))
+        name: ImageRef.of_bytes(base64.b64decode(value))
         if columns.get(name) == "image" and isinstance(value, str)
         else value
         for name, value in row.items()

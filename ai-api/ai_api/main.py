@@ -21,6 +21,7 @@ from .data_client import DataClient
 from .errors import (
     AIError,
     BlobsUnavailable,
+    ConfigurationError,
     Conflict,
     DataUnavailable,
     IdentityUnavailable,
@@ -29,7 +30,6 @@ from .errors import (
     InvalidRow,
     JobRunning,
     LeakedRows,
-    MisSet,
     MissingExtra,
     MissingWeights,
     ModelRefused,
@@ -50,19 +50,20 @@ from .errors import (
     UnknownTask,
     UnknownVersion,
 )
-from .middleware import TOO_LARGE, Envelope, error_body
-from .registry import Registry
-from .routes import feedback, health, models, pictures, predict, train
+from .jobs.queue import Jobs
+from .middleware import TOO_LARGE, RequestMiddleware, error_body
+from .outbox.outbox import Outbox
+from .outbox.shipper import Shipper
+from .privacy.eraser import Eraser
+from .privacy.expirer import Expirer
+from .registry.registry import Registry
+from .routes import feedback, health, models, predict, train
+from .routes import images as pictures
 from .routes.context import Context
-from .routes.invalid import describe
-from .serving.eraser import Eraser
-from .serving.expirer import Expirer
-from .serving.model_loader import Limits, ModelLoader
-from .serving.outbox import Outbox
-from .serving.shipper import Shipper
+from .routes.validation import describe
+from .serving.model_loader import BatchLimits, ModelLoader
 from .settings import Settings
 from .tasks import find_tasks
-from .training.jobs import Jobs
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,7 @@ STATUS: dict[type[AIError], int] = {
     LeakedRows: 500,
     MissingExtra: 500,
     MissingWeights: 500,
-    MisSet: 500,
+    ConfigurationError: 500,
     NoChampion: 503,
     RegistryUnavailable: 503,
     QueueUnavailable: 503,
@@ -107,7 +108,7 @@ DETAILS = {
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The whole service. Nothing is opened before its lifespan starts; MisSet when a secret is missing."""
+    """The whole service. Nothing is opened before its lifespan starts; ConfigurationError when a secret is missing."""
     tasks = find_tasks(settings.task_names, settings.tasks_dir)
     service_key, mlflow_password = settings.secret("service_key"), settings.secret("mlflow_password")
     queue_conninfo = settings.queue_conninfo
@@ -137,7 +138,7 @@ def create_app(settings: Settings) -> FastAPI:
             tasks,
             registry,
             settings.versions_dir / "champions.json",
-            Limits(settings.batch_token_budget, settings.batch_rows, settings.queue_capacity),
+            BatchLimits(settings.batch_token_budget, settings.batch_rows, settings.queue_capacity),
             executor=executor,
             watch_seconds=settings.watch_seconds,
             keep=settings.keep_versions,
@@ -183,7 +184,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     for router in (predict.router(tasks), feedback.routes, pictures.routes, train.routes, models.routes, health.routes):
         app.include_router(router)
-    app.add_middleware(Envelope, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestMiddleware, max_body_bytes=settings.max_body_bytes)
     app.add_exception_handler(AIError, on_ai_error)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, on_invalid_request)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, on_http_error)  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ BATCH_ROWS = Histogram(
 QUEUED_ROWS = Gauge("volant_queued_rows", "Rows that wait for a model now", ["task"])
 REFUSED = Counter("volant_refused_total", "Rows refused because the queue or the outbox was full", ["task", "reason"])
 
-OUTBOX_ROWS = Gauge("volant_outbox_rows", "Answers, feedback and promotions on disk that data-api does not have yet")
+OUTBOX_ROWS = Gauge("volant_outbox_rows", "Predictions, feedback and promotions that data-api does not have yet")
 OUTBOX_SHIPPED = Counter("volant_outbox_shipped_total", "Rows that data-api took", ["kind", "status"])
 OUTBOX_DEAD = Gauge(
     "volant_outbox_dead_letters", "Rows that data-api refused for good, kept in the outbox for a person to look at"

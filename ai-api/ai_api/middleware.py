@@ -28,7 +28,7 @@ def error_body(name: str, detail: str, request_id: str) -> dict[str, str]:
     return {"error": name, "detail": detail, "request_id": request_id}
 
 
-class Envelope:
+class RequestMiddleware:
     """Outermost of our ASGI layers. `X-Request-ID` is the caller's if it is short and plain, else a new one."""
 
     def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:

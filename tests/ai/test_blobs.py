@@ -13,13 +13,13 @@ import fsspec
 import pytest
 
 from ai_api.blobs import Blobs
-from ai_api.errors import BlobsUnavailable, MisSet
-from ai_api.images import Picture
+from ai_api.errors import BlobsUnavailable, ConfigurationError
+from ai_api.images import ImageRef
 from tests.ai.drawn import plain
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 LONG_AGO = YESTERDAY - timedelta(days=30)
-RED, BLUE = Picture.of_bytes(plain("red")), Picture.of_bytes(plain("blue"))
+RED, BLUE = ImageRef.of_bytes(plain("red")), ImageRef.of_bytes(plain("blue"))
 
 
 @pytest.fixture(params=["folder", "object store"])
@@ -159,7 +159,7 @@ def interrupt(blobs: Blobs, step: str, other: Callable[[], None], monkeypatch: p
     monkeypatch.setattr(blobs._fs, step, interrupted)
 
 
-def read(blobs: Blobs, picture: Picture) -> bytes | None:
+def read(blobs: Blobs, picture: ImageRef) -> bytes | None:
     found = blobs.get(picture.digest)
     return None if found is None else found.read()
 
@@ -230,7 +230,7 @@ def test_references_of_a_version_that_knew_no_task_never_grow_old_and_are_forgot
 
 
 def test_many_writers_and_a_forgetter_at_once_lose_nobody_elses_picture(tmp_path: Path) -> None:
-    pictures = [Picture.of_bytes(plain((shade, 0, 0), (4, 4))) for shade in range(8)]
+    pictures = [ImageRef.of_bytes(plain((shade, 0, 0), (4, 4))) for shade in range(8)]
     start = threading.Barrier(4)
 
     def write(owner: str) -> None:
@@ -270,5 +270,5 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 
 
 def test_a_store_without_a_driver_is_a_wrong_setting() -> None:
-    with pytest.raises(MisSet, match="AI_BLOBS_URL"):
+    with pytest.raises(ConfigurationError, match="AI_BLOBS_URL"):
         Blobs("no-such-store://bucket")

@@ -11,7 +11,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from ai_api.serving.outbox import File, append_once
+from ai_api.outbox.outbox import OutboxFile, append_once
 from scripts.stack import answers
 from tests.loop.people import Person, erase, sign_up
 from tests.loop.volant import Volant
@@ -147,7 +147,7 @@ def test_an_erasure_does_not_wait_for_a_name_that_ai_api_lost_with_a_restart(sma
     assert ann.http.post("/predict", json={"task": "tweets", "inputs": TWEET}).status_code == 200
     ann_id = httpx.get(f"{small.data_url}/users/me", headers=ann.headers, trust_env=False).json()["id"]
     small.service("ai-api").stop()
-    first = File(small.state_dir / "outbox" / "0.db", "FULL")  # what it finds first becomes its own, and its name
+    first = OutboxFile(small.state_dir / "outbox" / "0.db", "FULL")  # what it finds first becomes its own, and its name
     first.close()
     small.service("ai-api").start()
     until(lambda: small.predicts("tweets", TWEET), "ai-api to serve again")

@@ -20,7 +20,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ai_api.serving.outbox import Outbox
+from ai_api.outbox.outbox import Outbox
 from scripts import pack
 from scripts.backup import MANIFEST, NAME, BackupError, is_dev_running, keep, kept_days, old_sets, restore, save
 from scripts.ports import free_port

@@ -13,12 +13,12 @@ from pydantic import BaseModel
 from ai_api.auth import Caller, Callers
 from ai_api.blobs import Blobs
 from ai_api.data_client import DataClient
-from ai_api.registry import Registry
-from ai_api.serving.eraser import Eraser
+from ai_api.jobs.queue import Jobs
+from ai_api.outbox.outbox import Outbox
+from ai_api.outbox.shipper import Shipper
+from ai_api.privacy.eraser import Eraser
+from ai_api.registry.registry import Registry
 from ai_api.serving.model_loader import ModelLoader
-from ai_api.serving.outbox import Outbox
-from ai_api.serving.shipper import Shipper
-from ai_api.training.jobs import Jobs
 
 
 @dataclass

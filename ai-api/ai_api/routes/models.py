@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from ai_api.data_client import promotion
 from ai_api.errors import RegistryUnavailable
-from ai_api.registry import Version
+from ai_api.registry.versions import Version
 from ai_api.task import Task, Text
 
 from .context import READING, Context, Ctx, Training, documented, errors

@@ -16,13 +16,13 @@ from uuid_utils.compat import uuid7
 from ai_api.auth import Caller
 from ai_api.blobs import Blobs
 from ai_api.errors import InvalidRow, TooLarge
-from ai_api.images import Picture
+from ai_api.images import ImageRef
+from ai_api.inference import ModelOutput
 from ai_api.metrics import PREDICTIONS
-from ai_api.registry import Answer
 from ai_api.task import Modality, Row, Task
 
 from .context import PREDICTING, Context, Ctx, Predicting, documented, errors, request_id
-from .invalid import describe
+from .validation import describe
 
 VersionAsked = Annotated[int | str, Field(description="A version's number or an alias; default: the champion")]
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -210,13 +210,13 @@ async def answer(
     )
 
 
-def pictures_of(task: Task, rows: Sequence[Row]) -> set[Picture]:
+def pictures_of(task: Task, rows: Sequence[Row]) -> set[ImageRef]:
     """The different pictures in these rows."""
     columns = task.row.columns(Modality.IMAGE)
     return {getattr(row, name) for name in columns for row in rows} - {None}
 
 
-def keep(blobs: Blobs, pictures: Iterable[Picture], owner: str, task: str) -> None:
+def keep(blobs: Blobs, pictures: Iterable[ImageRef], owner: str, task: str) -> None:
     for picture in pictures:
         blobs.put(picture, owner, task)
 
@@ -225,7 +225,7 @@ def event(
     task: Task,
     version: int,
     row: Row,
-    given: Answer,
+    given: ModelOutput,
     caller: Caller,
     role: str,
     request: str,

@@ -13,8 +13,8 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from ai_api.jobs.queue import Job
 from ai_api.pipeline import check_params
-from ai_api.training.jobs import Job
 
 from .context import READING, TRAINING, Ctx, Training, documented, errors
 

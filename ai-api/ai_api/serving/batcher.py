@@ -36,7 +36,7 @@ class Waiting(Generic[R, A]):
 
 
 @dataclass(frozen=True, slots=True)
-class Answered(Generic[A]):
+class BatchResult(Generic[A]):
     """The answers of one request in the order of its rows, with the longest wait and computation among them."""
 
     answers: list[A]
@@ -75,7 +75,7 @@ class Batcher(Generic[R, A]):
     def __len__(self) -> int:
         return len(self._queue)
 
-    async def submit(self, rows: Sequence[R]) -> Answered[A]:
+    async def submit(self, rows: Sequence[R]) -> BatchResult[A]:
         """The answers for `rows`. All are queued or none: Overloaded at once when they do not fit.
 
         Raises PredictionFailed when the model fails on one of these rows, whatever happens to other callers' rows.
@@ -94,7 +94,7 @@ class Batcher(Generic[R, A]):
         finally:
             for waiting in mine:  # the caller left, or one row failed: nobody reads the others
                 waiting.future.cancel()
-        return Answered(
+        return BatchResult(
             answers,
             max((waiting.queue_seconds for waiting in mine), default=0.0),
             max((waiting.compute_seconds for waiting in mine), default=0.0),

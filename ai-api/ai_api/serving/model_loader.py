@@ -27,8 +27,10 @@ from ai_api.errors import (
     UnknownTask,
     UnknownVersion,
 )
+from ai_api.inference import ModelOutput
 from ai_api.metrics import CHAMPION, LOAD_SECONDS, LOADS, REGISTRY_FAILURES
-from ai_api.registry import Answer, Model, Registry
+from ai_api.registry.registry import Registry
+from ai_api.registry.versions import LoadedModel
 from ai_api.task import Row, Task
 
 from .batcher import Batcher
@@ -44,7 +46,7 @@ VALUE_TOLERANCE = 0.001
 
 
 @dataclass(frozen=True)
-class Limits:
+class BatchLimits:
     """How much may wait for a version and how much goes into one call of it."""
 
     budget: int
@@ -53,7 +55,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Failed:
+class FailedLoad:
     """A version that could not be loaded for a reason that may pass, and when it is tried again."""
 
     number: int
@@ -62,11 +64,11 @@ class Failed:
 
 
 @dataclass
-class Live:
+class LiveVersion:
     """A version that answers: the model and its queue."""
 
-    model: Model
-    batcher: Batcher[Row, Answer]
+    model: LoadedModel
+    batcher: Batcher[Row, ModelOutput]
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     @property
@@ -82,7 +84,7 @@ class ModelLoader:
         tasks: Mapping[str, Task],
         registry: Registry,
         memory: Path,
-        limits: Limits,
+        limits: BatchLimits,
         *,
         executor: Executor,
         watch_seconds: float,
@@ -95,11 +97,11 @@ class ModelLoader:
         self._executor = executor
         self._watch_seconds = watch_seconds
         self._keep = keep
-        self._champions: dict[str, Live] = {}
-        self._others: dict[str, OrderedDict[int, Live]] = {name: OrderedDict() for name in tasks}
-        self._loading: dict[str, tuple[int, asyncio.Task[Live]]] = {}
+        self._champions: dict[str, LiveVersion] = {}
+        self._others: dict[str, OrderedDict[int, LiveVersion]] = {name: OrderedDict() for name in tasks}
+        self._loading: dict[str, tuple[int, asyncio.Task[LiveVersion]]] = {}
         self._refused: dict[str, tuple[int, str]] = {}
-        self._failed: dict[str, Failed] = {}
+        self._failed: dict[str, FailedLoad] = {}
         self._looked: set[str] = set()
         self.registry_answers = False
 
@@ -113,7 +115,7 @@ class ModelLoader:
             raise UnknownTask(f"There is no such task. Tasks: {', '.join(sorted(self.tasks))}.")
         return self.tasks[name]
 
-    def serving(self, name: str) -> Live | None:
+    def serving(self, name: str) -> LiveVersion | None:
         """What serves `name` now, if anything does."""
         return self._champions.get(name)
 
@@ -130,7 +132,7 @@ class ModelLoader:
         """The champion that the registry names but that was not let in, and why."""
         return self._refused.get(name)
 
-    async def get(self, name: str, version: int | str | None = None) -> Live:
+    async def get(self, name: str, version: int | str | None = None) -> LiveVersion:
         """The live version: the champion, or the one with that number or alias, loaded now if need be."""
         if version is None or version == "champion":
             live = self.serving(self.task(name).name)
@@ -155,7 +157,7 @@ class ModelLoader:
             others.popitem(last=False)
         return live
 
-    async def _load_pinned(self, task: Task, version: int) -> Live:
+    async def _load_pinned(self, task: Task, version: int) -> LiveVersion:
         """Loads a version that somebody asked for: one at a time per task, shared by all who ask for the same."""
         number, loading = self._loading.get(task.name, (None, None))
         if loading is None or loading.done():
@@ -213,7 +215,7 @@ class ModelLoader:
         except Exception as error:  # the disk or the memory is full, say: no verdict on the version
             before = self._failed.get(task.name)
             pause = min(before.pause * 2, LONGEST_PAUSE_SECONDS) if before and before.number == number else 1.0
-            self._failed[task.name] = Failed(number, pause, time.monotonic() + pause)
+            self._failed[task.name] = FailedLoad(number, pause, time.monotonic() + pause)
             log.error(
                 "%s: version %d failed to load: %s; again in %.0f s", task.name, number, type(error).__name__, pause
             )
@@ -228,7 +230,7 @@ class ModelLoader:
         keep = {number, *self._others[task.name], *([old.number] if old else [])}
         await asyncio.to_thread(self._tidy, task.name, keep)
 
-    async def _load(self, task: Task, number: int) -> Live:
+    async def _load(self, task: Task, number: int) -> LiveVersion:
         started = time.perf_counter()
         try:
             model = await asyncio.to_thread(self._registry.load, task.name, number)
@@ -242,7 +244,7 @@ class ModelLoader:
         LOADS.labels(task.name, "loaded").inc()
         LOAD_SECONDS.labels(task.name).observe(time.perf_counter() - started)
         limits = self._limits
-        batcher = Batcher[Row, Answer](
+        batcher = Batcher[Row, ModelOutput](
             runner(model),
             task=task.name,
             cost=task.cost,
@@ -251,7 +253,7 @@ class ModelLoader:
             capacity=limits.capacity,
             executor=self._executor,
         )
-        return Live(model, batcher)
+        return LiveVersion(model, batcher)
 
     def _tidy(self, task: str, keep: set[int]) -> None:
         """Remembers what serves, for the next start, and drops the cached files of versions that nobody needs here."""
@@ -265,11 +267,11 @@ class ModelLoader:
             log.error("what serves could not be noted for the next start: %s", type(error).__name__)
 
 
-def runner(model: Model) -> Callable[[Sequence[Row]], list[Answer]]:
+def runner(model: LoadedModel) -> Callable[[Sequence[Row]], list[ModelOutput]]:
     return lambda rows: model.predict([row.model_dump() for row in rows])
 
 
-def check(task: Task, model: Model) -> None:
+def check(task: Task, model: LoadedModel) -> None:
     """Warms the model, row by row and in a batch, and holds both against the answers recorded when it was trained.
 
     ModelRefused when its rows are not this task's rows any more, or an answer differs by more than the tolerances.

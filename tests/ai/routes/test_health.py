@@ -18,11 +18,6 @@ from ai_api.routes.context import Context
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @dataclass
 class Loader:
     """Three tasks, of which some serve."""

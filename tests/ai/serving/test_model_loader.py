@@ -14,8 +14,10 @@ import pytest
 from sklearn.pipeline import Pipeline
 
 from ai_api.errors import NoChampion, RegistryUnavailable, UnknownTask, UnknownVersion
-from ai_api.registry import Answer, Model, Registry, Version
-from ai_api.serving.model_loader import Limits, ModelLoader, agree
+from ai_api.inference import ModelOutput
+from ai_api.registry.registry import Registry
+from ai_api.registry.versions import LoadedModel, Version
+from ai_api.serving.model_loader import BatchLimits, ModelLoader, agree
 from ai_api.task import Kind, Recipe, Row, Task
 
 pytestmark = pytest.mark.anyio
@@ -27,17 +29,17 @@ class Number(Row):
     x: float
 
 
-class SumModel(Model):
+class SumModel(LoadedModel):
     """Adds its version's number to x."""
 
-    def predict(self, rows: Sequence[Mapping[str, object]]) -> list[Answer]:
+    def predict(self, rows: Sequence[Mapping[str, object]]) -> list[ModelOutput]:
         return [{"value": float(str(row["x"])) + self.version.number} for row in rows]
 
 
-class BrokenModel(Model):
+class BrokenModel(LoadedModel):
     """Fails on whatever it is asked."""
 
-    def predict(self, rows: Sequence[Mapping[str, object]]) -> list[Answer]:
+    def predict(self, rows: Sequence[Mapping[str, object]]) -> list[ModelOutput]:
         raise ValueError("broken")
 
 
@@ -48,8 +50,8 @@ def version(number: int, row_version: int = 1) -> Version:
     )  # fmt: skip
 
 
-def model(number: int, kind: type[Model] = SumModel, off_by: float = 0.0, row_version: int = 1) -> Model:
-    sample: list[tuple[dict[str, object], Answer]] = [({"x": 1.0}, {"value": 1.0 + number + off_by})]
+def model(number: int, kind: type[LoadedModel] = SumModel, off_by: float = 0.0, row_version: int = 1) -> LoadedModel:
+    sample: list[tuple[dict[str, object], ModelOutput]] = [({"x": 1.0}, {"value": 1.0 + number + off_by})]
     return kind(version(number, row_version), cast("Pipeline", None), columns={}, schema={}, sample=sample)
 
 
@@ -57,7 +59,7 @@ class Shelf:
     """A registry in memory. `away` is MLflow not answering; `cached` is what can be loaded even so."""
 
     def __init__(self) -> None:
-        self.models: dict[int, Model] = {}
+        self.models: dict[int, LoadedModel] = {}
         self.alias: int | None = None
         self.away = False
         self.cached: set[int] = set()
@@ -76,7 +78,7 @@ class Shelf:
     def forget(self, task: str, keep: set[int]) -> None:
         self.kept = keep
 
-    def load(self, task: str, number: int) -> Model:
+    def load(self, task: str, number: int) -> LoadedModel:
         if self.away and number not in self.cached:
             raise RegistryUnavailable
         if self.full_disk:
@@ -100,7 +102,7 @@ async def running(shelf: Shelf, memory: Path, keep: int = 1) -> AsyncIterator[Mo
             {"sums": SUMS},
             cast("Registry", shelf),
             memory,
-            Limits(10, 10, 10),
+            BatchLimits(10, 10, 10),
             executor=executor,
             watch_seconds=0.01,
             keep=keep,
@@ -165,7 +167,9 @@ async def test_the_version_that_the_alias_names_takes_over_and_the_old_one_ends_
     [model(2, BrokenModel), model(2, off_by=0.5), model(2, row_version=9)],
     ids=["fails", "answers otherwise", "old rows"],
 )
-async def test_a_version_that_does_not_prove_itself_stays_out_and_it_is_said_why(tmp_path: Path, bad: Model) -> None:
+async def test_a_version_that_does_not_prove_itself_stays_out_and_it_is_said_why(
+    tmp_path: Path, bad: LoadedModel
+) -> None:
     shelf = Shelf()
     shelf.models, shelf.alias = {1: model(1), 2: bad}, 1
     async with running(shelf, tmp_path / "memory.json") as loader:

@@ -1,0 +1,1 @@
+"""Erasure and expiry of what this service holds of people."""
