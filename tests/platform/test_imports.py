@@ -27,9 +27,10 @@ LAYERS: dict[str, list[list[str]]] = {
         ["errors metrics"],
     ],
     "data_api": [
-        ["main __main__ commands signing admin routes limiting schemas provisioning erasure maintenance"],
-        ["crud", "security keyring", "cluster", "migrations"],
-        ["models"],
+        ["main __main__ commands routes admin"],
+        ["http schemas accuracy", "maintenance", "setup", "signing_keys"],
+        ["crud", "security keyring"],
+        ["models", "tally"],
         ["database"],
         ["errors metrics ids"],
     ],
