@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as __main__ does, and for
 
 if TYPE_CHECKING:
     from ai_api.registry.registry import Registry
-    from scripts.postgres import Postgres
+    from scripts.dev.postgres import Postgres
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 60

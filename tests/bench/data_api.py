@@ -40,8 +40,8 @@ from data_api.database import address, owner_engine
 from data_api.ids import floor
 from data_api.security import Passwords
 from data_api.setup.cluster import OWNER
-from scripts.ports import free_port
-from scripts.postgres import Postgres
+from scripts.dev.ports import free_port
+from scripts.dev.postgres import Postgres
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TASKS, VERSIONS, LABELS, USERS = 5, 40, 20, 10_000

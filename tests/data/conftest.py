@@ -17,7 +17,7 @@ from data_api.main import create_app
 from data_api.settings import Settings
 from data_api.setup.cluster import APP, OWNER
 from data_api.setup.provisioning import provision
-from scripts.postgres import Postgres
+from scripts.dev.postgres import Postgres
 from tests.data.world import World
 
 

@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from data_api.errors import ConfigurationError
 from data_api.main import create_app
 from data_api.settings import Settings
-from scripts.postgres import Postgres
+from scripts.dev.postgres import Postgres
 from tests.data.conftest import settings_for
 from tests.data.world import PASSWORD, World
 

@@ -119,7 +119,7 @@ def test_wrong_answers_are_corrected_and_a_better_version_serves(third: Volant) 
     close_the_loop(third, "housing", seed=1)
 
 
-@pytest.mark.campaign
+@pytest.mark.campaign(part="loops")
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("task", ["housing", "tweets"])
 def test_the_loop_closes_for_every_task_and_seed(fresh_third: Volant, task: str, seed: int) -> None:

@@ -13,8 +13,8 @@ from pydantic_settings import BaseSettings
 
 from ai_api.settings import Settings as AISettings
 from data_api.settings import Settings as DataSettings
+from scripts.dev.stack import Stack
 from scripts.settings import names, read
-from scripts.stack import Stack
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = {

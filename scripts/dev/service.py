@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .account import PopenOptions
+
 Say = Callable[[str, str], None]
 """Takes the name of who speaks and one line."""
 
@@ -33,7 +35,9 @@ class Plan:
     once: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
     prepare: Callable[[], None] = lambda: None
-    user: str | None = None
+    folder: Path | None = None
+    """Where the process starts, if not in the folder of the stack."""
+    options: PopenOptions = field(default_factory=PopenOptions)
     stop_signal: int = signal.SIGTERM
     grace_seconds: float = 15
 
@@ -112,15 +116,13 @@ class Service:
             self.plan.prepare()
             self.process = subprocess.Popen(
                 self.plan.command,
-                cwd="/" if self.plan.user else self.folder,
+                cwd=self.plan.folder or self.folder,
                 env=dict(self.plan.environment),
-                user=self.plan.user,
-                group=self.plan.user,
-                extra_groups=[] if self.plan.user else None,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                **self.plan.options,
             )
         threading.Thread(target=self._read, args=(self.process,), name=f"read {self.name}", daemon=True).start()
 

@@ -10,12 +10,15 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
-from . import settings
-from .pack import copy_database
-from .postgres import SUPERUSER, Postgres, PostgresError, binary
-from .stack import Stack
+from scripts import settings
+from scripts.dev.account import PostgresError
+from scripts.dev.postgres import SUPERUSER, Postgres
+from scripts.dev.programs import binary
+from scripts.dev.stack import Stack
 
-PACK = settings.REPOSITORY / "scripts/pack.py"
+from .pack import copy_database
+
+PACK = settings.REPOSITORY / "scripts/backup/pack.py"
 DUMP = ("pg_dump", "--format=custom", "--compress=1")
 RESTORE = ("pg_restore", "--clean", "--if-exists", "--create", "--exit-on-error", "--dbname=postgres")
 SQLITE = ("mlflow.db", "mlflow-auth.db")

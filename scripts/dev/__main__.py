@@ -12,7 +12,8 @@ import threading
 import time
 from pathlib import Path
 
-from .settings import REPOSITORY
+from scripts.settings import REPOSITORY
+
 from .stack import Stack, StackError, StopAsked, TooLong
 
 COLOURS = {

@@ -7,21 +7,15 @@ refer to is there. People who were erased since are erased again by their tombst
 
 from __future__ import annotations
 
-import argparse
-import fcntl
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from .settings import REPOSITORY
-from .stack import Stack
-from .stores import Containers, Processes, StoreError, Stores, run
+from .stores import Stores
 
 MANIFEST = "manifest.json"
 NAME = "%Y-%m-%dT%H-%M-%S.%fZ"
@@ -143,72 +137,3 @@ def kept_days(setting: str) -> int | None:
     if not setting.isdecimal() or not 1 <= int(setting) <= LONGEST_DAYS:
         raise BackupError(f"VOLANT_BACKUPS_DAYS must be a whole number of days from 1 to {LONGEST_DAYS}, or empty.")
     return int(setting)
-
-
-def is_dev_running(root: Path) -> bool:
-    """Whether `make dev` runs there."""
-    try:
-        with (root / "data" / "dev.lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
-def is_composed_running(compose: Sequence[str]) -> bool:
-    """Whether `make up` runs here."""
-    if not compose or shutil.which(compose[0]) is None:
-        return False
-    command = [*compose, "ps", "--services", "--status", "running"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    return "postgres" in done.stdout.split()
-
-
-def main() -> int:
-    """0 when it is done, 1 with one line that says what to do."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("verb", choices=["save", "restore"])
-    parser.add_argument("--set", type=Path, help="the set to restore")
-    parser.add_argument("--root", type=Path, default=REPOSITORY, help="where data/, mlruns/ and secrets/ lie")
-    parser.add_argument("compose", nargs="*", help="after --, the command of the composed stack")
-    arguments = parser.parse_args()
-    root: Path = arguments.root.absolute()
-    stack = Stack(root)
-    folder = Path(stack.settings["VOLANT_BACKUPS_DIR"])
-    try:
-        run(["sh", str(REPOSITORY / "scripts/backups_dir.sh"), str(folder)])
-        if arguments.verb == "save":
-            keep(running(stack, arguments.compose), folder, kept_days(stack.settings["VOLANT_BACKUPS_DAYS"]))
-        elif arguments.set is None:
-            raise BackupError("Say which set: make restore FROM=backups/…")
-        else:
-            stores = of_way(str(checked(arguments.set)["way"]), stack, arguments.compose)
-            if is_dev_running(root):
-                raise BackupError("`make dev` runs here. Stop it with Ctrl-C first.")
-            restore(stores, arguments.set)
-            print(f"Restored. Start it with `make {stores.way}`.")
-    except (BackupError, StoreError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-def running(stack: Stack, compose: Sequence[str]) -> Stores:
-    """What runs here; BackupError when that is nothing or both."""
-    ways = [name for name, runs in (("dev", is_dev_running(stack.root)), ("up", is_composed_running(compose))) if runs]
-    if len(ways) != 1:
-        told = (
-            "Both `make dev` and `make up` run here: stop one." if ways else "Start Volant first: make dev, or make up."
-        )
-        raise BackupError(told)
-    return of_way(ways[0], stack, compose)
-
-
-def of_way(way: str, stack: Stack, compose: Sequence[str]) -> Stores:
-    return Processes(stack) if way == "dev" else Containers(compose, stack.settings)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -17,10 +17,12 @@ from typing import Any
 
 import psutil
 
-from . import mlflow_server, settings
+from scripts import mlflow_server, settings
+
+from .account import PostgresError
 from .ports import is_taken
 from .postgres import ENVIRONMENT as POSTGRES_ENVIRONMENT
-from .postgres import Postgres, PostgresError
+from .postgres import Postgres
 from .service import Plan, Say, Service, end_group, how
 
 SELDOM_SECONDS = 0.5
@@ -92,8 +94,12 @@ class Stack:
         subprocess.run(["sh", str(settings.REPOSITORY / "scripts/secrets.sh"), str(self.secrets)], check=True)
         self._end_orphans()
         self._check_ports()
+        try:
+            plans = self.plans()
+        except PostgresError as error:
+            raise StackError(f"postgres: {error}") from error
         self.services = {
-            plan.name: Service(plan, self.root, self.logs / f"{plan.name}.log", self._say) for plan in self.plans()
+            plan.name: Service(plan, self.root, self.logs / f"{plan.name}.log", self._say) for plan in plans
         }
         try:
             self._start_in_order(time.monotonic() + timeout_seconds)
@@ -146,8 +152,9 @@ class Stack:
         work_metrics = f"http://127.0.0.1:{env['AI_WORK_METRICS_PORT']}/metrics"
         return [
             Plan(
-                "postgres", postgres.command, postgres.is_ready, prepare=postgres.prepare, user=postgres.user,
-                environment=POSTGRES_ENVIRONMENT, stop_signal=signal.SIGINT,
+                "postgres", postgres.command, postgres.is_ready, prepare=postgres.prepare,
+                folder=postgres.data, options=postgres.account.options, environment=POSTGRES_ENVIRONMENT,
+                stop_signal=signal.SIGINT,
             ),
             Plan(
                 "mlflow",
