@@ -77,32 +77,32 @@ def test_unusual_pictures_are_pictures(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        (f"sha256:{'0' * 64}", "must be the base64 of a picture"),
-        (ImageRef.of_bytes(CONTENT).reference, "must be the base64 of a picture"),
-        (MARK, "must be the base64 of a picture"),
-        ("é", "must be the base64 of a picture"),
-        (f"data:text/html;base64,{base64.b64encode(CONTENT).decode()}", "must be the base64 of a picture"),
-        (f"data:image/png,{MARK}", "must be the base64 of a picture"),
-        ("http://127.0.0.1/picture.png", "must be the base64 of a picture"),
-        ("", "must be a whole picture"),
-        (base64.b64encode(MARK.encode()).decode(), "must be a whole picture"),
-        (b"", "must be a whole picture"),
-        (CONTENT[:-20], "must be a whole picture"),
-        (CONTENT[:200], "must be a whole picture"),
-        (plain()[:-30], "must be a whole picture"),
-        (encoded(Image.new("RGB", (9, 9)), "TIFF"), "must be a whole picture"),
-        (encoded(Image.new("RGB", (9, 9)), "PPM"), "must be a whole picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "must be a whole picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "must be a whole picture"),
-        (wordy_png(), "must be a whole picture"),
+        (f"sha256:{'0' * 64}", "must be the base64 of an image"),
+        (ImageRef.of_bytes(CONTENT).reference, "must be the base64 of an image"),
+        (MARK, "must be the base64 of an image"),
+        ("é", "must be the base64 of an image"),
+        (f"data:text/html;base64,{base64.b64encode(CONTENT).decode()}", "must be the base64 of an image"),
+        (f"data:image/png,{MARK}", "must be the base64 of an image"),
+        ("http://127.0.0.1/picture.png", "must be the base64 of an image"),
+        ("", "must be a whole image"),
+        (base64.b64encode(MARK.encode()).decode(), "must be a whole image"),
+        (b"", "must be a whole image"),
+        (CONTENT[:-20], "must be a whole image"),
+        (CONTENT[:200], "must be a whole image"),
+        (plain()[:-30], "must be a whole image"),
+        (encoded(Image.new("RGB", (9, 9)), "TIFF"), "must be a whole image"),
+        (encoded(Image.new("RGB", (9, 9)), "PPM"), "must be a whole image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "must be a whole image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "must be a whole image"),
+        (wordy_png(), "must be a whole image"),
         (png(100_000, 100_000), "at most 25 million pixels"),
         (png(5_001, 5_000), "at most 25 million pixels"),
         (png(2**31 - 1, 2**31 - 1), "must"),
         (bytes(MAX_BYTES + 1), "at most 8 MiB"),
         ("A" * (2 * MAX_BYTES), "at most 8 MiB"),
-        (5, "must be a picture"),
-        (["a"], "must be a picture"),
-        ({"digest": "0" * 64}, "must be a picture"),
+        (5, "must be an image"),
+        (["a"], "must be an image"),
+        ({"digest": "0" * 64}, "must be an image"),
     ],
 )
 def test_what_is_no_picture_is_refused_quickly_and_not_repeated(found: object, told: str) -> None:
@@ -149,7 +149,7 @@ def test_a_row_takes_a_picture_strictly_too_and_says_what_is_wrong_with_another(
     with pytest.raises(ValidationError) as error:
         Product.model_validate({"image": f"{MARK}!"}, strict=True)
     (wrong,) = error.value.errors(include_input=False)
-    assert (wrong["type"], wrong["loc"], wrong["msg"]) == ("picture", ("image",), "must be the base64 of a picture")
+    assert (wrong["type"], wrong["loc"], wrong["msg"]) == ("image", ("image",), "must be the base64 of an image")
 
 
 def test_a_row_keeps_the_picture_for_the_model_and_refers_to_it_when_it_is_stored() -> None:

@@ -11,7 +11,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from ai_api.outbox.outbox import OutboxFile, append_once
+from ai_api.outbox.file import OutboxFile
+from ai_api.outbox.outbox import append_once
 from scripts.dev.stack import answers
 from tests.loop.people import Person, erase, sign_up
 from tests.loop.volant import Volant
@@ -134,9 +135,8 @@ def test_ai_api_started_while_mlflow_is_away_serves_from_its_cache(small: Volant
         )
         ready = httpx.get(f"{small.url}/health/ready", trust_env=False)
         assert ready.status_code == 200
-        until(
-            lambda: "MLflow does not answer" in httpx.get(f"{small.url}/health/ready", trust_env=False).text, "the note"
-        )
+        health = f"{small.url}/health/ready"
+        until(lambda: "MLflow does not respond" in httpx.get(health, trust_env=False).text, "the note")
     finally:
         small.service("mlflow").start()
         until(lambda: small.service("mlflow").plan.is_ready(), "mlflow to be ready again")

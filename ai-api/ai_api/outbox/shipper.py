@@ -1,4 +1,4 @@
-"""From the outbox to data-api, in batches, at least once. What is refused for good never blocks the rest."""
+"""Send the outbox to data-api in batches, at least once. An event that is refused for good never blocks the rest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from ai_api.data_client import DataClient, Refused
 from ai_api.errors import DataUnavailable
 from ai_api.metrics import OUTBOX_FAILURES, OUTBOX_SHIPPED
 
-from .outbox import Outbox, OutboxEvent
+from .file import OutboxEvent
+from .outbox import Outbox
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ TAKE_OVER_SECONDS = 15.0
 
 
 class Shipper:
-    """Runs for as long as the service does; `last_error` says why rows wait, None while data-api takes them."""
+    """Runs for as long as the service does. `last_error` is why rows wait; None while data-api takes them."""
 
     def __init__(self, outbox: Outbox, client: DataClient, *, rows: int) -> None:
         self._outbox = outbox
@@ -30,14 +31,14 @@ class Shipper:
         self.last_error: str | None = None
 
     async def run(self) -> None:
-        """Ships until cancelled. While data-api is away it asks again, with pauses that grow to a few seconds."""
+        """Sends until cancelled. While data-api does not respond it retries, with pauses of up to 5 s."""
         pause = IDLE_SECONDS
-        look_at = 0.0
+        take_over_at = 0.0
         while True:
-            if time.monotonic() >= look_at:
-                look_at = time.monotonic() + TAKE_OVER_SECONDS
+            if time.monotonic() >= take_over_at:
+                take_over_at = time.monotonic() + TAKE_OVER_SECONDS
                 if moved := await self._outbox.take_over():
-                    log.info("took over %d rows of an outbox that nobody held", moved)
+                    log.info("took over %d rows of an outbox file that no process held", moved)
             try:
                 shipped = await self.ship_once()
             except DataUnavailable as error:
@@ -49,14 +50,14 @@ class Shipper:
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
                 continue
             if self.last_error is not None:
-                log.info("data-api answers again; %d rows to ship", len(self._outbox))
+                log.info("data-api responds again; %d rows to send", len(self._outbox))
                 self.last_error = None
             pause = IDLE_SECONDS
             if not shipped:
                 await asyncio.sleep(IDLE_SECONDS)
 
     async def ship_once(self) -> int:
-        """Sends one batch of what has waited longest; its length. DataUnavailable leaves the rest where it is."""
+        """Sends one batch of the oldest events; returns its length. DataUnavailable leaves the rest in the outbox."""
         events = await self._outbox.oldest(self._rows)
         for kind in dict.fromkeys(event.kind for event in events):
             await self._ship(kind, [event for event in events if event.kind == kind])
@@ -64,22 +65,20 @@ class Shipper:
 
     async def _ship(self, kind: str, events: Sequence[OutboxEvent]) -> None:
         try:
-            verdicts = await self._client.ingest(kind, [event.body for event in events])
+            statuses = await self._client.ingest(kind, [event.body for event in events])
         except Refused as error:
             if len(events) == 1:
                 await self._settle(kind, [], [(events[0], str(error))])
                 return
-            middle = len(events) // 2  # one of them spoils the call: halve until it stands alone
+            middle = len(events) // 2  # one event invalidates the whole call: halve until it is alone
             await self._ship(kind, events[:middle])
             await self._ship(kind, events[middle:])
             return
-        pairs = list(zip(events, verdicts, strict=True))
-        done = [event for event, verdict in pairs if verdict.status != "refused"]
-        refused = [
-            (event, verdict.reason or "no reason given") for event, verdict in pairs if verdict.status == "refused"
-        ]
-        for _, verdict in pairs:
-            OUTBOX_SHIPPED.labels(kind, verdict.status).inc()
+        pairs = list(zip(events, statuses, strict=True))
+        done = [event for event, result in pairs if result.status != "refused"]
+        refused = [(event, result.reason or "no reason given") for event, result in pairs if result.status == "refused"]
+        for result in statuses:
+            OUTBOX_SHIPPED.labels(kind, result.status).inc()
         await self._settle(kind, done, refused)
 
     async def _settle(self, kind: str, done: Sequence[OutboxEvent], refused: Sequence[tuple[OutboxEvent, str]]) -> None:

@@ -1,1 +1,1 @@
-"""Erasure and expiry of what this service holds of people."""
+"""Erase and expire what this service holds of people."""

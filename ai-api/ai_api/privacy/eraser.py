@@ -1,4 +1,4 @@
-"""What this process holds of people who are erased goes: rows that wait, dead letters, pictures. data-api is told."""
+"""Erase what this process holds of a person: rows in the outbox, dead letters, images. Then report to data-api."""
 
 from __future__ import annotations
 
@@ -18,54 +18,56 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.5
 PAUSE_SECONDS = 5.0
-"""Before another attempt, after the store of pictures or data-api did not answer."""
+"""Before the next attempt, after the image store or data-api did not respond."""
 
 
 class Eraser:
-    """Runs for as long as the service does. `asked` gives the people whom data-api named last, each with an erasure.
+    """Runs for as long as the service does. `requested` returns the erasure id of each person to erase, by user id.
 
-    A person is erased when nobody is answering them any more: what a request in flight keeps would come after.
+    A person is erased only while no request of theirs is in flight: what such a request stores would come after.
     """
 
     def __init__(
-        self, outbox: Outbox, blobs: Blobs, client: DataClient, asked: Callable[[], Mapping[str, str]]
+        self, outbox: Outbox, blobs: Blobs, client: DataClient, requested: Callable[[], Mapping[str, str]]
     ) -> None:
         self._outbox = outbox
         self._blobs = blobs
         self._client = client
-        self._asked = asked
-        self._answering: Counter[str] = Counter()
+        self._requested = requested
+        self._in_flight: Counter[str] = Counter()
         self._done: set[str] = set()
         self._removed: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        self._searched = 0  # of the files taken over
-        self._told = 0
+        self._searched = 0
+        """How many of the outbox files taken over were searched."""
+        self._released = 0
+        """How many of their instances data-api no longer waits for."""
 
     @contextmanager
-    def answering(self, user_id: str) -> Iterator[None]:
-        """Around everything that keeps something of this person; NotSignedIn when they are erased."""
-        if user_id in self._asked():
+    def storing_for(self, user_id: str) -> Iterator[None]:
+        """Around everything that stores something of this person; NotSignedIn when they are to be erased."""
+        if user_id in self._requested():
             raise NotSignedIn
-        self._answering[user_id] += 1
+        self._in_flight[user_id] += 1
         try:
             yield
         finally:
-            self._answering[user_id] -= 1
-            if not self._answering[user_id]:
-                del self._answering[user_id]
+            self._in_flight[user_id] -= 1
+            if not self._in_flight[user_id]:
+                del self._in_flight[user_id]
 
     async def run(self) -> None:
-        """Erases whoever is named, until cancelled."""
+        """Erases until cancelled."""
         while True:
             all_done = await self.erase()
             await asyncio.sleep(LOOK_SECONDS if all_done else PAUSE_SECONDS)
 
     async def erase(self) -> bool:
-        """Erases those that were not yet, as far as it can be done now. False: something did not answer."""
+        """Carries out the erasures that are not done yet. False when the image store or data-api did not respond."""
         if self._searched < len(self._outbox.taken_over):
             self._searched = len(self._outbox.taken_over)
-            self._done.clear()  # a file of another process may hold rows of anybody
-        for user_id, erasure in self._asked().items():
-            if erasure in self._done or self._answering[user_id]:
+            self._done.clear()  # a file of another process may hold rows of any person
+        for user_id, erasure in self._requested().items():
+            if erasure in self._done or self._in_flight[user_id]:
                 continue
             try:
                 await self._erase(user_id, erasure)
@@ -73,25 +75,25 @@ class Eraser:
                 log.warning("erasure %s is not done yet: %s", erasure, error)
                 return False
             self._done.add(erasure)
-        return await self._speak_for_the_dead()
+        return await self._release_dead_instances()
 
-    async def _speak_for_the_dead(self) -> bool:
-        """Tells data-api to await no word of processes whose files are here, once those were searched."""
-        while self._told < self._searched:
+    async def _release_dead_instances(self) -> bool:
+        """Once the files taken over were searched: tells data-api not to wait for reports of their instances."""
+        while self._released < self._searched:
             try:
-                await self._client.forget_replica(self._outbox.taken_over[self._told])
+                await self._client.release_instance(self._outbox.taken_over[self._released])
             except DataUnavailable as error:
-                log.warning("data-api still awaits a process that ended: %s", error)
+                log.warning("data-api still waits for an instance that ended: %s", error)
                 return False
-            self._told += 1
+            self._released += 1
         return True
 
     async def _erase(self, user_id: str, erasure: str) -> None:
-        removed = self._removed[erasure]  # what an attempt that failed removed counts as well
-        removed.update(await self._outbox.forget(user_id))
-        removed.update(pictures=await asyncio.to_thread(self._blobs.forget, user_id))
+        removed = self._removed[erasure]  # counts of earlier attempts that failed midway are kept
+        removed.update(await self._outbox.erase(user_id))
+        removed.update(pictures=await asyncio.to_thread(self._blobs.erase, user_id))
         await self._client.report_erasure(erasure, self._outbox.name, removed)
         ERASURES.inc()
-        told = " ".join(f"{kind}={number}" for kind, number in removed.items())
-        log.info("nothing of an erased person is left here erasure=%s %s", erasure, told)
+        counts = " ".join(f"{kind}={number}" for kind, number in removed.items())
+        log.info("nothing of an erased person is left here erasure=%s %s", erasure, counts)
         del self._removed[erasure]

@@ -1,4 +1,4 @@
-"""GET /pictures/{name}: a picture again, for who sent it and for those who label."""
+"""GET /pictures/{name}: a stored image, for the person who sent it and for trainers."""
 
 from __future__ import annotations
 
@@ -13,41 +13,44 @@ from ai_api.images import media_type
 
 from .context import Ctx, Reading, documented, errors
 
-routes = APIRouter(tags=["pictures"], dependencies=documented)
+router = APIRouter(tags=["pictures"], dependencies=documented)
 
 Name = Annotated[
-    str, Path(pattern="^(sha256:)?[0-9a-f]{64}$", description="How it stands in a row: `sha256:` and its hash")
+    str, Path(pattern="^(sha256:)?[0-9a-f]{64}$", description="As it stands in a row: `sha256:` and its hash")
 ]
 HEADERS = {
-    "Cache-Control": "private, max-age=600",  # no longer: an erased picture is to vanish from browsers too
+    "Cache-Control": "private, max-age=600",  # short, so that an erased image disappears from browsers too
     "Vary": "Authorization, X-API-Key",
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; sandbox",
 }
-FOUND: dict[int | str, dict[str, object]] = {
+IMAGE_RESPONSE: dict[int | str, dict[str, object]] = {
     200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
 }
 
 
-@routes.get("/pictures/{name}", response_class=Response, responses=FOUND | errors(404, 422))
+@router.get("/pictures/{name}", response_class=Response, responses=IMAGE_RESPONSE | errors(404, 422))
 async def get_picture(name: Name, ctx: Ctx, caller: Reading) -> Response:
-    """A picture of a stored row, byte for byte as it was sent. Trainers see every one, others those they sent."""
+    """An image of a stored row, byte for byte as it was sent. Trainers see every image, others those that they sent."""
     owner = None if caller.is_trainer else caller.user_id
-    content, kind = await asyncio.to_thread(read, ctx.blobs, name.removeprefix("sha256:"), owner)
+    content, kind = await asyncio.to_thread(read_image, ctx.blobs, name.removeprefix("sha256:"), owner)
     return Response(content, media_type=kind, headers=HEADERS)
 
 
-def read(blobs: Blobs, digest: str, owner: str | None) -> tuple[bytes, str]:
-    """The bytes and their type; UnknownPicture when there are none, or not for `owner` (None: sees all)."""
-    if owner is not None and not blobs.is_of(digest, owner):  # first: an answer must not take longer for others'
+def read_image(blobs: Blobs, digest: str, owner: str | None) -> tuple[bytes, str]:
+    """The bytes and their media type; UnknownPicture when `owner` did not send it (None: may see every image).
+
+    The owner is checked before the image is looked up, so that a 404 takes the same time for another person's image.
+    """
+    if owner is not None and not blobs.is_owned_by(digest, owner):
         raise UnknownPicture
-    picture = blobs.get(digest)
-    if picture is None:
+    image = blobs.get(digest)
+    if image is None:
         raise UnknownPicture
     try:
-        content = picture.read()
+        content = image.read()
     except BlobsUnavailable:
-        if blobs.get(digest) is None:  # erased in this moment
+        if blobs.get(digest) is None:  # it was erased in the meantime
             raise UnknownPicture from None
         raise
     return content, media_type(content)

@@ -1,10 +1,10 @@
-"""What is wrong with an input, in words that never repeat it."""
+"""Describe what is wrong with an input, without repeating any of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-NAMED = frozenset(
+FIELD_NAMES = frozenset(
     {
         "body",
         "query",
@@ -24,11 +24,13 @@ NAMED = frozenset(
 )
 
 
-def describe(errors: Iterable[Mapping[str, object]], known: frozenset[str] = NAMED, prefix: str = "") -> str:
-    """One sentence per mistake: where (only names from `known` and positions) and what was expected."""
+def describe(errors: Iterable[Mapping[str, object]], known: frozenset[str] = FIELD_NAMES, prefix: str = "") -> str:
+    """One sentence for each of the first ten errors of pydantic: the place (names from `known` and positions only) and
+    what was expected. `prefix` comes before each place.
+    """
     sentences = []
     for error in list(errors)[:10]:
-        place = where(error["loc"], known)
+        place = place_of(error["loc"], known)
         if error["type"] == "extra_forbidden":
             message = "unknown field"
         elif error["type"] == "json_invalid":
@@ -43,6 +45,7 @@ def describe(errors: Iterable[Mapping[str, object]], known: frozenset[str] = NAM
     return "; ".join(sentences)
 
 
-def where(loc: object, known: frozenset[str]) -> str:
+def place_of(loc: object, known: frozenset[str]) -> str:
+    """The location that pydantic names, without names that the caller has made up."""
     parts = loc if isinstance(loc, Sequence) and not isinstance(loc, str) else ()
     return ".".join(str(part) for part in parts if isinstance(part, int) or part in known)

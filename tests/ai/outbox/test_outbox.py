@@ -99,7 +99,7 @@ async def test_a_disk_that_takes_nothing_refuses_instead_of_answering(tmp_path: 
     def fill(connection: sqlite3.Connection) -> None:
         connection.execute("pragma max_page_count = 1")
 
-    await outbox._do(fill)
+    await outbox._writer.run(fill)
     with pytest.raises(OutboxFull):
         await outbox.put("prediction", [{"id": "big", "row": "x" * 1_000_000}])
     assert len(outbox) == 0

@@ -124,11 +124,11 @@ async def test_a_row_that_is_being_sent_is_neither_kept_nor_buried(place: Place)
 
 
 async def test_a_request_in_flight_ends_first_and_none_begins(place: Place) -> None:
-    with place.eraser.answering(ANN):
+    with place.eraser.storing_for(ANN):
         place.erased = {ANN: "e1"}
         await place.eraser.erase()
         assert place.data_api.reports == []
-        with pytest.raises(NotSignedIn), place.eraser.answering(ANN):
+        with pytest.raises(NotSignedIn), place.eraser.storing_for(ANN):
             pass
         await place.keep(ANN)
     await place.eraser.erase()
