@@ -19,10 +19,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from ai_api.results.runs import FINE_TUNED
 from ai_api.settings import Settings
 from ai_api.task import Task
 from ai_api.tasks import find_tasks
-from ai_api.training.compare import FINE_TUNED
 
 from . import mlflow_server, settings
 from .dev.ports import free_port

@@ -1,4 +1,4 @@
-"""Who is calling, from a snapshot that data-api gave: no call leaves the process while a request is answered."""
+"""Identify callers by a snapshot from data-api, so that no request waits for a call to another service."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TRAINERS = frozenset({"trainer", "admin"})
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A person or program that is known. `scopes` are those of the key; a token carries all that its role may."""
+    """An identified person or program. `scopes` are those of the API key; a token has all scopes of its role."""
 
     user_id: str
     role: str
@@ -41,7 +41,7 @@ class Caller:
         return self.role in TRAINERS
 
     def require(self, scope: str) -> Caller:
-        """This caller, if it has `scope` (and, for `train`, the role); NotAllowed else."""
+        """This caller, if it has `scope` (and, for `train`, the role); else NotAllowed."""
         if scope not in self.scopes:
             raise NotAllowed(f"This key does not have the scope `{scope}`.")
         if scope == "train" and not self.is_trainer:
@@ -50,7 +50,7 @@ class Caller:
 
 
 class KeyEntry(BaseModel):
-    """A live API key, known by its hash alone."""
+    """A valid API key; only its hash is known here."""
 
     hash: str
     key_id: str = ""
@@ -60,22 +60,22 @@ class KeyEntry(BaseModel):
     expires_at: datetime | None = None
 
 
-class Erased(BaseModel):
-    """A person of whom nothing may be kept, and the erasure that says so."""
+class ErasedUser(BaseModel):
+    """A person of whom nothing may be kept, and the id of the erasure."""
 
     id: str
     user_id: str
 
 
 class Snapshot(BaseModel):
-    """What data-api's `GET /auth/snapshot` answers."""
+    """The response of data-api's `GET /auth/snapshot`."""
 
     generated_at: datetime
     keys: list[KeyEntry]
     disabled_users: frozenset[str]
     tokens_valid_after: dict[str, float]
     jwks: dict[str, list[dict[str, object]]]
-    erasures: list[Erased] = []
+    erasures: list[ErasedUser] = []
     kept_days: dict[str, int] = {}
 
 
@@ -83,14 +83,14 @@ class Callers:
     """The snapshot in memory and on disk, refreshed in the background, and the check of one request against it."""
 
     def __init__(
-        self, client: DataClient, path: Path, *, refresh_seconds: float, stale_seconds: float, replica: str = ""
+        self, client: DataClient, path: Path, *, refresh_seconds: float, stale_seconds: float, instance: str = ""
     ) -> None:
         self.erased: dict[str, str] = {}
-        """The people of whom nothing may be kept, each with the erasure that says so."""
+        """By user id, the erasure of each person of whom nothing may be kept."""
         self.kept_days: dict[str, int] = {}
-        """By task, how long a row of it is kept at most; what is not named is kept for ever."""
+        """By task, how many days a row is kept at most; rows of other tasks are kept without limit."""
         self._client = client
-        self._replica = replica
+        self._instance = instance
         self._path = path
         self._refresh_seconds = refresh_seconds
         self._stale_seconds = stale_seconds
@@ -103,17 +103,17 @@ class Callers:
 
     @property
     def age_seconds(self) -> float | None:
-        """Age of the snapshot, None when there never was one."""
+        """Age of the snapshot; None while there is none."""
         return None if self._snapshot is None else time.time() - self._as_of
 
     @property
     def are_known(self) -> bool:
-        """Whether callers can be recognised: there is a snapshot, and it is not too old."""
+        """Whether callers can be identified: there is a snapshot, and it is not too old."""
         age = self.age_seconds
         return age is not None and age <= self._stale_seconds
 
     async def run(self) -> None:
-        """Refreshes until cancelled. The first snapshot is asked for every half second until it is there."""
+        """Refreshes until cancelled. Until the first snapshot arrives it is requested every half second."""
         SNAPSHOT_AGE.set_function(lambda: self.age_seconds or 0.0)
         failed = False
         while True:
@@ -121,7 +121,7 @@ class Callers:
                 await self.refresh()
                 await self.report()
                 if failed:
-                    log.info("data-api gives the snapshot of callers again")
+                    log.info("the snapshot of callers is refreshed again")
                 failed = False
             except DataUnavailable as error:
                 if not failed:
@@ -130,20 +130,18 @@ class Callers:
             await asyncio.sleep(self._refresh_seconds if self._snapshot is not None else 0.5)
 
     async def refresh(self) -> None:
-        """Fetches the snapshot now and keeps it on disk; DataUnavailable when it cannot be had."""
-        found = await self._client.snapshot(self._replica)
+        """Fetches the snapshot now and writes it to disk; DataUnavailable when it cannot be fetched."""
+        body = await self._client.snapshot(self._instance)
         try:
-            snapshot = Snapshot.model_validate(found)
+            snapshot = Snapshot.model_validate(body)
         except ValidationError as error:
-            raise DataUnavailable(
-                "data-api gave a snapshot of callers that this version does not understand."
-            ) from error
+            raise DataUnavailable("data-api sent a snapshot of callers that this version cannot read.") from error
         self._use(snapshot, time.time())
         await asyncio.to_thread(self._write, snapshot)
 
     async def report(self) -> None:
-        """Tells data-api, once a minute at most, when each key was used last. Uses of a process that dies are lost:
-        they are for people who look for keys that nobody uses.
+        """Reports to data-api, once a minute at most, when each key was used last. A process that is killed loses the
+        uses not yet reported, which is acceptable: they only help people to find unused keys.
         """
         if not self._used or time.monotonic() < self._report_at:
             return
@@ -156,7 +154,7 @@ class Callers:
         self._report_at = time.monotonic() + REPORT_SECONDS
 
     def restore(self) -> None:
-        """Takes the snapshot of an earlier process from disk, if there is one; its age counts."""
+        """Reads the snapshot of an earlier process from disk, if there is one; its age counts on."""
         try:
             self._use(Snapshot.model_validate_json(self._path.read_bytes()), self._path.stat().st_mtime)
         except FileNotFoundError:
@@ -165,7 +163,7 @@ class Callers:
             log.warning("the snapshot of callers on disk cannot be read; waiting for data-api")
 
     def identify(self, headers: Mapping[str, str]) -> Caller:
-        """The caller behind a request's headers; NotSignedIn, or IdentityUnavailable when the snapshot is too old."""
+        """The caller of a request; NotSignedIn, or IdentityUnavailable when there is no fresh snapshot."""
         key = headers.get("x-api-key")
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if key is None and scheme.lower() != "bearer":
@@ -178,7 +176,7 @@ class Callers:
         entry = self._keys.get(hashlib.sha256(key.encode("utf-8", "replace")).hexdigest())
         if entry is None or (entry.expires_at is not None and entry.expires_at.timestamp() <= time.time()):
             raise NotSignedIn
-        if entry.key_id:  # a snapshot that an earlier version left on disk has none
+        if entry.key_id:  # a snapshot written by an earlier release has none
             self._used[entry.key_id] = time.time()
         return Caller(entry.user_id, entry.role, entry.scopes & SCOPES)
 
@@ -207,7 +205,7 @@ class Callers:
         self._public = {
             str(key["kid"]): OKPAlgorithm.from_jwk(json.dumps(key)) for key in snapshot.jwks.get("keys", [])
         }
-        self.erased = {one.user_id: one.id for one in snapshot.erasures}
+        self.erased = {erased.user_id: erased.id for erased in snapshot.erasures}
         self.kept_days = snapshot.kept_days
         self._snapshot, self._as_of = snapshot, as_of
 

@@ -1,4 +1,4 @@
-"""Predictions, feedback and promotions out; corrections and callers in. The only module that calls data-api."""
+"""Send predictions, feedback and promotions; fetch corrections and callers. The only module that calls data-api."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ PATHS = {"prediction": "/predictions", "feedback": "/feedback", "promotion": "/p
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What data-api says of one row: `stored`, `duplicate` (it had it) or `refused` for good, with the reason."""
+class IngestStatus:
+    """The status of one sent row: `stored`, `duplicate` (sent before) or `refused` for good, with the reason."""
 
     status: str
     reason: str | None
@@ -35,7 +35,7 @@ def promotion(
     actor: str,
     run_id: str | None = None,
 ) -> dict[str, object]:
-    """What data-api keeps of a change of champion. Its id is a UUIDv7, `run_id` the MLflow run of the version."""
+    """A change of champion as data-api stores it. `id_` is a UUIDv7, `run_id` the MLflow run of the version."""
     return {
         "id": id_,
         "task": task,
@@ -50,11 +50,11 @@ def promotion(
 
 
 class Refused(Exception):
-    """data-api refused a whole call because of what is in it (4xx), so sending it again is of no use."""
+    """data-api refused a whole call because of its content (4xx), so it is not sent again."""
 
 
 class DataClient:
-    """A client of data-api with the service's own key. Async for serving, sync for a training's corrections."""
+    """A client of data-api with the service's own key. Async for serving, sync for the corrections of a training."""
 
     def __init__(self, url: str, service_key: str, timeout_seconds: float = 10) -> None:
         self._url = url
@@ -75,48 +75,50 @@ class DataClient:
             await self._opened.aclose()
             self._opened = None
 
-    async def ingest(self, kind: str, bodies: Sequence[Mapping[str, object]]) -> list[Verdict]:
-        """One verdict per body, in order. DataUnavailable: try again later. Refused: this very call never succeeds."""
-        answer = await self._ask("POST", PATHS[kind], json={"rows": list(bodies)})
-        if answer.status_code in (400, 413, 422):
-            raise Refused(f"data-api answered {answer.status_code}")
-        self._expect_ok(answer)
-        verdicts = [Verdict(result["status"], result.get("reason")) for result in answer.json()["results"]]
-        if len(verdicts) != len(bodies):
-            raise DataUnavailable(f"data-api judged {len(verdicts)} of {len(bodies)} rows; they are sent again.")
-        return verdicts
+    async def ingest(self, kind: str, bodies: Sequence[Mapping[str, object]]) -> list[IngestStatus]:
+        """The status of each body, in order. DataUnavailable: try again later. Refused: this call can never succeed."""
+        response = await self._request("POST", PATHS[kind], json={"rows": list(bodies)})
+        if response.status_code in (400, 413, 422):
+            raise Refused(f"data-api responded {response.status_code}")
+        self._expect_ok(response)
+        statuses = [IngestStatus(result["status"], result.get("reason")) for result in response.json()["results"]]
+        if len(statuses) != len(bodies):
+            raise DataUnavailable(
+                f"data-api returned the status of {len(statuses)} of {len(bodies)} rows; they are sent again."
+            )
+        return statuses
 
-    async def snapshot(self, replica: str = "") -> dict[str, object]:
-        """Who may call: key hashes, disabled users, revocations, public keys; and whom `replica` shall erase."""
-        answer = await self._ask("GET", "/auth/snapshot", params={"replica": replica} if replica else None)
-        self._expect_ok(answer)
-        found: dict[str, object] = answer.json()
-        return found
+    async def snapshot(self, instance: str = "") -> dict[str, object]:
+        """The valid callers: key hashes, disabled users, revocations, public keys; and whom `instance` shall erase."""
+        response = await self._request("GET", "/auth/snapshot", params={"replica": instance} if instance else None)
+        self._expect_ok(response)
+        body: dict[str, object] = response.json()
+        return body
 
-    async def report_erasure(self, erasure: str, replica: str, removed: Mapping[str, int]) -> None:
-        """Tells what this replica removed. An erasure that data-api does not know any more waits for nobody."""
-        body = {"replica": replica, "removed": dict(removed)}
-        answer = await self._ask("POST", f"/erasures/{erasure}/parts", json=body)
-        if answer.status_code not in (204, 404):
-            self._expect_ok(answer)
+    async def report_erasure(self, erasure: str, instance: str, removed: Mapping[str, int]) -> None:
+        """Reports how many rows this instance removed. An erasure that data-api does not know any more is no error."""
+        body = {"replica": instance, "removed": dict(removed)}
+        response = await self._request("POST", f"/erasures/{erasure}/parts", json=body)
+        if response.status_code not in (204, 404):
+            self._expect_ok(response)
 
-    async def forget_replica(self, replica: str) -> None:
-        """Tells that this replica has ended and left nothing: no erasure waits for its word."""
-        self._expect_ok(await self._ask("DELETE", f"/replicas/{replica}"))
+    async def release_instance(self, instance: str) -> None:
+        """Reports that this instance has ended and left nothing: no erasure waits for its report."""
+        self._expect_ok(await self._request("DELETE", f"/replicas/{instance}"))
 
     async def report_uses(self, uses: Mapping[str, float]) -> None:
         """When API keys were used last, in unix seconds, by their id."""
-        moments = {key: datetime.fromtimestamp(used, UTC).isoformat() for key, used in uses.items()}
-        self._expect_ok(await self._ask("POST", "/api-keys/uses", json={"uses": moments}))
+        times = {key: datetime.fromtimestamp(used, UTC).isoformat() for key, used in uses.items()}
+        self._expect_ok(await self._request("POST", "/api-keys/uses", json={"uses": times}))
 
     async def prediction(self, id_: str) -> dict[str, object]:
         """The stored prediction `id_`; UnknownPrediction when data-api does not have it (yet)."""
-        answer = await self._ask("GET", f"/predictions/{id_}", timeout=2)
-        if answer.status_code == 404:
+        response = await self._request("GET", f"/predictions/{id_}", timeout=2)
+        if response.status_code == 404:
             raise UnknownPrediction
-        self._expect_ok(answer)
-        found: dict[str, object] = answer.json()
-        return found
+        self._expect_ok(response)
+        body: dict[str, object] = response.json()
+        return body
 
     def corrections(self, task: str) -> Iterator[dict[str, object]]:
         """The latest accepted correction or confirmation of each prediction of `task`, streamed, oldest first."""
@@ -128,19 +130,19 @@ class DataClient:
                     if line:
                         yield json.loads(line)
         except httpx.HTTPError as error:
-            raise DataUnavailable(f"data-api did not give the corrections: {type(error).__name__}.") from error
+            raise DataUnavailable(f"data-api did not send the corrections: {type(error).__name__}.") from error
 
-    async def _ask(self, method: str, path: str, **arguments: object) -> httpx.Response:
+    async def _request(self, method: str, path: str, **arguments: object) -> httpx.Response:
         try:
             return await self._client.request(method, path, **arguments)  # type: ignore[arg-type]
         except httpx.HTTPError as error:
-            raise DataUnavailable(f"data-api does not answer: {type(error).__name__}.") from error
+            raise DataUnavailable(f"data-api does not respond: {type(error).__name__}.") from error
 
     @staticmethod
-    def _expect_ok(answer: httpx.Response) -> None:
-        if answer.status_code in (401, 403):
+    def _expect_ok(response: httpx.Response) -> None:
+        if response.status_code in (401, 403):
             raise DataUnavailable(
                 "data-api does not accept this service's key: `secrets/service_key` differs between the services."
             )
-        if answer.status_code not in (200, 204):
-            raise DataUnavailable(f"data-api answered {answer.status_code}.")
+        if response.status_code not in (200, 204):
+            raise DataUnavailable(f"data-api responded {response.status_code}.")

@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from .errors import LeakedRows
-from .images import Picture
+from .images import ImageRef
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def row_hash(row: Mapping[str, object]) -> str:
 def _canonical(value: object) -> str | bool:
     if isinstance(value, bool):
         return value
-    if isinstance(value, Picture):
+    if isinstance(value, ImageRef):
         return value.reference
     if isinstance(value, int | float | np.number):
         return format(float(value) + 0.0, ".9g")
@@ -77,7 +77,7 @@ def is_within(digest: str, share: float) -> bool:
 def frame(rows: Sequence[Mapping[str, object]], columns: Mapping[str, str]) -> pd.DataFrame:
     """Rows as a pipeline takes them, the columns in order.
 
-    Texts and categories are strings, "" for a gap; numbers are floats, NaN for a gap; images are Picture or None.
+    Texts and categories are strings, "" for a gap; numbers are floats, NaN for a gap; images are ImageRef or None.
     """
     return pd.DataFrame({name: _column([row.get(name) for row in rows], of) for name, of in columns.items()})
 
@@ -163,7 +163,7 @@ class Correction:
 
 
 @dataclass(frozen=True)
-class Live:
+class LiveRows:
     """Held-out corrections: the rows of real use, with who vouches for each truth."""
 
     table: Table
@@ -177,7 +177,7 @@ class Split:
 
     train: Table
     held_out: Table
-    live: Live
+    live: LiveRows
     unseen: Table
     corrections_used: int
 
@@ -255,7 +255,7 @@ def _joined(base: Table, taught: Mapping[str, Correction]) -> Table:
     )
 
 
-def _live(live: Mapping[str, Correction], like: Table) -> Live:
+def _live(live: Mapping[str, Correction], like: Table) -> LiveRows:
     words = list(live.values())
     table = (
         Table(
@@ -264,7 +264,7 @@ def _live(live: Mapping[str, Correction], like: Table) -> Live:
         if words
         else like.pick([False] * len(like))
     )
-    return Live(
+    return LiveRows(
         table,
         np.array([word.user for word in words], dtype=object),
         np.array([word.trusted for word in words], dtype=bool),

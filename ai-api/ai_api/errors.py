@@ -1,4 +1,4 @@
-"""What can go wrong, one tree, no HTTP in it. A class's docstring is its default message, written for the reader.
+"""Every error of ai-api, without HTTP. A class's docstring is its default message, so it is written for the caller.
 
 AIError
 ├── UnknownTask, UnknownVersion, UnknownRecipe, UnknownJob, UnknownPrediction, UnknownPicture
@@ -8,7 +8,7 @@ AIError
 │   BlobsUnavailable
 ├── Overloaded, TooLarge
 ├── JobRunning, Conflict
-└── PredictionFailed, TrainingFailed, LeakedRows, MissingExtra (MissingWeights), ModelRefused, MisSet
+└── PredictionFailed, TrainingFailed, LeakedRows, MissingExtra (MissingWeights), ModelRefused, ConfigurationError
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class UnknownPrediction(AIError):
 
 
 class UnknownPicture(AIError):
-    """There is no such picture, or somebody else sent it."""
+    """There is no such image, or another person sent it."""
 
 
 class InvalidRow(AIError):
@@ -58,7 +58,7 @@ class InvalidParams(AIError):
 
 
 class NotSignedIn(AIError):
-    """Say who is calling: `Authorization: Bearer <token>` or `X-API-Key: <key>`, valid, not expired and not revoked."""
+    """Identify yourself: `Authorization: Bearer <token>` or `X-API-Key: <key>`, valid, not expired and not revoked."""
 
 
 class NotAllowed(AIError):
@@ -70,27 +70,27 @@ class NoChampion(AIError):
 
 
 class RegistryUnavailable(AIError):
-    """The model registry does not answer. Versions that are loaded go on serving; try again in a moment."""
+    """The model registry does not respond. Loaded versions go on serving; try again in a moment."""
 
 
 class QueueUnavailable(AIError):
-    """The job queue does not answer. Nothing was started; try again in a moment."""
+    """The job queue does not respond. Nothing was started; try again in a moment."""
 
 
 class DataUnavailable(AIError):
-    """data-api does not answer. Try again in a moment."""
+    """data-api does not respond. Try again in a moment."""
 
 
 class IdentityUnavailable(AIError):
-    """Who is calling cannot be checked: data-api has been away for longer than AI_AUTH_STALE_SECONDS."""
+    """The caller cannot be checked: data-api has not responded for longer than AI_AUTH_STALE_SECONDS."""
 
 
 class OutboxFull(AIError):
-    """Answers cannot be kept: data-api was away until the outbox was full, or the disk is. Nothing was answered."""
+    """Predictions cannot be stored: the outbox is full (data-api was away for too long) or the disk is. Try later."""
 
 
 class BlobsUnavailable(AIError):
-    """The store of pictures does not answer, or is full. Nothing was answered; try again in a moment."""
+    """The image store does not respond, or is full. No prediction was made; try again in a moment."""
 
 
 class Overloaded(AIError):
@@ -110,19 +110,19 @@ class JobRunning(AIError):
 
 
 class Conflict(AIError):
-    """The champion changed in the meantime. Look again, then decide."""
+    """The champion changed in the meantime. Read it again, then decide."""
 
 
 class PredictionFailed(AIError):
-    """The model failed on this row. The row was kept out of the batch; its neighbours were answered."""
+    """The model failed on this row. The other rows of its batch were predicted."""
 
 
 class TrainingFailed(AIError):
-    """The training failed. Its job says why."""
+    """The training failed. Its job has the reason."""
 
 
 class LeakedRows(TrainingFailed):
-    """Held-out rows are among the training rows. The figures would be better than the model; nothing was trained."""
+    """Held-out rows are among the training rows, so metrics would be too good. Nothing was trained."""
 
 
 class MissingExtra(AIError):
@@ -134,8 +134,8 @@ class MissingWeights(MissingExtra):
 
 
 class ModelRefused(AIError):
-    """A version could not be trusted or did not answer its own sample as recorded, so it does not serve."""
+    """A version is not trusted, or its predictions differ from those recorded at training, so it does not serve."""
 
 
-class MisSet(AIError):
+class ConfigurationError(AIError):
     """A setting or a secret is missing or a placeholder, so the service does not start."""

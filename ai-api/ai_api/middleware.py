@@ -1,4 +1,4 @@
-"""What every request gets: an id, a bound on its body, a count, and an answer in our shape even when we failed."""
+"""Every request gets an id, a bound on its body, metrics, and an ErrorBody as response when the service fails."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-READ_AND_FORGOTTEN = 64 * 2**20
-"""Bytes of a body over the bound that are still read, so that its sender sees the answer and not a broken pipe."""
+DISCARDED_BYTES = 64 * 2**20
+"""How much of a body that is too large is still read, so that its sender gets the response and no broken pipe."""
 TOO_LARGE = "The request body is larger than AI_MAX_BODY_BYTES."
 
 
@@ -28,8 +28,8 @@ def error_body(name: str, detail: str, request_id: str) -> dict[str, str]:
     return {"error": name, "detail": detail, "request_id": request_id}
 
 
-class Envelope:
-    """Outermost of our ASGI layers. `X-Request-ID` is the caller's if it is short and plain, else a new one."""
+class RequestMiddleware:
+    """The outermost ASGI layer. `X-Request-ID` is the caller's if it matches REQUEST_ID, else a new one."""
 
     def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
         self._app = app
@@ -39,8 +39,8 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        sent = Headers(scope=scope).get("x-request-id", "")
+        request_id = sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         started, status, received = time.perf_counter(), 0, 0
 
@@ -49,7 +49,7 @@ class Envelope:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self._max_body_bytes:
-                while message.get("more_body") and received < READ_AND_FORGOTTEN:
+                while message.get("more_body") and received < DISCARDED_BYTES:
                     message = await receive()
                     received += len(message.get("body", b""))
                 raise HTTPException(413, TOO_LARGE)
@@ -66,12 +66,12 @@ class Envelope:
         try:
             await self._app(scope, bounded_receive, tagged_send)
         except Exception as error:
-            # the message of an exception may hold what the caller sent: only its name and the way to it are logged
-            way = "".join(traceback.format_tb(error.__traceback__))
-            log.error("request %s failed: %s\n%s", request_id, type(error).__name__, way)
+            # the message of an exception may repeat the input, so only its name and its traceback are logged
+            trace = "".join(traceback.format_tb(error.__traceback__))
+            log.error("request %s failed: %s\n%s", request_id, type(error).__name__, trace)
             if status:
                 raise
-            detail = "Something went wrong on our side. The log has this request's id."
+            detail = "The service failed. Its log has this request's id."
             await JSONResponse(error_body("InternalError", detail, request_id), 500)(scope, receive, tagged_send)
         finally:
             IN_FLIGHT.dec()

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from .datasets import Table
 from .errors import InvalidParams, UnknownRecipe
-from .images import Picture
+from .images import ImageRef
 from .sources import Source
 
 MAX_TOKENS = 128
@@ -77,7 +77,7 @@ def _modality(annotation: object, metadata: list[object]) -> Modality:
     if get_origin(annotation) is Literal:
         return Modality.CATEGORY if all(isinstance(value, str) for value in get_args(annotation)) else Modality.NUMBER
     told = next((found for found in metadata if isinstance(found, Modality)), None)
-    return told or {str: Modality.TEXT, Picture: Modality.IMAGE}.get(annotation, Modality.NUMBER)  # type: ignore[call-overload]
+    return told or {str: Modality.TEXT, ImageRef: Modality.IMAGE}.get(annotation, Modality.NUMBER)  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)

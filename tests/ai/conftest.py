@@ -16,11 +16,17 @@ import pytest
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as __main__ does, and for the same reason
 
 if TYPE_CHECKING:
-    from ai_api.registry import Registry
+    from ai_api.registry.registry import Registry
     from scripts.dev.postgres import Postgres
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Async tests run on asyncio, as the service does."""
+    return "asyncio"
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +65,7 @@ def registry(mlflow_url: str, secrets_dir: Path, tmp_path: Path) -> Registry:
 
 
 def open_registry(url: str, secrets_dir: Path, cache: Path) -> Registry:
-    from ai_api.registry import Registry
+    from ai_api.registry.registry import Registry
 
     return Registry(url, "volant", (secrets_dir / "mlflow_password").read_text().strip(), cache, timeout_seconds=10)
 

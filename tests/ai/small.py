@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from ai_api.datasets import Table
-from ai_api.images import Picture
+from ai_api.images import ImageRef
 from ai_api.task import Recipe, Task
 from ai_api.tasks import churn, emotion, fashion, find_tasks, fraud, housing, irony, products, tweets
 
@@ -62,8 +62,8 @@ def _small_products() -> Table:
     with tempfile.TemporaryDirectory() as folder:
         table = products.generate_products(Path(folder), ROWS)
         for row in table.rows:
-            if isinstance(picture := row["image"], Picture):
-                row["image"] = Picture.of_bytes(picture.read())
+            if isinstance(picture := row["image"], ImageRef):
+                row["image"] = ImageRef.of_bytes(picture.read())
         return table
 
 

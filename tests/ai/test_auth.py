@@ -25,11 +25,6 @@ KEY = "vk_a-good-key"
 SIGNING = Ed25519PrivateKey.generate()
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def encoded(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 

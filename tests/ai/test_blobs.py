@@ -13,13 +13,13 @@ import fsspec
 import pytest
 
 from ai_api.blobs import Blobs
-from ai_api.errors import BlobsUnavailable, MisSet
-from ai_api.images import Picture
+from ai_api.errors import BlobsUnavailable, ConfigurationError
+from ai_api.images import ImageRef
 from tests.ai.drawn import plain
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 LONG_AGO = YESTERDAY - timedelta(days=30)
-RED, BLUE = Picture.of_bytes(plain("red")), Picture.of_bytes(plain("blue"))
+RED, BLUE = ImageRef.of_bytes(plain("red")), ImageRef.of_bytes(plain("blue"))
 
 
 @pytest.fixture(params=["folder", "object store"])
@@ -53,11 +53,11 @@ def test_a_picture_is_of_whoever_sent_it_until_they_are_forgotten(blobs: Blobs) 
     blobs.put(RED, "anna", "shop")
     blobs.put(RED, "bert", "street")
     blobs.put(BLUE, "bert", "shop")
-    assert [blobs.is_of(RED.digest, owner) for owner in ("anna", "bert", "carl")] == [True, True, False]
-    assert not blobs.is_of(BLUE.digest, "anna")
-    assert not blobs.is_of("shop", "anna")
-    blobs.forget("anna")
-    assert [blobs.is_of(RED.digest, owner) for owner in ("anna", "bert")] == [False, True]
+    assert [blobs.is_owned_by(RED.digest, owner) for owner in ("anna", "bert", "carl")] == [True, True, False]
+    assert not blobs.is_owned_by(BLUE.digest, "anna")
+    assert not blobs.is_owned_by("shop", "anna")
+    blobs.erase("anna")
+    assert [blobs.is_owned_by(RED.digest, owner) for owner in ("anna", "bert")] == [False, True]
 
 
 def test_bytes_are_kept_once_and_each_person_has_a_reference(tmp_path: Path) -> None:
@@ -77,18 +77,18 @@ def test_what_is_not_there_is_none(blobs: Blobs, digest: str) -> None:
 def test_a_person_who_is_forgotten_takes_along_what_nobody_else_sent(blobs: Blobs) -> None:
     for picture, owner in ((RED, "anna"), (BLUE, "anna"), (BLUE, "bert")):
         blobs.put(picture, owner, "shop")
-    assert blobs.forget("anna") == 1
+    assert blobs.erase("anna") == 1
     assert blobs.get(RED.digest) is None
     assert blobs.get(BLUE.digest) == BLUE
-    assert blobs.forget("anna") == 0
-    assert blobs.forget("bert") == 1
+    assert blobs.erase("anna") == 0
+    assert blobs.erase("bert") == 1
     assert blobs.get(BLUE.digest) is None
 
 
 def test_nothing_of_a_forgotten_person_is_left_in_the_folder(tmp_path: Path) -> None:
     blobs = Blobs(str(tmp_path))
     blobs.put(RED, "anna", "shop")
-    blobs.forget("anna")
+    blobs.erase("anna")
     assert files(tmp_path) == set()
 
 
@@ -99,7 +99,7 @@ def test_an_owner_cannot_lead_out_of_the_store(blobs: Blobs, owner: str) -> None
     with pytest.raises(ValueError, match="letters, digits"):
         blobs.put(RED, "anna", owner)
     with pytest.raises(ValueError, match="letters, digits"):
-        blobs.forget(owner)
+        blobs.erase(owner)
 
 
 class Crash(BaseException):
@@ -107,7 +107,7 @@ class Crash(BaseException):
 
 
 @pytest.mark.parametrize("steps", range(3))
-def test_a_writer_that_dies_leaves_nothing_that_forgetting_does_not_find(
+def test_a_writer_that_dies_leaves_nothing_that_erasing_does_not_find(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
     blobs = Blobs(str(tmp_path))
@@ -130,7 +130,7 @@ def test_a_writer_that_dies_leaves_nothing_that_forgetting_does_not_find(
     monkeypatch.undo()
     again = Blobs(str(tmp_path))
     assert again.get(RED.digest) is None
-    again.forget("anna")
+    again.erase("anna")
     assert files(tmp_path) == set()
     again.put(RED, "anna", "shop")
     assert again.get(RED.digest) == RED
@@ -143,7 +143,7 @@ def test_a_reference_without_bytes_stops_nobody(tmp_path: Path) -> None:
     assert blobs.get(RED.digest) is None
     blobs.put(RED, "bert", "shop")
     assert blobs.get(RED.digest) == RED
-    blobs.forget("anna")
+    blobs.erase("anna")
     assert blobs.get(RED.digest) == RED
 
 
@@ -159,7 +159,7 @@ def interrupt(blobs: Blobs, step: str, other: Callable[[], None], monkeypatch: p
     monkeypatch.setattr(blobs._fs, step, interrupted)
 
 
-def read(blobs: Blobs, picture: Picture) -> bytes | None:
+def read(blobs: Blobs, picture: ImageRef) -> bytes | None:
     found = blobs.get(picture.digest)
     return None if found is None else found.read()
 
@@ -171,7 +171,7 @@ def test_a_picture_that_is_sent_while_its_owner_is_forgotten_stays_for_the_sende
     blobs = Blobs(str(tmp_path))
     blobs.put(RED, "anna", "shop")
     interrupt(blobs, step, lambda: Blobs(str(tmp_path)).put(RED, "bert", "shop"), monkeypatch)
-    assert blobs.forget("anna") == erased
+    assert blobs.erase("anna") == erased
     assert read(blobs, RED) == RED.read()
 
 
@@ -223,14 +223,14 @@ def test_references_of_a_version_that_knew_no_task_never_grow_old_and_are_forgot
     blobs.put(RED, "anna", "shop")
     (tmp_path / "owners/anna/shop" / RED.digest).rename(tmp_path / "owners/anna" / RED.digest)
     grow_old(tmp_path, f"anna/{RED.digest}")
-    assert blobs.is_of(RED.digest, "anna")
+    assert blobs.is_owned_by(RED.digest, "anna")
     assert blobs.expire("shop", YESTERDAY) == 0
-    assert blobs.forget("anna") == 1
+    assert blobs.erase("anna") == 1
     assert files(tmp_path) == set()
 
 
-def test_many_writers_and_a_forgetter_at_once_lose_nobody_elses_picture(tmp_path: Path) -> None:
-    pictures = [Picture.of_bytes(plain((shade, 0, 0), (4, 4))) for shade in range(8)]
+def test_many_writers_and_an_eraser_at_once_lose_nobody_elses_picture(tmp_path: Path) -> None:
+    pictures = [ImageRef.of_bytes(plain((shade, 0, 0), (4, 4))) for shade in range(8)]
     start = threading.Barrier(4)
 
     def write(owner: str) -> None:
@@ -240,13 +240,13 @@ def test_many_writers_and_a_forgetter_at_once_lose_nobody_elses_picture(tmp_path
             for picture in pictures:
                 blobs.put(picture, owner, "shop")
 
-    def forget() -> None:
+    def erase() -> None:
         start.wait()
         for _ in range(10):
-            Blobs(str(tmp_path)).forget("anna")
+            Blobs(str(tmp_path)).erase("anna")
 
     with ThreadPoolExecutor(4) as pool:
-        for done in [*(pool.submit(write, owner) for owner in ("anna", "bert", "carl")), pool.submit(forget)]:
+        for done in [*(pool.submit(write, owner) for owner in ("anna", "bert", "carl")), pool.submit(erase)]:
             done.result()
     blobs = Blobs(str(tmp_path))
     assert [blobs.get(picture.digest) for picture in pictures] == pictures
@@ -270,5 +270,5 @@ def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 
 
 def test_a_store_without_a_driver_is_a_wrong_setting() -> None:
-    with pytest.raises(MisSet, match="AI_BLOBS_URL"):
+    with pytest.raises(ConfigurationError, match="AI_BLOBS_URL"):
         Blobs("no-such-store://bucket")

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from ai_api.__main__ import COMMANDS, main
-from ai_api.registry import Registry
-from ai_api.serving.outbox import Outbox
+from ai_api.outbox.outbox import Outbox
+from ai_api.registry.registry import Registry
 from scripts.dev.postgres import Postgres
 from tests.ai.conftest import open_registry
 

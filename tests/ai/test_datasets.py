@@ -31,7 +31,7 @@ from ai_api.datasets import (
     split,
 )
 from ai_api.errors import DataUnavailable, LeakedRows
-from ai_api.images import Picture
+from ai_api.images import ImageRef
 from ai_api.sources import PublicFile, Source
 from ai_api.task import Modality
 from ai_api.tasks.housing import read_housing
@@ -208,7 +208,7 @@ def test_what_a_row_stands_for_is_kept_wherever_its_table_goes() -> None:
 
 
 def test_a_picture_counts_by_its_bytes() -> None:
-    one, same, other = (Picture.of_bytes(content) for content in (b"one", b"one", b"other"))
+    one, same, other = (ImageRef.of_bytes(content) for content in (b"one", b"one", b"other"))
     assert row_hash({"image": one}) == row_hash({"image": same}) != row_hash({"image": other})
 
 
@@ -221,7 +221,7 @@ def test_a_frame_has_its_columns_in_order_and_gaps_as_nan() -> None:
 
 
 def test_a_frame_keeps_pictures_and_has_an_empty_word_for_a_category_that_is_missing() -> None:
-    picture = Picture.of_bytes(b"bytes")
+    picture = ImageRef.of_bytes(b"bytes")
     columns = {"kind": Modality.CATEGORY, "image": Modality.IMAGE}
     made = frame([{"kind": "a", "image": picture}, {"kind": None}], columns)
     assert list(made["kind"]) == ["a", ""]

@@ -17,12 +17,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from ai_api import estimators
-from ai_api.answers import TOLERANCE
 from ai_api.datasets import Truths
 from ai_api.errors import InvalidParams, MissingExtra, UnknownRecipe
 from ai_api.estimators import build_estimator, estimator, find_estimator, find_estimators
+from ai_api.inference import TOLERANCE
+from ai_api.registry.files import TRUSTED
 from ai_api.task import Kind
-from ai_api.version_files import TRUSTED
 
 ENTRIES = sorted(find_estimators())
 ROWS = 120

@@ -19,8 +19,8 @@ from ai_api.features.clean import Clean
 from ai_api.features.tensors import batches
 from ai_api.features.text import MINILM, MPNET, Frequent, SentenceEncoder
 from ai_api.features.weights import find_weights, weights_dir
+from ai_api.inference import TOLERANCE
 from ai_api.pipeline import build_pipeline
-from ai_api.registry import TOLERANCE
 from ai_api.task import Recipe
 from ai_api.tasks.tweets import generate_tweets
 from tests.ai.small import small_tweets

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ai_api.__main__ import main
-from ai_api.errors import MisSet
+from ai_api.errors import ConfigurationError
 from ai_api.tasks import find_tasks
 
 WINE = Path(__file__).resolve().parents[1] / "loop" / "wine.py"
@@ -35,7 +35,7 @@ def test_every_task_of_the_package_is_found_and_the_quick_starters_come_first() 
 
 def test_only_the_tasks_that_are_named_are_found_in_that_order() -> None:
     assert list(find_tasks(["housing", "tweets"])) == ["housing", "tweets"]
-    with pytest.raises(MisSet, match=r"AI_TASKS names cats\. There are churn, emotion"):
+    with pytest.raises(ConfigurationError, match=r"AI_TASKS names cats\. There are churn, emotion"):
         find_tasks(["tweets", "cats"])
 
 
@@ -65,12 +65,12 @@ def test_a_file_of_a_folder_outside_is_a_task_beside_the_others(folder: Path) ->
 def test_a_file_that_cannot_be_used_is_named(folder: Path, name: str, text: str, said: str) -> None:
     (folder / name).write_text(text)
     for _ in range(2):
-        with pytest.raises(MisSet, match=said):
+        with pytest.raises(ConfigurationError, match=said):
             find_tasks(folder=folder)
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MisSet, match=r"AI_TASKS_DIR names .*nothing, which is no folder"):
+    with pytest.raises(ConfigurationError, match=r"AI_TASKS_DIR names .*nothing, which is no folder"):
         find_tasks(folder=tmp_path / "nothing")
 
 
@@ -83,4 +83,5 @@ def test_a_start_with_a_broken_file_ends_with_one_line(
     for command in ("serve", "work"):
         assert main([command]) == 1
         [line] = capsys.readouterr().err.splitlines()
-        assert line == f"MisSet: {folder}/broken.py, line 1, cannot be used: NameError: name 'nothing' is not defined"
+        place = f"{folder}/broken.py, line 1"
+        assert line == f"ConfigurationError: {place}, cannot be used: NameError: name 'nothing' is not defined"

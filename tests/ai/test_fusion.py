@@ -20,18 +20,18 @@ from sklearn.pipeline import Pipeline
 from ai_api.datasets import Table, frame
 from ai_api.errors import InvalidParams
 from ai_api.estimators.fusion import LateFusion, _aside
+from ai_api.evaluation.evaluate import answer
+from ai_api.evaluation.member_gains import gains
 from ai_api.features.image import Pixels
-from ai_api.images import Picture
+from ai_api.images import ImageRef
 from ai_api.pipeline import build_pipeline
 from ai_api.task import Kind, Recipe, Task
 from ai_api.tasks.products import TASK, Product
-from ai_api.training.evaluate import answer
-from ai_api.training.members import gains
 from tests.ai.drawn import plain
 
 COLOURS = {"shirt": "red", "shoe": "blue", "watch": "lime"}
 COLUMNS = {"words": ["designation"], "looks": ["image"]}
-RED, BLUE = (Picture.of_bytes(plain(colour, (6, 8))) for colour in ("red", "blue"))
+RED, BLUE = (ImageRef.of_bytes(plain(colour, (6, 8))) for colour in ("red", "blue"))
 
 
 def rows(count: int, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray[tuple[int], np.dtype[np.object_]]]:
@@ -39,7 +39,7 @@ def rows(count: int, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray[tuple[int]
     random = np.random.default_rng(seed)
     kinds = list(COLOURS)
     truths = random.choice(np.array(kinds, dtype=object), count)
-    pictures = {kind: Picture.of_bytes(plain(colour, (6, 8))) for kind, colour in (COLOURS | {"": "grey"}).items()}
+    pictures = {kind: ImageRef.of_bytes(plain(colour, (6, 8))) for kind, colour in (COLOURS | {"": "grey"}).items()}
 
     def mostly(kind: str, share: float) -> str:
         return str(random.choice([kind, "", *kinds], p=[share, 0.7 - share, 0.1, 0.1, 0.1]))
@@ -171,11 +171,11 @@ def test_labels_of_a_single_row_and_labels_that_one_member_never_saw_are_known()
     inputs.at[0, "image"] = None
     for place in range(1, 40):
         inputs.loc[place, "designation"], truths[place] = "", "glove"
-        inputs.at[place, "image"] = Picture.of_bytes(plain("black", (6, 8)))
+        inputs.at[place, "image"] = ImageRef.of_bytes(plain("black", (6, 8)))
     made = unfitted().fit(inputs, truths)
     assert list(made.classes_) == ["glove", "shirt", "shoe", "thing", "watch"]
     assert made.predict_proba(inputs).shape == (400, 5)
-    assert made.predict(one(image=Picture.of_bytes(plain("black", (6, 8)))))[0] == "glove"
+    assert made.predict(one(image=ImageRef.of_bytes(plain("black", (6, 8)))))[0] == "glove"
     assert made.members_["words"].classes_.tolist() == ["shirt", "shoe", "thing", "watch"]
     assert (made.predict_proba(one(designation="unique thing", image=RED)) > 0).all()
 

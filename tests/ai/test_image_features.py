@@ -18,7 +18,7 @@ from PIL import Image
 from ai_api.errors import InvalidParams, MissingWeights, ModelRefused
 from ai_api.features import build_features, image
 from ai_api.features.image import CHUNK, GREY, Backbone, Pixels
-from ai_api.images import InvalidPicture, Picture
+from ai_api.images import ImageRef, InvalidImage
 from tests.ai.drawn import encoded, plain
 
 SMALL = "test_resnet.r160_in1k"
@@ -44,7 +44,7 @@ def test_a_line_holds_the_pixels_row_by_row() -> None:
 
 def test_a_missing_picture_and_one_that_cannot_be_decoded_are_grey(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        lines = Pixels(8, 6).transform([None, plain()[:-40], Picture.of_bytes(b"no picture")])
+        lines = Pixels(8, 6).transform([None, plain()[:-40], ImageRef.of_bytes(b"no picture")])
     assert (lines == GREY).all()
     assert "2 of 3 pictures cannot be decoded" in caplog.text
 
@@ -88,7 +88,7 @@ def test_every_kind_of_picture_becomes_red_green_and_blue(content: bytes, colour
 )
 def test_a_colour_that_counts_as_transparent_breaks_nothing(mode: str, transparency: object) -> None:
     content = encoded(Image.new(mode, (9, 9)), transparency=transparency)
-    assert looked_at(Picture.parse(content).read()).shape == (8, 6, 3)
+    assert looked_at(ImageRef.parse(content).read()).shape == (8, 6, 3)
 
 
 @settings(max_examples=60, deadline=None)
@@ -97,8 +97,8 @@ def test_a_note_about_the_picture_may_say_anything(note: bytes, kind: str, start
     exif = (b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01" if starts else b"Exif\0\0") + note
     content = encoded(Image.new("RGB", (12, 16), "red"), kind, exif=exif)
     try:
-        picture = Picture.parse(content)
-    except InvalidPicture:
+        picture = ImageRef.parse(content)
+    except InvalidImage:
         return
     assert looked_at(picture.read()).mean(axis=(0, 1)) == pytest.approx((254, 0, 0), abs=4)
 
@@ -124,7 +124,7 @@ def test_a_large_jpeg_that_is_shrunk_while_it_is_decoded_looks_the_same() -> Non
 def test_many_pictures_are_decoded_by_threads_each_as_if_alone() -> None:
     from joblib import parallel_config
 
-    pictures = [Picture.of_bytes(plain((place % 256, 0, place // 256))) for place in range(2 * CHUNK + 3)]
+    pictures = [ImageRef.of_bytes(plain((place % 256, 0, place // 256))) for place in range(2 * CHUNK + 3)]
     with parallel_config("threading", n_jobs=2):
         together = Pixels(8, 6).transform(pictures)
     np.testing.assert_array_equal(together, np.concatenate([Pixels(8, 6).transform([one]) for one in pictures]))
@@ -154,9 +154,9 @@ def weights(small_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
 
 @pytest.mark.usefixtures("weights")
 def test_a_backbone_reads_the_files_of_the_hub_and_answers_alike_alone_and_in_a_batch() -> None:
-    pictures: list[Picture | bytes | None] = [
+    pictures: list[ImageRef | bytes | None] = [
         plain("red"),
-        Picture.of_bytes(plain("blue", format_="JPEG")),
+        ImageRef.of_bytes(plain("blue", format_="JPEG")),
         None,
         plain("green", (500, 500)),
     ]

@@ -19,7 +19,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from ai_api.datasets import frame, row_hash
-from ai_api.images import FORMATS, MAX_BYTES, InvalidPicture, Picture, decode_row, encode_row, media_type
+from ai_api.images import FORMATS, MAX_BYTES, ImageRef, InvalidImage, decode_row, encode_row, media_type
 from ai_api.tasks.products import Product
 from tests.ai.drawn import encoded, plain
 
@@ -50,9 +50,9 @@ def test_a_picture_is_taken_as_base64_as_a_data_url_and_as_bytes(format_: str) -
     content = plain(format_=format_)
     text = base64.b64encode(content).decode()
     wrapped = "\n".join(text[start : start + 76] for start in range(0, len(text), 76))
-    for found in (text, wrapped, f"data:image/{format_.lower()};base64,{text}", content, Picture.of_bytes(content)):
-        picture = Picture.parse(found)
-        assert picture == Picture.of_bytes(content)
+    for found in (text, wrapped, f"data:image/{format_.lower()};base64,{text}", content, ImageRef.of_bytes(content)):
+        picture = ImageRef.parse(found)
+        assert picture == ImageRef.of_bytes(content)
         assert picture.read() == content
 
 
@@ -71,44 +71,44 @@ def test_a_picture_is_taken_as_base64_as_a_data_url_and_as_bytes(format_: str) -
     ids=["CMYK", "16 bits", "alpha", "palette", "bilevel", "one pixel", "animation", "24 million pixels"],
 )
 def test_unusual_pictures_are_pictures(content: bytes) -> None:
-    assert Picture.parse(content).read() == content
+    assert ImageRef.parse(content).read() == content
 
 
 @pytest.mark.parametrize(
     ("found", "told"),
     [
-        (f"sha256:{'0' * 64}", "must be the base64 of a picture"),
-        (Picture.of_bytes(CONTENT).reference, "must be the base64 of a picture"),
-        (MARK, "must be the base64 of a picture"),
-        ("é", "must be the base64 of a picture"),
-        (f"data:text/html;base64,{base64.b64encode(CONTENT).decode()}", "must be the base64 of a picture"),
-        (f"data:image/png,{MARK}", "must be the base64 of a picture"),
-        ("http://127.0.0.1/picture.png", "must be the base64 of a picture"),
-        ("", "must be a whole picture"),
-        (base64.b64encode(MARK.encode()).decode(), "must be a whole picture"),
-        (b"", "must be a whole picture"),
-        (CONTENT[:-20], "must be a whole picture"),
-        (CONTENT[:200], "must be a whole picture"),
-        (plain()[:-30], "must be a whole picture"),
-        (encoded(Image.new("RGB", (9, 9)), "TIFF"), "must be a whole picture"),
-        (encoded(Image.new("RGB", (9, 9)), "PPM"), "must be a whole picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "must be a whole picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "must be a whole picture"),
-        (wordy_png(), "must be a whole picture"),
+        (f"sha256:{'0' * 64}", "must be the base64 of an image"),
+        (ImageRef.of_bytes(CONTENT).reference, "must be the base64 of an image"),
+        (MARK, "must be the base64 of an image"),
+        ("é", "must be the base64 of an image"),
+        (f"data:text/html;base64,{base64.b64encode(CONTENT).decode()}", "must be the base64 of an image"),
+        (f"data:image/png,{MARK}", "must be the base64 of an image"),
+        ("http://127.0.0.1/picture.png", "must be the base64 of an image"),
+        ("", "must be a whole image"),
+        (base64.b64encode(MARK.encode()).decode(), "must be a whole image"),
+        (b"", "must be a whole image"),
+        (CONTENT[:-20], "must be a whole image"),
+        (CONTENT[:200], "must be a whole image"),
+        (plain()[:-30], "must be a whole image"),
+        (encoded(Image.new("RGB", (9, 9)), "TIFF"), "must be a whole image"),
+        (encoded(Image.new("RGB", (9, 9)), "PPM"), "must be a whole image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "must be a whole image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "must be a whole image"),
+        (wordy_png(), "must be a whole image"),
         (png(100_000, 100_000), "at most 25 million pixels"),
         (png(5_001, 5_000), "at most 25 million pixels"),
         (png(2**31 - 1, 2**31 - 1), "must"),
         (bytes(MAX_BYTES + 1), "at most 8 MiB"),
         ("A" * (2 * MAX_BYTES), "at most 8 MiB"),
-        (5, "must be a picture"),
-        (["a"], "must be a picture"),
-        ({"digest": "0" * 64}, "must be a picture"),
+        (5, "must be an image"),
+        (["a"], "must be an image"),
+        ({"digest": "0" * 64}, "must be an image"),
     ],
 )
 def test_what_is_no_picture_is_refused_quickly_and_not_repeated(found: object, told: str) -> None:
     started = time.process_time()
-    with pytest.raises(InvalidPicture, match=told) as error:
-        Picture.parse(found)
+    with pytest.raises(InvalidImage, match=told) as error:
+        ImageRef.parse(found)
     assert time.process_time() - started < 1
     assert MARK not in str(error.value)
 
@@ -119,7 +119,7 @@ def test_a_picture_goes_back_under_the_type_of_its_format() -> None:
     assert {format_: media_type(plain(format_=format_)) for format_ in FORMATS} == types
     further = {"save_all": True, "append_images": [Image.new("RGB", (8, 8), "blue")]}
     several = encoded(Image.new("RGB", (8, 8), "red"), "MPO", **further)
-    assert Picture.parse(several).digest
+    assert ImageRef.parse(several).digest
     assert media_type(several) == "image/jpeg"
 
 
@@ -137,23 +137,23 @@ def test_damaged_files_of_every_format_are_taken_or_refused_and_nothing_else(
         at = int(place * len(content))
         content[at : at + len(new)] = new
     try:
-        Picture.parse(bytes(content[: int(len(content) * cut) or 1]))
-    except InvalidPicture:
+        ImageRef.parse(bytes(content[: int(len(content) * cut) or 1]))
+    except InvalidImage:
         return
 
 
 def test_a_row_takes_a_picture_strictly_too_and_says_what_is_wrong_with_another() -> None:
     text = base64.b64encode(CONTENT).decode()
     row = Product.model_validate({"image": text}, strict=True)
-    assert row.image == Picture.of_bytes(CONTENT)
+    assert row.image == ImageRef.of_bytes(CONTENT)
     with pytest.raises(ValidationError) as error:
         Product.model_validate({"image": f"{MARK}!"}, strict=True)
     (wrong,) = error.value.errors(include_input=False)
-    assert (wrong["type"], wrong["loc"], wrong["msg"]) == ("picture", ("image",), "must be the base64 of a picture")
+    assert (wrong["type"], wrong["loc"], wrong["msg"]) == ("image", ("image",), "must be the base64 of an image")
 
 
 def test_a_row_keeps_the_picture_for_the_model_and_refers_to_it_when_it_is_stored() -> None:
-    picture = Picture.of_bytes(CONTENT)
+    picture = ImageRef.of_bytes(CONTENT)
     row = Product(designation="A shirt", image=picture)
     assert row.model_dump() == {"designation": "A shirt", "description": None, "image": picture}
     assert row.model_dump()["image"].read() == CONTENT
@@ -163,17 +163,17 @@ def test_a_row_keeps_the_picture_for_the_model_and_refers_to_it_when_it_is_store
 
 def test_pictures_are_equal_when_their_bytes_are(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(CONTENT)
-    here, there = Picture.of_file(tmp_path / "a.jpg"), Picture.of_bytes(CONTENT)
+    here, there = ImageRef.of_file(tmp_path / "a.jpg"), ImageRef.of_bytes(CONTENT)
     assert here == there
     assert len({here, there, copy.deepcopy(there), pickle.loads(pickle.dumps(here))}) == 1
-    assert here != Picture.of_bytes(plain())
+    assert here != ImageRef.of_bytes(plain())
     assert row_hash({"image": here}) == row_hash({"image": there, "text": None})
-    assert row_hash({"image": here}) != row_hash({"image": Picture.of_bytes(plain())})
+    assert row_hash({"image": here}) != row_hash({"image": ImageRef.of_bytes(plain())})
 
 
 def test_a_row_of_the_data_set_goes_through_json_and_back() -> None:
     columns = Product.modalities()
-    for row in ({"designation": "a", "image": Picture.of_bytes(CONTENT)}, {"designation": "YWJj", "image": None}):
+    for row in ({"designation": "a", "image": ImageRef.of_bytes(CONTENT)}, {"designation": "YWJj", "image": None}):
         again = decode_row(json.loads(json.dumps(encode_row(row))), columns)
         assert again == row
         assert frame([again], columns).equals(frame([row], columns))

@@ -11,16 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.base import clone
 
-from ai_api.answers import TOLERANCE, labels_of, predict
 from ai_api.datasets import Table, split
 from ai_api.errors import InvalidParams, UnknownRecipe
 from ai_api.features import image
+from ai_api.inference import TOLERANCE, labels_of, predict
 from ai_api.pipeline import build_pipeline, check_params, for_serving
+from ai_api.registry.files import needs_of
 from ai_api.sources import Source
 from ai_api.task import Recipe, Task
 from ai_api.tasks import find_tasks
 from ai_api.training.fitting import fit
-from ai_api.version_files import needs_of
 from tests.ai.small import BACKBONE, small_task
 from tests.ai.weights import give_weights
 

@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from ai_api.datasets import Table, split
-from ai_api.images import Picture
+from ai_api.images import ImageRef
 from ai_api.pipeline import build_pipeline
 from ai_api.sources import Source
 from ai_api.task import Modality
@@ -66,7 +66,7 @@ def test_rows_codes_and_pictures_are_brought_together(layout: Path, table: Table
             name = f"images/image_train/image_{image}_product_{product}.jpg"
             picture = row["image"]
             assert (picture is None) == (name not in archive.namelist())
-            assert picture is None or (isinstance(picture, Picture) and picture.read() == archive.read(name))
+            assert picture is None or (isinstance(picture, ImageRef) and picture.read() == archive.read(name))
 
 
 def test_an_unpacked_folder_of_pictures_gives_the_same_rows_and_they_stay_files(
@@ -82,7 +82,7 @@ def test_an_unpacked_folder_of_pictures_gives_the_same_rows_and_they_stay_files(
     assert unpacked.digest() == table.digest()
     assert unpacked.rows == table.rows
     first = next(row["image"] for row in unpacked.rows if row["image"])
-    assert isinstance(first, Picture)
+    assert isinstance(first, ImageRef)
     for path in folder.rglob("*.jpg"):
         path.write_bytes(b"changed")
     assert first.read() == b"changed"
@@ -128,7 +128,7 @@ def test_without_files_generated_ones_are_written_once_and_read(tmp_path: Path) 
 
 def test_rows_with_the_same_title_stay_on_one_side(table: Table) -> None:
     twice = Table(
-        [*table.rows, *({**row, "image": Picture.of_bytes(plain()), "description": "other"} for row in table.rows)],
+        [*table.rows, *({**row, "image": ImageRef.of_bytes(plain()), "description": "other"} for row in table.rows)],
         np.concatenate([table.truths, table.truths]),
         key=table.key,
     )
@@ -139,7 +139,7 @@ def test_rows_with_the_same_title_stay_on_one_side(table: Table) -> None:
 
 
 def test_rows_without_a_title_do_not_all_stand_on_one_side(table: Table) -> None:
-    pictures = [Picture.of_bytes(plain((shade, 0, 0), (4, 4))) for shade in range(100)]
+    pictures = [ImageRef.of_bytes(plain((shade, 0, 0), (4, 4))) for shade in range(100)]
     sides = [table.side({"designation": None, "image": picture}) for picture in pictures]
     assert len(set(sides)) == len(pictures)
     assert table.side({"designation": "A b", "image": pictures[0]}) == table.side({"designation": "a  B"})
@@ -158,7 +158,7 @@ def test_fashion_reads_titles_types_and_pictures_and_takes_na_for_a_word() -> No
     assert table.truths.tolist() == ["Shirts", "Watches"]
     assert [row["designation"] for row in table.rows] == ["Turtle, the Check Shirt", "NA"]
     assert [row["description"] for row in table.rows] == [None, None]
-    assert isinstance(table.rows[0]["image"], Picture)
+    assert isinstance(table.rows[0]["image"], ImageRef)
     assert table.rows[1]["image"] is None
 
 

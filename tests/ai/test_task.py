@@ -8,13 +8,13 @@ import pytest
 from pydantic import ValidationError
 
 from ai_api.errors import InvalidParams, UnknownRecipe
-from ai_api.images import Picture
+from ai_api.evaluation.metrics import METRICS
+from ai_api.images import ImageRef
 from ai_api.task import IMAGE_COST, MAX_TOKENS, Category, Modality, Recipe, Row, Task, Text
 from ai_api.tasks import find_tasks
 from ai_api.tasks.housing import House
 from ai_api.tasks.products import Product
 from ai_api.tasks.tweeteval import Tweet
-from ai_api.training.evaluate import METRICS
 
 HOUSE = House.model_validate(
     {
@@ -36,7 +36,7 @@ class Everything(Row):
     whole: Literal[0, 1] = 0
     known: Literal["a", "b"] | None = None
     unknown: Category = "x"
-    image: Picture | None = None
+    image: ImageRef | None = None
 
 
 @pytest.mark.parametrize("text", ["a\x00b", "a\ud800b", ""])
@@ -109,4 +109,4 @@ def test_a_long_text_costs_more_up_to_the_length_that_is_read() -> None:
 def test_a_picture_costs_as_much_as_many_words() -> None:
     task, row = find_tasks()["products"], Product(designation="x" * 40)
     assert task.cost(row) == 11
-    assert task.cost(row.model_copy(update={"image": Picture.of_bytes(b"")})) == 11 + IMAGE_COST
+    assert task.cost(row.model_copy(update={"image": ImageRef.of_bytes(b"")})) == 11 + IMAGE_COST

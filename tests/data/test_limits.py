@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from data_api.errors import MisSet
+from data_api.errors import ConfigurationError
 from data_api.main import create_app
 from data_api.settings import Settings
 from scripts.dev.postgres import Postgres
@@ -98,5 +98,5 @@ def test_the_admin_page_counts_too(secrets_dir: Path, postgres_server: Postgres,
 
 
 def test_a_limit_that_cannot_be_read_stops_the_start(prepared: Settings) -> None:
-    with pytest.raises(MisSet, match="100/minute"):
+    with pytest.raises(ConfigurationError, match="100/minute"):
         create_app(prepared.model_copy(update={"rate_limit_per_caller": "often"}))

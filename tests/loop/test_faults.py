@@ -11,7 +11,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from ai_api.serving.outbox import File, append_once
+from ai_api.outbox.file import OutboxFile
+from ai_api.outbox.outbox import append_once
 from scripts.dev.stack import answers
 from tests.loop.people import Person, erase, sign_up
 from tests.loop.volant import Volant
@@ -134,9 +135,8 @@ def test_ai_api_started_while_mlflow_is_away_serves_from_its_cache(small: Volant
         )
         ready = httpx.get(f"{small.url}/health/ready", trust_env=False)
         assert ready.status_code == 200
-        until(
-            lambda: "MLflow does not answer" in httpx.get(f"{small.url}/health/ready", trust_env=False).text, "the note"
-        )
+        health = f"{small.url}/health/ready"
+        until(lambda: "MLflow does not respond" in httpx.get(health, trust_env=False).text, "the note")
     finally:
         small.service("mlflow").start()
         until(lambda: small.service("mlflow").plan.is_ready(), "mlflow to be ready again")
@@ -147,7 +147,7 @@ def test_an_erasure_does_not_wait_for_a_name_that_ai_api_lost_with_a_restart(sma
     assert ann.http.post("/predict", json={"task": "tweets", "inputs": TWEET}).status_code == 200
     ann_id = httpx.get(f"{small.data_url}/users/me", headers=ann.headers, trust_env=False).json()["id"]
     small.service("ai-api").stop()
-    first = File(small.state_dir / "outbox" / "0.db", "FULL")  # what it finds first becomes its own, and its name
+    first = OutboxFile(small.state_dir / "outbox" / "0.db", "FULL")  # what it finds first becomes its own, and its name
     first.close()
     small.service("ai-api").start()
     until(lambda: small.predicts("tweets", TWEET), "ai-api to serve again")

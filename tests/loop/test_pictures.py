@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ai_api.datasets import is_held_out, row_hash
-from ai_api.images import MAX_BYTES, Picture
+from ai_api.images import MAX_BYTES, ImageRef
 from ai_api.tasks.invented import KINDS, draw
 from tests.ai.drawn import encoded, plain
 from tests.loop.people import Person, erase, sign_up
@@ -23,7 +23,7 @@ from tests.loop.volant import Volant
 from tests.traffic import until
 
 CONTENT = draw(3, (120, 120), np.random.default_rng(0))
-PICTURE = Picture.of_bytes(CONTENT)
+PICTURE = ImageRef.of_bytes(CONTENT)
 BASE64 = base64.b64encode(CONTENT).decode()
 TITLES = [f"Console rétro {n}" for n in range(100) if not is_held_out(row_hash({"designation": f"Console rétro {n}"}))]
 """Titles whose rows train when somebody corrects them."""
@@ -104,7 +104,7 @@ def test_a_correction_of_a_row_with_a_picture_trains_with_the_picture(third: Vol
         given = {"prediction_id": prediction["prediction_id"], "label": next(iter(KINDS))}
         taken = caller.http.post("/feedback", json=given)
         assert (taken.status_code, taken.json()["checked"]) == (202, True)
-    digest = Picture.of_bytes(plain("teal")).digest
+    digest = ImageRef.of_bytes(plain("teal")).digest
     (third.state_dir / "blobs" / "bytes" / digest[:2] / digest).unlink()
     third.drained()
     assert retrain(caller, "products")["result"]["corrections_used"] == 1

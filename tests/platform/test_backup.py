@@ -20,7 +20,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ai_api.serving.outbox import Outbox
+from ai_api.outbox.outbox import Outbox
 from scripts.backup import pack
 from scripts.backup.__main__ import is_dev_running
 from scripts.backup.sets import MANIFEST, NAME, BackupError, keep, kept_days, old_sets, restore, save

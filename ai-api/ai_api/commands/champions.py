@@ -9,7 +9,7 @@ from typing import Literal
 from ai_api.settings import Settings
 
 from . import Command
-from .wiring import find_task, open_registry, promotion_lock, surroundings
+from .wiring import find_task, open_registry, promotion_lock, training_context
 
 
 def promote(settings: Settings, parsed: Namespace) -> None:
@@ -52,7 +52,7 @@ def _tell(
         actor="command line",
         run_id=run_id,
     )
-    surroundings(settings).announce(event)
+    training_context(settings).announce(event)
     print(f"Version {version} of {task} is champion now, after {before}.")
 
 

@@ -12,7 +12,7 @@ LARGE = 1_000
 """From here on, what stands after a number's point says nothing."""
 
 
-class Report(Protocol):
+class ProgressReport(Protocol):
     """Told what happens, as a training tells it: "progress" with step, total and message among other kinds."""
 
     def __call__(self, kind: str, data: Mapping[str, object], /) -> None: ...
@@ -44,7 +44,7 @@ def text(value: object) -> str:
 
 
 @contextmanager
-def steps(what: str) -> Iterator[Report]:
+def steps(what: str) -> Iterator[ProgressReport]:
     """A line that moves while `what` goes on, where stderr is a terminal; elsewhere one line a step."""
     if not sys.stderr.isatty():
         yield lambda kind, data: _print_step(what, kind, data)

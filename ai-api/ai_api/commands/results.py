@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def compare(settings: Settings, parsed: Namespace) -> None:
-    from ai_api.training.results import results
+    from ai_api.results.page import results
 
     tasks = _tasks(settings, parsed)
     page = results(tasks, open_registry(settings))
@@ -57,10 +57,10 @@ def write_unseen(unseen: Table, path: Path) -> None:
 
 def as_sent(row: Mapping[str, object]) -> dict[str, object]:
     """The row as a caller sends it: pictures in base64, gaps left out."""
-    from ai_api.images import Picture
+    from ai_api.images import ImageRef
 
     return {
-        name: value.base64 if isinstance(value, Picture) else value
+        name: value.base64 if isinstance(value, ImageRef) else value
         for name, value in row.items()
         if value is not None and value == value
     }

@@ -20,9 +20,9 @@ from . import Command
 from .wiring import all_tasks, open_registry
 
 if TYPE_CHECKING:
-    from ai_api.registry import Registry
+    from ai_api.jobs.queue import Job
+    from ai_api.registry.registry import Registry
     from ai_api.task import Task
-    from ai_api.training.jobs import Job
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ def serve(settings: Settings, _: Namespace) -> None:
 
 
 def migrate(settings: Settings, _: Namespace) -> None:
-    from ai_api.training.jobs import migrate
+    from ai_api.jobs.queue import migrate
 
     asyncio.run(migrate(settings.queue_conninfo))
     print("The queue database is up to date.")
@@ -64,13 +64,13 @@ def work(settings: Settings, _: Namespace) -> None:
 
 
 async def _work_until_stopped(settings: Settings, tasks: Mapping[str, Task]) -> None:
-    from ai_api.training.worker import Pace, work
+    from ai_api.jobs.worker import WorkerTiming, work
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     starters = asyncio.create_task(_ask_for_starters(settings, open_registry(settings), tasks))
-    pace = Pace(settings.heartbeat_seconds, settings.stalled_seconds, settings.job_timeout_seconds)
+    pace = WorkerTiming(settings.heartbeat_seconds, settings.stalled_seconds, settings.job_timeout_seconds)
     try:
         await work(settings.queue_conninfo, child_command, pace, stop)
     finally:
@@ -80,7 +80,7 @@ async def _work_until_stopped(settings: Settings, tasks: Mapping[str, Task]) -> 
 
 async def _ask_for_starters(settings: Settings, registry: Registry, tasks: Mapping[str, Task]) -> None:
     """A job for every task without a champion. One that fails is asked for anew, after twice as long each time."""
-    from ai_api.training.jobs import Jobs
+    from ai_api.jobs.queue import Jobs
 
     jobs = Jobs(settings.queue_conninfo)
     asked: dict[str, int] = dict.fromkeys(tasks, 0)

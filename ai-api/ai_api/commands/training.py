@@ -14,14 +14,15 @@ from ai_api.settings import Settings
 
 from . import Command
 from .display import steps, table, text
-from .wiring import alone, find_task, open_registry, source, surroundings
+from .wiring import alone, find_task, open_registry, source, training_context
 
 if TYPE_CHECKING:
-    from ai_api.registry import Registry
+    from ai_api.registry.registry import Registry
     from ai_api.sources import Source
     from ai_api.task import Recipe, Task
     from ai_api.training.crossval import CrossValidation
-    from ai_api.training.train import Order, Outcome, Surroundings
+    from ai_api.training.request import TrainingContext, TrainingRequest
+    from ai_api.training.train import TrainingResult
 
 KNOWN = "done before, on these rows, with this code"
 
@@ -30,7 +31,7 @@ def train(settings: Settings, parsed: Namespace) -> int:
     if parsed.pipe:
         return _train_for_parent(settings, parsed)
     task = find_task(settings, parsed.task)
-    around = alone(settings) if parsed.alone else surroundings(settings)
+    around = alone(settings) if parsed.alone else training_context(settings)
     if not (parsed.all or parsed.all_recipes or parsed.recipes):
         _print(_train(task, _order(settings, task, parsed), around))
         return 0
@@ -40,9 +41,9 @@ def train(settings: Settings, parsed: Namespace) -> int:
 
 
 def _train_line(
-    settings: Settings, task: Task, recipe: Recipe, parsed: Namespace, around: Surroundings
+    settings: Settings, task: Task, recipe: Recipe, parsed: Namespace, around: TrainingContext
 ) -> Sequence[object]:
-    from ai_api.training.compare import is_trained
+    from ai_api.results.runs import is_trained
 
     order = _order(settings, task, parsed, recipe)
     if parsed.missing and is_trained(order, around):
@@ -57,7 +58,7 @@ def _each_recipe(
     task: Task, parsed: Namespace, registry: Registry, line: Callable[[Task, Recipe], Sequence[object]]
 ) -> int:
     """One recipe after the other, on rows that are read once. What fails is told, and the others go on."""
-    from ai_api.training.compare import note_untrained
+    from ai_api.results.runs import note_untrained
 
     if parsed.param:
         raise InvalidParams("--param goes with one recipe: name it with --recipe.")
@@ -76,14 +77,14 @@ def _each_recipe(
     return 1 if failed else 0
 
 
-def _train(task: Task, order: Order, around: Surroundings) -> Outcome:
+def _train(task: Task, order: TrainingRequest, around: TrainingContext) -> TrainingResult:
     from ai_api.training.train import train
 
     with steps(f"{task.name} {order.recipe.name}") as report:
         return train(order, around, report)
 
 
-def _print(outcome: Outcome) -> None:
+def _print(outcome: TrainingResult) -> None:
     rows = {**outcome.report(), **outcome.version.metrics}
     rows.pop("metrics")
     width = max(map(len, rows))
@@ -92,14 +93,14 @@ def _print(outcome: Outcome) -> None:
 
 def _train_for_parent(settings: Settings, parsed: Namespace) -> int:
     """A job's child: all it says goes through the pipe. What went wrong for a reason is an error, the rest a crash."""
-    from ai_api.training.child import Pipe
+    from ai_api.jobs.child import ChildOutput
 
-    pipe = Pipe()
+    pipe = ChildOutput()
     from ai_api.training.train import train
 
     try:
         order = _order(settings, find_task(settings, parsed.task), parsed)
-        outcome = train(order, surroundings(settings), pipe)
+        outcome = train(order, training_context(settings), pipe)
     except AIError as error:
         pipe("error", {"error": type(error).__name__, "detail": str(error)})
         return 1
@@ -107,12 +108,12 @@ def _train_for_parent(settings: Settings, parsed: Namespace) -> int:
     return 0
 
 
-def _order(settings: Settings, task: Task, parsed: Namespace, recipe: Recipe | None = None) -> Order:
-    from ai_api.training.train import Order
+def _order(settings: Settings, task: Task, parsed: Namespace, recipe: Recipe | None = None) -> TrainingRequest:
+    from ai_api.training.request import TrainingRequest
 
     recipe, seed = _checked(task, parsed, recipe)
     job = None if parsed.job is None else int(parsed.job)
-    return Order(task, recipe, seed, settings.train_share, settings.bootstrap_rounds, job, parsed.actor)
+    return TrainingRequest(task, recipe, seed, settings.train_share, settings.bootstrap_rounds, job, parsed.actor)
 
 
 def _checked(task: Task, parsed: Namespace, recipe: Recipe | None = None) -> tuple[Recipe, int]:
@@ -140,7 +141,7 @@ def tune(settings: Settings, parsed: Namespace) -> int:
 
 
 def crossval(settings: Settings, parsed: Namespace) -> int:
-    from ai_api.training.compare import is_folded
+    from ai_api.results.runs import is_folded
 
     task, rows, registry = find_task(settings, parsed.task), source(settings), open_registry(settings)
 

@@ -10,10 +10,10 @@ from ai_api.errors import UnknownTask
 from ai_api.settings import Settings
 
 if TYPE_CHECKING:
-    from ai_api.registry import Registry
+    from ai_api.registry.registry import Registry
     from ai_api.sources import Source
     from ai_api.task import Task
-    from ai_api.training.train import Surroundings
+    from ai_api.training.request import TrainingContext
 
 
 def all_tasks(settings: Settings) -> dict[str, Task]:
@@ -32,7 +32,7 @@ def find_task(settings: Settings, name: str) -> Task:
 
 
 def open_registry(settings: Settings) -> Registry:
-    from ai_api.registry import Registry
+    from ai_api.registry.registry import Registry
 
     password = settings.secret("mlflow_password")
     return Registry(
@@ -46,18 +46,18 @@ def source(settings: Settings) -> Source:
     return Source(settings.raw_dir, settings.data_mirror)
 
 
-def surroundings(settings: Settings) -> Surroundings:
+def training_context(settings: Settings) -> TrainingContext:
     """Those of a training that belongs to a running Volant."""
     from ai_api.blobs import Blobs
     from ai_api.data_client import DataClient
-    from ai_api.serving.outbox import append_once
-    from ai_api.training.train import Surroundings
+    from ai_api.outbox.outbox import append_once
+    from ai_api.training.request import TrainingContext
 
     def announce(body: Mapping[str, object]) -> None:
         settings.outbox_dir.mkdir(parents=True, exist_ok=True)
         append_once(settings.outbox_dir, "promotion", body)
 
-    return Surroundings(
+    return TrainingContext(
         source=source(settings),
         registry=open_registry(settings),
         corrections=DataClient(settings.data_api_url, settings.secret("service_key")).corrections,
@@ -67,11 +67,11 @@ def surroundings(settings: Settings) -> Surroundings:
     )
 
 
-def alone(settings: Settings) -> Surroundings:
+def alone(settings: Settings) -> TrainingContext:
     """Those of a training that needs nothing but MLflow: no corrections, and its version is only logged."""
-    from ai_api.training.train import Surroundings
+    from ai_api.training.request import TrainingContext
 
-    return Surroundings(
+    return TrainingContext(
         source=source(settings),
         registry=open_registry(settings),
         corrections=lambda _: (),
@@ -82,6 +82,6 @@ def alone(settings: Settings) -> Surroundings:
 
 
 def promotion_lock(settings: Settings, task: str) -> AbstractContextManager[None]:
-    from ai_api.training.jobs import promotion_lock
+    from ai_api.jobs.queue import promotion_lock
 
     return promotion_lock(settings.queue_conninfo, task)

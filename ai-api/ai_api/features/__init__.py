@@ -3,7 +3,7 @@
 @text_features("tfidf")      from a sequence of strings, all texts of a row joined and cleaned
 def tfidf() -> BaseEstimator: ...
 
-@image_features("pixels")    from a sequence of Picture, bytes or None
+@image_features("pixels")    from a sequence of ImageRef, bytes or None
 @table_features("scaled")    from a frame of numbers (NaN for a gap) and categories ("" for a gap), given their names
 def scaled(numbers: list[str], categories: list[str]) -> BaseEstimator: ...
 """

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from ai_api.errors import InvalidParams, MissingExtra, MissingWeights, ModelRefused
-from ai_api.images import InvalidPicture, Picture, opened
+from ai_api.images import ImageRef, InvalidImage, opened
 
 from . import image_features
 from .operators import mend_torchvision
@@ -68,7 +68,7 @@ class Pixels(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, _: Iterable[object], __: object = None) -> Pixels:
         return self
 
-    def transform(self, pictures: Iterable[Picture | bytes | None]) -> Bytes:
+    def transform(self, pictures: Iterable[ImageRef | bytes | None]) -> Bytes:
         return decode(list(pictures), self.height, self.width)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -105,7 +105,7 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.digest_ = network(self.name, self.device).digest
         return self
 
-    def transform(self, pictures: Iterable[Picture | bytes | None]) -> NDArray[np.float32]:
+    def transform(self, pictures: Iterable[ImageRef | bytes | None]) -> NDArray[np.float32]:
         model = network(self.name, self.device)
         if model.digest != self.digest_:
             raise ModelRefused(f"The weights of {self.name} are not those that this version was trained with.")
@@ -115,7 +115,7 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return hasattr(self, "digest_")
 
 
-def decode(pictures: Sequence[Picture | bytes | None], height: int, width: int) -> Bytes:
+def decode(pictures: Sequence[ImageRef | bytes | None], height: int, width: int) -> Bytes:
     """A line of height x width x 3 pixels for each picture. Many are decoded by as many threads as joblib may use."""
     lines = np.full((len(pictures), height * width * 3), GREY, dtype=np.uint8)
     work = partial(_fill, pictures, lines, (width, height))
@@ -131,7 +131,7 @@ def decode(pictures: Sequence[Picture | bytes | None], height: int, width: int) 
     return lines
 
 
-def _fill(pictures: Sequence[Picture | bytes | None], lines: Bytes, size: tuple[int, int], start: int) -> int:
+def _fill(pictures: Sequence[ImageRef | bytes | None], lines: Bytes, size: tuple[int, int], start: int) -> int:
     """Decodes a chunk into its lines; how many could not be."""
     failed = 0
     for place, picture in enumerate(pictures[start : start + CHUNK], start):
@@ -139,7 +139,7 @@ def _fill(pictures: Sequence[Picture | bytes | None], lines: Bytes, size: tuple[
             continue
         try:
             lines[place] = _pixels(picture if isinstance(picture, bytes) else picture.read(), size)
-        except InvalidPicture:
+        except InvalidImage:
             failed += 1
     return failed
 
@@ -198,7 +198,7 @@ class Network:
         self.mean = torch.tensor(model.pretrained_cfg["mean"], device=self.device).reshape(shape) * 255
         self.std = torch.tensor(model.pretrained_cfg["std"], device=self.device).reshape(shape) * 255
 
-    def encode(self, pictures: Sequence[Picture | bytes | None], batch_rows: int) -> NDArray[np.float32]:
+    def encode(self, pictures: Sequence[ImageRef | bytes | None], batch_rows: int) -> NDArray[np.float32]:
         import torch
 
         vectors = np.empty((len(pictures), self.model.num_features), dtype=np.float32)

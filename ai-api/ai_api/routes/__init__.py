@@ -1,1 +1,1 @@
-"""The HTTP calls of ai-api, one file per subject."""
+"""The HTTP calls of ai-api: bytes to typed values, values to responses."""

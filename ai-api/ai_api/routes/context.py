@@ -1,4 +1,4 @@
-"""What the calls share: the wired pieces, who is calling, and the shapes of errors in the OpenAPI document."""
+"""What the routes share: the wired pieces, the check of the caller, and the errors in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from pydantic import BaseModel
 
 from ai_api.auth import Caller, Callers
 from ai_api.blobs import Blobs
-from ai_api.data_client import DataClient
-from ai_api.registry import Registry
-from ai_api.serving.eraser import Eraser
+from ai_api.jobs.queue import Jobs
+from ai_api.outbox.outbox import Outbox
+from ai_api.outbox.shipper import Shipper
+from ai_api.registry.registry import Registry
+from ai_api.serving.feedback import FeedbackRecorder
 from ai_api.serving.model_loader import ModelLoader
-from ai_api.serving.outbox import Outbox
-from ai_api.serving.shipper import Shipper
-from ai_api.training.jobs import Jobs
+from ai_api.serving.predictor import Origin, Predictor
 
 
 @dataclass
 class Context:
-    """The pieces that main.py wires, handed to every call."""
+    """The pieces that main.py wires, handed to every call. `max_rows`: most rows in one /predict."""
 
     callers: Callers
     loader: ModelLoader
+    predictor: Predictor
+    feedback: FeedbackRecorder
     outbox: Outbox
     blobs: Blobs
     shipper: Shipper
-    eraser: Eraser
-    client: DataClient
     registry: Registry
     jobs: Jobs
     max_rows: int
@@ -46,8 +46,8 @@ class ErrorBody(BaseModel):
 
 
 async def context(request: Request) -> Context:
-    found: Context = request.app.state.context
-    return found
+    wired: Context = request.app.state.context
+    return wired
 
 
 Ctx = Annotated[Context, Depends(context)]
@@ -60,6 +60,8 @@ documented = [
 
 
 def caller_with(scope: str) -> Callable[[Request, Context], Awaitable[Caller]]:
+    """A dependency: the caller, who must have the scope. NotSignedIn or NotAllowed before the body is read."""
+
     async def identify(request: Request, ctx: Ctx) -> Caller:
         return ctx.callers.identify(request.headers).require(scope)
 
@@ -69,7 +71,7 @@ def caller_with(scope: str) -> Callable[[Request, Context], Awaitable[Caller]]:
 READING = Depends(caller_with("read"))
 TRAINING = Depends(caller_with("train"))
 PREDICTING = Depends(caller_with("predict"))
-"""Checked, but the call does not need to know who it is."""
+"""For calls that check the caller but do not use it."""
 
 Predicting = Annotated[Caller, Depends(caller_with("predict"))]
 Reading = Annotated[Caller, Depends(caller_with("read"))]
@@ -78,10 +80,10 @@ Training = Annotated[Caller, Depends(caller_with("train"))]
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, object]]:
-    """The error answers of a call for its OpenAPI entry; 401, 403 and 503 are any call's."""
+    """The error responses of a call for its OpenAPI entry; any call may respond 401, 403 and 503."""
     return {status: {"model": ErrorBody} for status in (401, 403, 503, *statuses)}
 
 
-def request_id(request: Request) -> str:
-    found: str = request.state.request_id
-    return found
+def origin_of(request: Request, caller: Caller) -> Origin:
+    """What is stored about the request with each of its predictions and feedback."""
+    return Origin(caller.user_id, request.state.request_id)

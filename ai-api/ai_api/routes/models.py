@@ -1,4 +1,4 @@
-"""What serves, its versions, metrics and lineage; change it."""
+"""The tasks, their versions, metrics and lineage; promote and roll back."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from uuid_utils.compat import uuid7
 
 from ai_api.data_client import promotion
 from ai_api.errors import RegistryUnavailable
-from ai_api.registry import Version
+from ai_api.registry.versions import Version
+from ai_api.serving.task_loader import LiveVersion
 from ai_api.task import Task, Text
 
 from .context import READING, Context, Ctx, Training, documented, errors
 
-routes = APIRouter(tags=["models"], dependencies=documented)
+router = APIRouter(tags=["models"], dependencies=documented)
 
 
 class VersionView(BaseModel):
-    """A trained pipeline. `synthetic` means that it was trained on generated rows: its figures mean nothing."""
+    """A trained pipeline. `synthetic`: it was trained on generated rows, so its metrics mean nothing."""
 
     number: int
     recipe: str
@@ -37,7 +38,7 @@ class VersionView(BaseModel):
 
 
 class Serving(BaseModel):
-    """The version that answers now, since when, and what waits for it."""
+    """The champion that predicts now, since when, and how many rows wait for it."""
 
     version: int
     recipe: str
@@ -48,7 +49,7 @@ class Serving(BaseModel):
 
 
 class TaskView(BaseModel):
-    """A task and what serves it. `refused` names a champion of the registry that was not let in, and why."""
+    """A task and its champion. `refused` names the registry's champion when its check failed, with the reason."""
 
     task: str
     kind: str
@@ -60,13 +61,13 @@ class TaskView(BaseModel):
 
 
 class TaskDetail(TaskView):
-    """The same with every version, newest first; None while MLflow does not answer."""
+    """The same with every version, newest first; None while MLflow does not respond."""
 
     versions: list[VersionView] | None
 
 
 class PromoteRequest(BaseModel):
-    """`expected` is the champion that you looked at (null: none); 409 when another serves by now."""
+    """`expected` is the champion that you have seen (null: none); 409 when another version is champion by now."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -76,7 +77,7 @@ class PromoteRequest(BaseModel):
 
 
 class RollbackRequest(BaseModel):
-    """Why the version before is to serve again."""
+    """Why the previous champion shall serve again."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -91,25 +92,25 @@ class Promoted(BaseModel):
     previous: int | None
 
 
-@routes.get("/models", dependencies=[READING], responses=errors())
+@router.get("/models", dependencies=[READING], responses=errors())
 async def list_models(ctx: Ctx) -> list[TaskView]:
-    """Every task and what serves it."""
-    return [view(ctx, task) for task in ctx.loader.tasks.values()]
+    """Every task and its champion."""
+    return [task_view(ctx, task) for task in ctx.loader.tasks.values()]
 
 
-@routes.get("/models/{task}", dependencies=[READING], responses=errors(404))
+@router.get("/models/{task}", dependencies=[READING], responses=errors(404))
 async def get_model(task: str, ctx: Ctx) -> TaskDetail:
     """One task with its versions, their metrics and lineage."""
-    found = ctx.loader.task(task)
+    wanted = ctx.loader.task(task)
     try:
         versions: list[Version] | None = await asyncio.to_thread(ctx.registry.versions, task)
     except RegistryUnavailable:
         versions = None
-    shown = None if versions is None else [VersionView.model_validate(asdict(version)) for version in versions]
-    return TaskDetail(**view(ctx, found).model_dump(), versions=shown)
+    views = None if versions is None else [VersionView.model_validate(asdict(version)) for version in versions]
+    return TaskDetail(**task_view(ctx, wanted).model_dump(), versions=views)
 
 
-@routes.post("/models/{task}/promote", responses=errors(404, 409, 413, 422))
+@router.post("/models/{task}/promote", responses=errors(404, 409, 413, 422))
 async def promote(task: str, body: PromoteRequest, ctx: Ctx, caller: Training) -> Promoted:
     """Let a version serve. The one before is remembered for a rollback."""
     ctx.loader.task(task)
@@ -133,7 +134,7 @@ async def promote(task: str, body: PromoteRequest, ctx: Ctx, caller: Training) -
     return Promoted(task=task, version=body.version, previous=body.expected)
 
 
-@routes.post("/models/{task}/rollback", responses=errors(404, 409, 413, 422))
+@router.post("/models/{task}/rollback", responses=errors(404, 409, 413, 422))
 async def rollback(task: str, body: RollbackRequest, ctx: Ctx, caller: Training) -> Promoted:
     """Let the version before serve again."""
     ctx.loader.task(task)
@@ -147,8 +148,8 @@ async def rollback(task: str, body: RollbackRequest, ctx: Ctx, caller: Training)
     return Promoted(task=task, version=now, previous=before)
 
 
-def view(ctx: Context, task: Task) -> TaskView:
-    live = ctx.loader.serving(task.name)
+def task_view(ctx: Context, task: Task) -> TaskView:
+    """The task as GET /models shows it."""
     refused = ctx.loader.refused(task.name)
     return TaskView(
         task=task.name,
@@ -156,15 +157,20 @@ def view(ctx: Context, task: Task) -> TaskView:
         metric=task.metric,
         recipes=[recipe.name for recipe in task.recipes],
         row=task.row.model_json_schema(),
-        serving=None
-        if live is None
-        else Serving(
-            version=live.number,
-            recipe=live.model.version.recipe,
-            since=live.since,
-            synthetic=live.model.version.synthetic,
-            metrics=live.model.version.metrics,
-            queued_rows=len(live.batcher),
-        ),
-        refused=None if refused is None else {"version": refused[0], "reason": refused[1]},
+        serving=serving_view(ctx.loader.serving(task.name)),
+        refused=None if refused is None else {"version": refused.number, "reason": refused.reason},
+    )
+
+
+def serving_view(live: LiveVersion | None) -> Serving | None:
+    """The champion as GET /models shows it."""
+    if live is None:
+        return None
+    return Serving(
+        version=live.number,
+        recipe=live.model.version.recipe,
+        since=live.since,
+        synthetic=live.model.version.synthetic,
+        metrics=live.model.version.metrics,
+        queued_rows=len(live.batcher),
     )

@@ -1,4 +1,4 @@
-"""POST /retrain and the jobs that come of it."""
+"""POST /retrain, and the training jobs: list, read, follow, cancel."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from ai_api.jobs.queue import Job
 from ai_api.pipeline import check_params
-from ai_api.training.jobs import Job
 
 from .context import READING, TRAINING, Ctx, Training, documented, errors
 
-routes = APIRouter(tags=["train"], dependencies=documented)
+router = APIRouter(tags=["train"], dependencies=documented)
 
 LARGEST_ID = 2**63 - 1
 JobId = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 
 
 class RetrainRequest(BaseModel):
-    """What to train. Without a recipe: that of the champion, or the task's first."""
+    """What to train. Without a recipe: the champion's, or the task's first."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"task": "tweets"}]})
 
@@ -39,7 +39,7 @@ class RetrainRequest(BaseModel):
 class JobView(BaseModel):
     """A training job: waiting, running, succeeded, failed or cancelled.
 
-    `result` says which version came of it, whether it serves, and why.
+    `result` has the version that was trained, whether it was promoted, and the reason.
     """
 
     id: int
@@ -64,16 +64,16 @@ class JobList(BaseModel):
     next: int | None
 
 
-@routes.post("/retrain", status_code=202, responses=errors(404, 409, 413, 422))
+@router.post("/retrain", status_code=202, responses=errors(404, 409, 413, 422))
 async def retrain(body: RetrainRequest, ctx: Ctx, caller: Training) -> JobView:
-    """Train a task anew, on its data and all corrections so far. One job per task; 409 names the one that runs."""
+    """Train a task on its data and all corrections so far. One job per task; 409 names the job that waits or runs."""
     task = ctx.loader.task(body.task)
     recipe = task.recipe(body.recipe or ctx.loader.recipe(task.name))
     check_params(task, recipe, body.params)
-    return view(await ctx.jobs.retrain(task.name, recipe.name, body.params, caller.user_id))
+    return job_view(await ctx.jobs.retrain(task.name, recipe.name, body.params, caller.user_id))
 
 
-@routes.get("/jobs", dependencies=[READING], responses=errors(404, 422))
+@router.get("/jobs", dependencies=[READING], responses=errors(404, 422))
 async def list_jobs(
     ctx: Ctx,
     task: Annotated[str | None, Query(max_length=100)] = None,
@@ -83,23 +83,23 @@ async def list_jobs(
     """The jobs, newest first."""
     if task is not None:
         ctx.loader.task(task)
-    found = await ctx.jobs.list(task, limit, before)
-    return JobList(items=[view(job) for job in found], next=found[-1].id if len(found) == limit else None)
+    jobs = await ctx.jobs.list(task, limit, before)
+    return JobList(items=[job_view(job) for job in jobs], next=jobs[-1].id if len(jobs) == limit else None)
 
 
-@routes.get("/jobs/{job_id}", dependencies=[READING], responses=errors(404, 422))
+@router.get("/jobs/{job_id}", dependencies=[READING], responses=errors(404, 422))
 async def get_job(job_id: JobId, ctx: Ctx) -> JobView:
     """One job."""
-    return view(await ctx.jobs.get(job_id))
+    return job_view(await ctx.jobs.get(job_id))
 
 
-@routes.delete("/jobs/{job_id}", dependencies=[TRAINING], status_code=202, responses=errors(404, 422))
+@router.delete("/jobs/{job_id}", dependencies=[TRAINING], status_code=202, responses=errors(404, 422))
 async def cancel_job(job_id: JobId, ctx: Ctx) -> JobView:
     """Cancel a job. A running one stops within seconds; one that has ended stays as it is."""
-    return view(await ctx.jobs.cancel(job_id))
+    return job_view(await ctx.jobs.cancel(job_id))
 
 
-@routes.get(
+@router.get(
     "/jobs/{job_id}/events",
     dependencies=[READING],
     response_class=StreamingResponse,
@@ -108,7 +108,7 @@ async def cancel_job(job_id: JobId, ctx: Ctx) -> JobView:
 async def job_events(
     job_id: JobId, request: Request, ctx: Ctx, after: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0
 ) -> StreamingResponse:
-    """The progress of a job as server-sent events, from its start (or `after` an event) to its end."""
+    """The progress of a job as server-sent events, from its start (or after event `after`) to its end."""
     await ctx.jobs.get(job_id)
     resume = request.headers.get("last-event-id", "")
     start = int(resume) if re.fullmatch(r"[0-9]{1,18}", resume) else after
@@ -123,5 +123,6 @@ async def job_events(
     )
 
 
-def view(job: Job) -> JobView:
+def job_view(job: Job) -> JobView:
+    """The job as the calls show it."""
     return JobView.model_validate(asdict(job))

@@ -1,1 +1,1 @@
-"""Serving: load a version, batch what waits, keep every answer until data-api has it."""
+"""Serving: load versions, batch waiting rows, predict, and store every prediction before it is returned."""

@@ -1,6 +1,7 @@
-"""Many waiting rows, one call of a model. No timer: a lone row never waits, a busy model takes what gathered meanwhile.
+"""Waiting rows of many callers go into one call of a model.
 
-A row owes its neighbours nothing: a caller who leaves, or a row that makes the model fail, is taken out alone.
+There is no timer: a lone row never waits, and a busy model takes the rows that arrived meanwhile. A failed or cancelled
+row never affects others in its batch.
 """
 
 from __future__ import annotations
@@ -19,44 +20,45 @@ from ai_api.metrics import BATCH_ROWS, COMPUTE_SECONDS, QUEUE_SECONDS, QUEUED_RO
 
 log = logging.getLogger(__name__)
 
-R = TypeVar("R")
-A = TypeVar("A")
+RowT = TypeVar("RowT")
+OutputT = TypeVar("OutputT")
 
 
 @dataclass(slots=True)
-class Waiting(Generic[R, A]):
-    """One row in the queue, with the place where its caller waits for the answer."""
+class QueuedRow(Generic[RowT, OutputT]):
+    """One row in the queue, and the future that its caller awaits. `cost` is in the units of the batch budget."""
 
-    row: R
+    row: RowT
     cost: int
-    future: asyncio.Future[A]
+    future: asyncio.Future[OutputT]
     since: float = field(default_factory=time.perf_counter)
     queue_seconds: float = 0.0
     compute_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answered(Generic[A]):
-    """The answers of one request in the order of its rows, with the longest wait and computation among them."""
+class BatchResult(Generic[OutputT]):
+    """The model outputs of one request in the order of its rows, with the longest wait and computation among them."""
 
-    answers: list[A]
+    outputs: list[OutputT]
     queue_seconds: float
     compute_seconds: float
 
 
-class Batcher(Generic[R, A]):
+class Batcher(Generic[RowT, OutputT]):
     """The queue of one version.
 
-    `run` gets rows, shortest first, and gives one answer each in that order; it runs on `executor`, one call at a time.
-    `budget` bounds a batch's padded cost (rows x the dearest of them), `rows` its length, `capacity` what may wait.
+    `run` takes rows, sorted by cost, and returns one output each in that order. It runs on `executor`, one call at a
+    time. `budget` bounds a batch's padded cost (number of rows times the largest cost), `rows` its length, and
+    `capacity` the length of the queue.
     """
 
     def __init__(
         self,
-        run: Callable[[Sequence[R]], Sequence[A]],
+        run: Callable[[Sequence[RowT]], Sequence[OutputT]],
         *,
         task: str,
-        cost: Callable[[R], int],
+        cost: Callable[[RowT], int],
         budget: int,
         rows: int,
         capacity: int,
@@ -69,89 +71,92 @@ class Batcher(Generic[R, A]):
         self._rows = rows
         self._capacity = capacity
         self._executor = executor
-        self._queue: deque[Waiting[R, A]] = deque()
+        self._queue: deque[QueuedRow[RowT, OutputT]] = deque()
         self._runner: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
+        """Rows in the queue; those that the model computes now are not counted."""
         return len(self._queue)
 
-    async def submit(self, rows: Sequence[R]) -> Answered[A]:
-        """The answers for `rows`. All are queued or none: Overloaded at once when they do not fit.
+    async def submit(self, rows: Sequence[RowT]) -> BatchResult[OutputT]:
+        """The outputs for `rows`. Either all rows are queued or none: Overloaded at once when they do not fit.
 
-        Raises PredictionFailed when the model fails on one of these rows, whatever happens to other callers' rows.
+        PredictionFailed when the model fails on one of these rows. Rows of other callers have no influence.
         """
         if len(self._queue) + len(rows) > self._capacity:
             REFUSED.labels(self._task, "queue").inc(len(rows))
             raise Overloaded
         loop = asyncio.get_running_loop()
-        mine = [Waiting[R, A](row, self._cost(row), loop.create_future()) for row in rows]
-        self._queue.extend(mine)
+        queued = [QueuedRow[RowT, OutputT](row, self._cost(row), loop.create_future()) for row in rows]
+        self._queue.extend(queued)
         QUEUED_ROWS.labels(self._task).inc(len(rows))
         if self._runner is None:
             self._runner = loop.create_task(self._drain())
         try:
-            answers = await asyncio.gather(*(waiting.future for waiting in mine))
+            outputs = await asyncio.gather(*(entry.future for entry in queued))
         finally:
-            for waiting in mine:  # the caller left, or one row failed: nobody reads the others
-                waiting.future.cancel()
-        return Answered(
-            answers,
-            max((waiting.queue_seconds for waiting in mine), default=0.0),
-            max((waiting.compute_seconds for waiting in mine), default=0.0),
+            for entry in queued:  # the caller left, or one row failed: the other outputs have no reader
+                entry.future.cancel()
+        return BatchResult(
+            outputs,
+            max((entry.queue_seconds for entry in queued), default=0.0),
+            max((entry.compute_seconds for entry in queued), default=0.0),
         )
 
     async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
+        """Runs batches until the queue is empty."""
         try:
             while self._queue:
-                batch = self._take()
-                if not batch:
-                    continue
-                started = time.perf_counter()
-                outcomes = await loop.run_in_executor(self._executor, self._call, [waiting.row for waiting in batch])
-                seconds = time.perf_counter() - started
-                COMPUTE_SECONDS.labels(self._task).observe(seconds)
-                BATCH_ROWS.labels(self._task).observe(len(batch))
-                for waiting, outcome in zip(batch, outcomes, strict=True):
-                    waiting.queue_seconds = started - waiting.since
-                    waiting.compute_seconds = seconds
-                    QUEUE_SECONDS.labels(self._task).observe(waiting.queue_seconds)
-                    if waiting.future.done():
-                        continue
-                    if isinstance(outcome, PredictionFailed):
-                        waiting.future.set_exception(outcome)
-                    else:
-                        waiting.future.set_result(outcome)
+                if batch := self._take():
+                    await self._run_batch(batch)
         finally:
             self._runner = None
             QUEUED_ROWS.labels(self._task).dec(len(self._queue))
-            for waiting in self._queue:  # only when the runner itself was cancelled, at shutdown
-                waiting.future.cancel()
+            for entry in self._queue:  # only when the runner itself was cancelled, at shutdown
+                entry.future.cancel()
             self._queue.clear()
 
-    def _take(self) -> list[Waiting[R, A]]:
-        """The longest prefix of the queue within the budget, without callers who left, shortest row first."""
-        batch: list[Waiting[R, A]] = []
-        dearest, waited = 0, len(self._queue)
+    async def _run_batch(self, batch: Sequence[QueuedRow[RowT, OutputT]]) -> None:
+        loop = asyncio.get_running_loop()
+        started = time.perf_counter()
+        results = await loop.run_in_executor(self._executor, self._call, [entry.row for entry in batch])
+        seconds = time.perf_counter() - started
+        COMPUTE_SECONDS.labels(self._task).observe(seconds)
+        BATCH_ROWS.labels(self._task).observe(len(batch))
+        for entry, result in zip(batch, results, strict=True):
+            entry.queue_seconds = started - entry.since
+            entry.compute_seconds = seconds
+            QUEUE_SECONDS.labels(self._task).observe(entry.queue_seconds)
+            if entry.future.done():
+                continue
+            if isinstance(result, PredictionFailed):
+                entry.future.set_exception(result)
+            else:
+                entry.future.set_result(result)
+
+    def _take(self) -> list[QueuedRow[RowT, OutputT]]:
+        """The longest prefix of the queue within the budget, without rows of callers who left, sorted by cost."""
+        batch: list[QueuedRow[RowT, OutputT]] = []
+        largest, length_before = 0, len(self._queue)
         while self._queue and len(batch) < self._rows:
-            waiting = self._queue[0]
-            if not waiting.future.done():
-                dearest = max(dearest, waiting.cost)
-                if batch and dearest * (len(batch) + 1) > self._budget:
+            entry = self._queue[0]
+            if not entry.future.done():
+                largest = max(largest, entry.cost)
+                if batch and largest * (len(batch) + 1) > self._budget:
                     break
-                batch.append(waiting)
+                batch.append(entry)
             self._queue.popleft()
-        QUEUED_ROWS.labels(self._task).dec(waited - len(self._queue))
-        batch.sort(key=lambda waiting: waiting.cost)
+        QUEUED_ROWS.labels(self._task).dec(length_before - len(self._queue))
+        batch.sort(key=lambda entry: entry.cost)
         return batch
 
-    def _call(self, rows: Sequence[R]) -> list[A | PredictionFailed]:
-        """Runs on the executor. A batch that fails is halved until the row that is to blame stands alone."""
+    def _call(self, rows: Sequence[RowT]) -> list[OutputT | PredictionFailed]:
+        """One result a row; runs on the executor. A batch that fails is halved until the faulty row is alone."""
         try:
-            answers = list(self._run(rows))
-            if len(answers) != len(rows):
-                raise PredictionFailed(f"The model gave {len(answers)} answers for {len(rows)} rows.")
-            return list(answers)
+            outputs = list(self._run(rows))
+            if len(outputs) != len(rows):
+                raise PredictionFailed(f"The model returned {len(outputs)} outputs for {len(rows)} rows.")
+            return list(outputs)
         except Exception as error:
             if len(rows) == 1:
                 log.error("%s: the model failed on one row: %s", self._task, type(error).__name__)

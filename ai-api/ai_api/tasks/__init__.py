@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import ModuleType
 
-from ai_api.errors import MisSet
+from ai_api.errors import ConfigurationError
 from ai_api.task import Task
 
 EARLY, LATE = ("tweets", "housing"), ("products", "fashion")
@@ -24,15 +24,15 @@ def find_tasks(names: Collection[str] = (), folder: Path | None = None) -> dict[
     """The tasks by name, in the order in which their starters are trained; only `names`, in their order, if given.
 
     `folder` holds tasks from outside: a Python file each, with a `TASK`, which may register estimators and features of
-    its own. MisSet names the file that cannot be used, or the name that there is not.
+    its own. ConfigurationError names the file that cannot be used, or the name that there is not.
     """
     found = {task.name: task for task in _own()}
     for path, task in _from_outside(folder) if folder else ():
         if task.name in found:
-            raise MisSet(f"{path}: there is a task {task.name!r} already. Give this one another name.")
+            raise ConfigurationError(f"{path}: there is a task {task.name!r} already. Give this one another name.")
         found[task.name] = task
     if missing := [name for name in names if name not in found]:
-        raise MisSet(f"AI_TASKS names {', '.join(missing)}. There are {', '.join(sorted(found))}.")
+        raise ConfigurationError(f"AI_TASKS names {', '.join(missing)}. There are {', '.join(sorted(found))}.")
     return {name: found[name] for name in names or sorted(found, key=_turn)}
 
 
@@ -51,13 +51,17 @@ def _own() -> Iterator[Task]:
 
 def _from_outside(folder: Path) -> Iterator[tuple[Path, Task]]:
     if not folder.is_dir():
-        raise MisSet(f"AI_TASKS_DIR names {folder}, which is no folder.")
+        raise ConfigurationError(f"AI_TASKS_DIR names {folder}, which is no folder.")
     for path in sorted(folder.glob("*.py")):
         task = getattr(_imported(path), "TASK", None)
         if not isinstance(task, Task):
-            raise MisSet(f"{path} holds no task: it needs `TASK = Task(…)`, as the files of ai_api/tasks have it.")
+            raise ConfigurationError(
+                f"{path} holds no task: it needs `TASK = Task(…)`, as the files of ai_api/tasks have it."
+            )
         if not NAME.fullmatch(task.name):
-            raise MisSet(f"{path}: the name of a task is made of small letters, digits, - and _, not {task.name!r}.")
+            raise ConfigurationError(
+                f"{path}: the name of a task is made of small letters, digits, - and _, not {task.name!r}."
+            )
         yield path, task
 
 
@@ -68,16 +72,18 @@ def _imported(path: Path) -> ModuleType:
     if isinstance(there, ModuleType) and there.__file__ == str(path):
         return there
     if there is not None:
-        raise MisSet(f"{path}: there is a file {path.name} already. Give this one another name.")
+        raise ConfigurationError(f"{path}: there is a file {path.name} already. Give this one another name.")
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise MisSet(f"{path} cannot be imported: its name is none of a Python module.")
+        raise ConfigurationError(f"{path} cannot be imported: its name is none of a Python module.")
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        raise MisSet(f"{path}{_line(error, path)} cannot be used: {type(error).__name__}: {error}") from error
+        raise ConfigurationError(
+            f"{path}{_line(error, path)} cannot be used: {type(error).__name__}: {error}"
+        ) from error
     return module
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ai_api.datasets import Table
 from ai_api.errors import DataUnavailable
-from ai_api.images import Picture
+from ai_api.images import ImageRef
 from ai_api.sources import PublicFile, Source, real_or_generated
 from ai_api.task import Kind, Published, Task
 
@@ -37,7 +37,7 @@ def parse(styles: bytes, images: bytes) -> Table:
         found = pd.read_csv(io.BytesIO(styles), keep_default_na=False)
         with tarfile.open(fileobj=io.BytesIO(images)) as archive:
             pictures = {
-                member.name.rpartition("/")[2]: Picture.of_bytes(archive.extractfile(member).read())  # type: ignore[union-attr]
+                member.name.rpartition("/")[2]: ImageRef.of_bytes(archive.extractfile(member).read())  # type: ignore[union-attr]
                 for member in archive
                 if member.isfile()
             }

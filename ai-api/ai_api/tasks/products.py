@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from ai_api.datasets import Table
 from ai_api.errors import DataUnavailable
-from ai_api.images import Picture
+from ai_api.images import ImageRef
 from ai_api.sources import PublicFile, Source, real_or_generated
 from ai_api.task import Kind, Published, Recipe, Row, Task, Text
 
@@ -35,7 +35,7 @@ class Product(Row):
 
     designation: Text | None = Field(None, max_length=1_000, examples=["Peter England Men Party Blue Jeans"])
     description: Text | None = Field(None, max_length=50_000, description="May hold HTML")
-    image: Picture | None = Field(None, description="JPEG, PNG, WebP, GIF or BMP, of at most 8 MiB")
+    image: ImageRef | None = Field(None, description="JPEG, PNG, WebP, GIF or BMP, of at most 8 MiB")
 
     @model_validator(mode="after")
     def says_something(self) -> Product:
@@ -103,16 +103,16 @@ class Shop:
         elif not self._folder:
             log.warning("There are no pictures in %s: neither images/image_train nor images.zip", FOLDER)
 
-    def picture(self, image: object, product: object) -> Picture | None:
+    def picture(self, image: object, product: object) -> ImageRef | None:
         """The picture of a row, or None when there is none."""
         name = f"image_{image}_product_{product}.jpg"
         if self._folder:
             path = self._folder / name
-            return Picture.of_file(path) if path.is_file() else None
+            return ImageRef.of_file(path) if path.is_file() else None
         if name not in self._members:
             return None
         read = partial(self._archive.read, self._members[name])
-        return Picture(Picture.of_bytes(read()).digest, read)
+        return ImageRef(ImageRef.of_bytes(read()).digest, read)
 
 
 # Recipes of any task with these rows. The figures that chose their parameters are of a part of the training rows.

@@ -11,7 +11,7 @@ from ai_api.pipeline import build_pipeline, for_serving
 from ai_api.task import Recipe, Task
 
 from .fitting import fit
-from .order import Report, say_nothing
+from .request import ProgressReport, no_progress
 from .threshold import Threshold, choose_threshold, with_threshold
 from .tune import tuned
 
@@ -30,7 +30,9 @@ class Candidate:
     fit_seconds: float
 
 
-def make_candidate(task: Task, recipe: Recipe, rows: Table, seed: int, report: Report = say_nothing) -> Candidate:
+def make_candidate(
+    task: Task, recipe: Recipe, rows: Table, seed: int, report: ProgressReport = no_progress
+) -> Candidate:
     """Everything that is learnt comes from `rows` alone: parameters, pipeline and threshold."""
     history: list[tuple[str, float, int]] = []
     if recipe.tune:

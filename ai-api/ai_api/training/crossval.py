@@ -14,17 +14,19 @@ from datetime import UTC, datetime
 import numpy as np
 
 from ai_api.datasets import Table, without_unseen
-from ai_api.registry import Registry, Run
+from ai_api.evaluation.evaluate import answer, judge, measured, per_class
+from ai_api.evaluation.metrics import Predictions
+from ai_api.registry.registry import Registry
+from ai_api.registry.versions import RunRecord
 from ai_api.sources import Source
 from ai_api.task import Recipe, Task
+from ai_api.tracking.environment import code_digest, git_commit, machine
+from ai_api.tracking.plots import plots
 
 from .candidate import make_candidate
-from .environment import code_digest, git_commit, machine
-from .evaluate import Answers, answer, judge, measured, per_class
-from .folds import Wanted, in_folds
-from .order import Report, say_nothing
-from .plots import plots
+from .folds import RowMask, in_folds
 from .record import params_of
+from .request import ProgressReport, no_progress
 
 FOLDS = 5
 
@@ -69,13 +71,13 @@ def crossval(
     folds: int = FOLDS,
     seed: int = 0,
     registry: Registry | None = None,
-    report: Report = say_nothing,
+    report: ProgressReport = no_progress,
 ) -> CrossValidation:
     """Reads the task's rows; where there is a registry, leaves a run of the kind "crossval"."""
     started = time.monotonic()
     table = without_unseen(task.load(source))
     by_fold: list[dict[str, float]] = []
-    parts: list[tuple[Wanted, Answers]] = []
+    parts: list[tuple[RowMask, Predictions]] = []
     for number, (learns, tested) in enumerate(in_folds(task, table, folds, seed)):
         report("progress", {"step": number, "total": folds, "message": f"fold {number + 1} of {folds}"})
         made = make_candidate(task, recipe, table.pick(learns), seed, report)
@@ -93,11 +95,13 @@ def crossval(
     return replace(result, run_id=registry.log_run(task.name, run, "crossval"))
 
 
-def _run(task: Task, recipe: Recipe, table: Table, together: Answers, result: CrossValidation, seed: int) -> Run:
+def _run(
+    task: Task, recipe: Recipe, table: Table, together: Predictions, result: CrossValidation, seed: int
+) -> RunRecord:
     folds = len(result.by_fold)
     lineage = {"folds": str(folds), "seed": str(seed), "rows": str(len(table))}
     lineage |= {"git_commit": git_commit(), "code": code_digest(task.row)}
-    return Run(
+    return RunRecord(
         recipe=recipe.name,
         params={**params_of(recipe), "folds": folds, "seed": seed},
         metrics={**result.figures, "train_seconds": result.seconds},
@@ -115,17 +119,17 @@ def _run(task: Task, recipe: Recipe, table: Table, together: Answers, result: Cr
     )
 
 
-def _pooled(table: Table, parts: Sequence[tuple[Wanted, Answers]]) -> Answers:
+def _pooled(table: Table, parts: Sequence[tuple[RowMask, Predictions]]) -> Predictions:
     """The answers of all folds in the order of the table. A label that a fold never saw has probability 0 there."""
     said = np.empty_like(table.truths)
     for tested, answers in parts:
         said[tested] = answers.said
     labels = sorted({label for _, answers in parts for label in answers.labels or ()})
     if not labels:
-        return Answers(said)
+        return Predictions(said)
     scores = np.zeros((len(table), len(labels)))
     for tested, answers in parts:
         for place, label in enumerate(answers.labels or ()):
             if answers.scores is not None:
                 scores[tested, labels.index(label)] = answers.scores[:, place]
-    return Answers(said, scores, tuple(labels), parts[0][1].positive)
+    return Predictions(said, scores, tuple(labels), parts[0][1].positive)

@@ -12,10 +12,10 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 from ai_api.datasets import Table
 from ai_api.task import Kind, Task
 
-Wanted = NDArray[np.bool_]
+RowMask = NDArray[np.bool_]
 
 
-def in_folds(task: Task, table: Table, count: int, seed: int) -> Iterator[tuple[Wanted, Wanted]]:
+def in_folds(task: Task, table: Table, count: int, seed: int) -> Iterator[tuple[RowMask, RowMask]]:
     """For each fold, which rows learn and which are answered. Every row is answered once."""
     make = StratifiedGroupKFold if task.kind is Kind.CLASSIFICATION else GroupKFold
     splitter = make(count, shuffle=True, random_state=seed)

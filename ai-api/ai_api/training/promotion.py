@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING
 from ai_api.data_client import promotion
 from ai_api.datasets import Split
 from ai_api.errors import Conflict
-from ai_api.registry import Version
+from ai_api.evaluation.evaluate import answer
+from ai_api.evaluation.gate import FIRST, GateDecision, PairedPredictions, decide
+from ai_api.evaluation.metrics import Predictions
+from ai_api.registry.versions import Version
 
-from .evaluate import Answers, answer
-from .gate import FIRST, Decision, Rows, decide
-from .order import Order, Surroundings
-from .patience import Patience
+from .request import TrainingContext, TrainingRequest
+from .retry import Retry
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
-ONLY_LOGGED = Decision(False, "Not compared with a champion: this training only logs its version.")
+ONLY_LOGGED = GateDecision(False, "Not compared with a champion: this training only logs its version.")
 
 
 @dataclass(frozen=True)
@@ -33,25 +34,25 @@ class Challenger:
     version: Version
     pipeline: Pipeline
     parts: Split
-    answers: Answers
+    answers: Predictions
 
 
-def pass_gate(order: Order, around: Surroundings, patiently: Patience, challenger: Challenger) -> Decision:
+def pass_gate(order: TrainingRequest, around: TrainingContext, retry: Retry, challenger: Challenger) -> GateDecision:
     """Compares, and promotes while the champion is still the one that was compared with; else compares again."""
     name, version = order.task.name, challenger.version
     while True:
-        champion = patiently(lambda: around.registry.champion(name))
+        champion = retry(lambda: around.registry.champion(name))
         if champion == version.number:  # an earlier attempt was interrupted right after its promotion
-            decision = Decision(True, version.lineage.get("reason", "Promoted."))
-            before = patiently(lambda: around.registry.previous(name))
+            decision = GateDecision(True, version.lineage.get("reason", "Promoted."))
+            before = retry(lambda: around.registry.previous(name))
             break
-        decision, before = _compare(order, around, patiently, champion, challenger), champion
+        decision, before = _compare(order, around, retry, champion, challenger), champion
         tags = {"promoted": str(decision.promote).lower(), "reason": decision.reason}
-        patiently(partial(around.registry.note, version, "gate.json", decision.report(), tags))
+        retry(partial(around.registry.note, version, "gate.json", decision.report(), tags))
         if not decision.promote:
             return decision
         try:
-            patiently(partial(_move, around, name, version.number, before))
+            retry(partial(_move, around, name, version.number, before))
             break
         except Conflict:  # somebody else's promotion, or ours, whose lock was lost after the alias had moved
             log.info("the champion of %s changed during the comparison; comparing with the new one", name)
@@ -70,25 +71,29 @@ def pass_gate(order: Order, around: Surroundings, patiently: Patience, challenge
     return decision
 
 
-def _move(around: Surroundings, task: str, number: int, expected: int | None) -> None:
+def _move(around: TrainingContext, task: str, number: int, expected: int | None) -> None:
     with around.lock(task):
         around.registry.promote(task, number, expected)
 
 
 def _compare(
-    order: Order, around: Surroundings, patiently: Patience, number: int | None, challenger: Challenger
-) -> Decision:
+    order: TrainingRequest, around: TrainingContext, retry: Retry, number: int | None, challenger: Challenger
+) -> GateDecision:
     if number is None:
         return FIRST
     task, parts = order.task, challenger.parts
-    champion = patiently(lambda: around.registry.load(task.name, number))
+    champion = retry(lambda: around.registry.load(task.name, number))
     if champion.version.synthetic and not parts.train.synthetic:
-        return Decision(True, "Promoted: the champion was trained on generated rows, this version on real ones.")
+        return GateDecision(True, "Promoted: the champion was trained on generated rows, this version on real ones.")
     if parts.train.synthetic and not champion.version.synthetic:
-        return Decision(False, "Not promoted: it was trained on generated rows, the champion on real ones.")
-    fixed = Rows(parts.held_out.truths, answer(champion.pipeline, task, parts.held_out), challenger.answers)
+        return GateDecision(False, "Not promoted: it was trained on generated rows, the champion on real ones.")
+    fixed = PairedPredictions(
+        parts.held_out.truths, answer(champion.pipeline, task, parts.held_out), challenger.answers
+    )
     live = parts.live.table
-    on_live = Rows(live.truths, answer(champion.pipeline, task, live), answer(challenger.pipeline, task, live))
+    on_live = PairedPredictions(
+        live.truths, answer(champion.pipeline, task, live), answer(challenger.pipeline, task, live)
+    )
     return decide(task, fixed, on_live, parts.live, order.rounds, order.seed)
 
 

@@ -9,26 +9,32 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from ai_api.answers import estimator_of, labels_of
 from ai_api.datasets import Split
-from ai_api.registry import Record
+from ai_api.evaluation.evaluate import baseline, per_class
+from ai_api.evaluation.latency import latency
+from ai_api.evaluation.member_gains import gains
+from ai_api.evaluation.metrics import Predictions
+from ai_api.inference import estimator_of, labels_of
+from ai_api.registry.versions import TrainingRecord
 from ai_api.task import Kind, Recipe
+from ai_api.tracking.card import CardFacts, card, labels_in
+from ai_api.tracking.environment import code_digest, git_commit, machine, packages
+from ai_api.tracking.history import history_of
+from ai_api.tracking.plots import plots
 
 from .candidate import Candidate
-from .card import Facts, card, labels_in
-from .environment import code_digest, git_commit, machine, packages
-from .evaluate import Answers, baseline, per_class
-from .history import history_of
-from .latency import latency
-from .members import gains
-from .order import Order
-from .plots import plots
+from .request import TrainingRequest
 from .threshold import costs_of
 
 
 def record_of(
-    order: Order, made: Candidate, parts: Split, answers: Answers, judged: Mapping[str, float], seconds: float
-) -> Record:
+    order: TrainingRequest,
+    made: Candidate,
+    parts: Split,
+    answers: Predictions,
+    judged: Mapping[str, float],
+    seconds: float,
+) -> TrainingRecord:
     """`judged` are the metrics on the held-out rows; `seconds` what the training took so far."""
     task, held_out = order.task, parts.held_out
     sample = [row for _, row in sorted(zip(held_out.hashes, held_out.rows, strict=True), key=lambda pair: pair[0])]
@@ -44,9 +50,9 @@ def record_of(
     details = per_class(held_out.truths, answers) if task.kind is Kind.CLASSIFICATION else {}
     lineage = lineage_of(order, parts)
     data_hash = parts.train.digest()
-    facts = Facts(metrics, details, lineage, data_hash, parts.train.synthetic)
+    facts = CardFacts(metrics, details, lineage, data_hash, parts.train.synthetic)
     threshold = made.threshold.value if made.threshold else None
-    return Record(
+    return TrainingRecord(
         recipe=order.recipe.name,
         params={**params_of(made.recipe), **_plain(estimator_of(made.pipeline).get_params())},
         metrics=metrics,
@@ -80,7 +86,7 @@ def record_of(
     )
 
 
-def lineage_of(order: Order, parts: Split) -> dict[str, str]:
+def lineage_of(order: TrainingRequest, parts: Split) -> dict[str, str]:
     """Where a version comes from, in words that fit its tags."""
     found = {
         "seed": str(order.seed),
@@ -118,7 +124,7 @@ def _plain(params: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in params.items() if isinstance(value, str | int | float)}
 
 
-def _costs(order: Order, made: Candidate, parts: Split, answers: Answers) -> dict[str, float]:
+def _costs(order: TrainingRequest, made: Candidate, parts: Split, answers: Predictions) -> dict[str, float]:
     if made.threshold is None:
         return {}
     _, scores = answers.of_positive()

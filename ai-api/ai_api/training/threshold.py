@@ -14,12 +14,12 @@ from sklearn.base import clone
 from sklearn.model_selection import FixedThresholdClassifier
 
 from ai_api.datasets import Table, Truths
+from ai_api.evaluation.evaluate import answer, real_weights
+from ai_api.evaluation.metrics import FloatArray
 from ai_api.task import Costs, Task
 
-from .evaluate import answer, real_weights
 from .fitting import fit
-from .folds import Wanted, in_folds
-from .scores import Numbers
+from .folds import RowMask, in_folds
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -56,7 +56,7 @@ def choose_threshold(task: Task, pipeline: Pipeline, rows: Table, seed: int) -> 
     return Threshold(value, *costs)
 
 
-def cheapest(costs: Costs, wanted: Wanted, scores: Numbers, weights: Numbers) -> float:
+def cheapest(costs: Costs, wanted: RowMask, scores: FloatArray, weights: FloatArray) -> float:
     """The threshold at which wrong answers cost least, half-way between two scores; above 1 where none should pass."""
     order = np.argsort(-scores, kind="stable")
     falling, hits = scores[order], np.cumsum((weights * wanted)[order])
@@ -78,7 +78,7 @@ def cost_per_1000(task: Task, rows: Table, said: Truths) -> float:
     return float(1_000 * spent / weights.sum())
 
 
-def costs_of(task: Task, rows: Table, said: Truths, scores: Numbers, threshold: float) -> dict[str, float]:
+def costs_of(task: Task, rows: Table, said: Truths, scores: FloatArray, threshold: float) -> dict[str, float]:
     """For the record: the threshold, and the cost of 1,000 real rows at it and at 0.5."""
     return {
         "threshold": threshold,
@@ -97,10 +97,10 @@ def with_threshold(pipeline: Pipeline, positive: str, value: float) -> Pipeline:
     return Pipeline([*pipeline.steps[:-1], (name, deciding)])
 
 
-def _weights(rows: Table) -> Numbers:
+def _weights(rows: Table) -> FloatArray:
     real = real_weights(rows)
     return np.ones(len(rows)) if real is None else real
 
 
-def _said(task: Task, scores: Numbers, threshold: float) -> Truths:
+def _said(task: Task, scores: FloatArray, threshold: float) -> Truths:
     return np.where(scores >= threshold, task.positive or "", "").astype(object)

@@ -7,27 +7,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ai_api.datasets import split
+from ai_api.evaluation.evaluate import answer, judge
+from ai_api.evaluation.gate import GateDecision
+from ai_api.evaluation.metrics import METRICS
 from ai_api.pipeline import build_pipeline
-from ai_api.registry import Registry, Version
+from ai_api.registry.registry import Registry
+from ai_api.registry.versions import Version
 
 from .candidate import make_candidate
 from .corrections import read_corrections
-from .evaluate import METRICS, answer, judge
-from .gate import Decision
-from .order import Order, Report, Surroundings, say_nothing
-from .patience import Patience
 from .promotion import ONLY_LOGGED, Challenger, pass_gate
 from .record import record_of
-
-__all__ = ["Order", "Outcome", "Report", "Surroundings", "train"]
+from .request import ProgressReport, TrainingContext, TrainingRequest, no_progress
+from .retry import Retry
 
 STEPS = ("reading rows", "asking for corrections", "fitting", "evaluating", "logging", "comparing with the champion")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingResult:
     version: Version
-    decision: Decision
+    decision: GateDecision
     corrections_used: int
     seconds: float = field(compare=False)
 
@@ -46,24 +46,24 @@ class Outcome:
         }
 
 
-def train(order: Order, around: Surroundings, report: Report = say_nothing) -> Outcome:
+def train(order: TrainingRequest, around: TrainingContext, report: ProgressReport = no_progress) -> TrainingResult:
     """Trains, logs and, if the gate says so, promotes. An interrupted job goes on from the version that it logged."""
     started = time.monotonic()
-    task, patiently = order.task, Patience(around.patience_seconds)
+    task, retry = order.task, Retry(around.retry_seconds)
     build_pipeline(task, order.recipe, order.seed)  # says what is wrong with the order before any row is read
     step = _steps(report)
 
     next(step)
     table = task.load(around.source)
     next(step)
-    lines = patiently(lambda: list(around.corrections(task.name)))
-    corrections = patiently(lambda: read_corrections(task, table, lines, around.blobs))
+    lines = retry(lambda: list(around.corrections(task.name)))
+    corrections = retry(lambda: read_corrections(task, table, lines, around.blobs))
     parts = split(table, corrections, order.share)
-    version, made = patiently(lambda: _made_by(order, around.registry)), None
+    version, made = retry(lambda: _made_by(order, around.registry)), None
     next(step)
     if version:
         earlier = version
-        pipeline = patiently(lambda: around.registry.load(task.name, earlier.number)).pipeline
+        pipeline = retry(lambda: around.registry.load(task.name, earlier.number)).pipeline
     else:
         made = make_candidate(task, order.recipe, parts.train, order.seed, report)
         pipeline = made.pipeline
@@ -75,23 +75,23 @@ def train(order: Order, around: Surroundings, report: Report = say_nothing) -> O
     next(step)
     if made:
         record = record_of(order, made, parts, answers, judged, time.monotonic() - started)
-        version = patiently(lambda: around.registry.log(task.name, pipeline, record))
+        version = retry(lambda: around.registry.log(task.name, pipeline, record))
     next(step)
     assert version is not None  # noqa: S101
     challenger = Challenger(version, pipeline, parts, answers)
-    decision = pass_gate(order, around, patiently, challenger) if around.promotes else ONLY_LOGGED
+    decision = pass_gate(order, around, retry, challenger) if around.promotes else ONLY_LOGGED
     next(step, None)
-    return Outcome(version, decision, parts.corrections_used, time.monotonic() - started)
+    return TrainingResult(version, decision, parts.corrections_used, time.monotonic() - started)
 
 
-def _steps(report: Report) -> Iterator[None]:
+def _steps(report: ProgressReport) -> Iterator[None]:
     for number, message in enumerate(STEPS):
         report("progress", {"step": number, "total": len(STEPS), "message": message})
         yield
     report("progress", {"step": len(STEPS), "total": len(STEPS), "message": "done"})
 
 
-def _made_by(order: Order, registry: Registry) -> Version | None:
+def _made_by(order: TrainingRequest, registry: Registry) -> Version | None:
     """The version that an earlier attempt of the same job logged before it was interrupted."""
     if order.job is None:
         return None

@@ -16,12 +16,12 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 
 from ai_api.datasets import Table, Truths, frame
+from ai_api.evaluation.metrics import METRICS, Metric, Predictions
 from ai_api.pipeline import build_pipeline, space_of
 from ai_api.task import Kind, Recipe, Task
 
-from .evaluate import METRICS, Answers, Metric
 from .folds import in_folds
-from .order import Report
+from .request import ProgressReport
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -33,7 +33,9 @@ STARTUP_TRIALS, STARTUP_SHARE = 4, 0.25
 """Trials, at least, and their share that are drawn at random before TPE has seen enough to choose."""
 
 
-def tuned(task: Task, recipe: Recipe, train: Table, seed: int, trials: int, report: Report) -> tuple[Recipe, History]:
+def tuned(
+    task: Task, recipe: Recipe, train: Table, seed: int, trials: int, report: ProgressReport
+) -> tuple[Recipe, History]:
     """The recipe with the best parameters of `trials`; and the score of each trial, and the best so far, by trial.
 
     The first trial is the recipe as it stands: what comes out is never worse on these folds. The same seed and rows
@@ -42,7 +44,7 @@ def tuned(task: Task, recipe: Recipe, train: Table, seed: int, trials: int, repo
     metric, space = METRICS[task.metric], space_of(task, recipe)
     pipeline = build_pipeline(task, recipe, seed)
     prepared = list(_folds(task, pipeline, train, seed))
-    diary = Diary(recipe, metric, trials, report)
+    diary = TrialLog(recipe, metric, trials, report)
     diary.note(recipe, float(np.mean([_score(task, pipeline[-1], fold) for fold in prepared])))
     study = _study(metric, seed, trials)
     for number in range(1, trials):
@@ -65,13 +67,13 @@ class Fold:
 
 
 @dataclass
-class Diary:
+class TrialLog:
     """What has been tried so far, and the best of it."""
 
     best: Recipe
     metric: Metric
     trials: int
-    report: Report
+    report: ProgressReport
     best_score: float = np.nan
     history: History = field(default_factory=list)
     tried: int = 0
@@ -113,12 +115,12 @@ def _score(task: Task, estimator: BaseEstimator, fold: Fold) -> float:
     return METRICS[task.metric].score(fold.test_truths, answers, np.ones(len(fold.test_truths)))
 
 
-def _answers(task: Task, fitted: BaseEstimator, inputs: Any) -> Answers:
+def _answers(task: Task, fitted: BaseEstimator, inputs: Any) -> Predictions:
     if task.kind is Kind.REGRESSION:
-        return Answers(np.asarray(fitted.predict(inputs), dtype=np.float64))
+        return Predictions(np.asarray(fitted.predict(inputs), dtype=np.float64))
     scores = np.asarray(fitted.predict_proba(inputs), dtype=np.float64)
     labels = tuple(str(label) for label in fitted.classes_)
-    return Answers(np.array(labels, dtype=object)[scores.argmax(axis=1)], scores, labels, task.positive)
+    return Predictions(np.array(labels, dtype=object)[scores.argmax(axis=1)], scores, labels, task.positive)
 
 
 def _try(study: Study, trial: Trial, task: Task, estimator: BaseEstimator, prepared: Sequence[Fold]) -> float | None:

@@ -15,7 +15,7 @@ from ai_api.errors import InvalidParams, MissingWeights
 from ai_api.estimators import build_estimator
 from ai_api.estimators.bert import TransformerClassifier, _shuffled
 from ai_api.features.operators import mend_torchvision
-from ai_api.registry import TOLERANCE
+from ai_api.inference import TOLERANCE
 from ai_api.task import Kind
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "a", "day", "flight", "with", "us")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ai_api.errors import InvalidParams
 from ai_api.estimators import build_estimator
 from ai_api.estimators.cnn import PictureClassifier, _augmented
-from ai_api.registry import TOLERANCE
+from ai_api.inference import TOLERANCE
 from ai_api.task import Kind
 
 HEIGHT, WIDTH = 40, 32

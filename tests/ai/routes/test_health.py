@@ -14,13 +14,9 @@ import pytest
 from ai_api.errors import QueueUnavailable
 from ai_api.routes import health
 from ai_api.routes.context import Context
+from ai_api.serving.task_loader import RefusedVersion
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @dataclass
@@ -29,8 +25,8 @@ class Loader:
 
     live: set[str]
     loading: set[str] = field(default_factory=set)
-    refusals: Mapping[str, tuple[int, str]] = field(default_factory=dict)
-    registry_answers: bool = True
+    refusals: Mapping[str, RefusedVersion] = field(default_factory=dict)
+    registry_responds: bool = True
     tasks = ("a", "b", "c")
 
     def serving(self, name: str) -> object:
@@ -39,7 +35,7 @@ class Loader:
     def is_loading(self, name: str) -> bool:
         return name in self.loading
 
-    def refused(self, name: str) -> tuple[int, str] | None:
+    def refused(self, name: str) -> RefusedVersion | None:
         return self.refusals.get(name)
 
 
@@ -110,7 +106,7 @@ async def test_a_champion_that_is_there_is_waited_for() -> None:
 
 
 async def test_a_champion_that_was_refused_is_named_with_the_reason() -> None:
-    body = await asked(Loader({"a", "b"}, refusals={"c": (4, "It fails on its own sample.")}))
+    body = await asked(Loader({"a", "b"}, refusals={"c": RefusedVersion(4, "It fails on its own sample.")}))
     assert (body["status"], body["notes"]) == (200, ["c: version 4 does not serve: It fails on its own sample."])
 
 
@@ -123,8 +119,12 @@ async def test_a_queue_that_is_away_or_slow_stops_no_probe(
     assert (body["status"], body["notes"]) == (200, ["c: no version serves yet"])
 
 
-@pytest.mark.parametrize(("waiting", "known", "said"), [(10, True, "outbox is full"), (0, False, "who may call")])
-async def test_answers_must_be_kept_and_callers_known(waiting: int, known: bool, said: str) -> None:
+@pytest.mark.parametrize(
+    ("waiting", "known", "missing"), [(10, True, "outbox is full"), (0, False, "callers cannot be checked")]
+)
+async def test_not_ready_when_the_outbox_is_full_or_callers_cannot_be_checked(
+    waiting: int, known: bool, missing: str
+) -> None:
     body = await asked(Loader({"a", "b", "c"}), waiting=waiting, known=known)
     assert body["status"] == 503
-    assert said in body["waiting"][0]
+    assert missing in body["waiting"][0]

@@ -45,7 +45,7 @@ async def until_called(model: Tenfold, times: int = 1) -> None:
 async def test_a_lone_row_is_answered_without_waiting_for_company() -> None:
     model = Tenfold()
     answered = await asyncio.wait_for(batcher_of(model).submit([4]), 5)
-    assert answered.answers == [40]
+    assert answered.outputs == [40]
     assert model.calls == [[4]]
 
 
@@ -58,14 +58,14 @@ async def test_what_gathers_while_the_model_is_busy_goes_into_one_call_shortest_
     others = [asyncio.create_task(batcher.submit([row])) for row in (9, 3, 7)]
     await asyncio.sleep(0)
     model.gate.set()
-    assert [(await task).answers for task in (first, *others)] == [[10], [90], [30], [70]]
+    assert [(await task).outputs for task in (first, *others)] == [[10], [90], [30], [70]]
     assert model.calls == [[1], [3, 7, 9]]
 
 
 async def test_a_call_stays_within_the_budget_of_padded_cost() -> None:
     model = Tenfold()
     answered = await batcher_of(model, budget=20).submit([8, 8, 8, 30, 1])
-    assert answered.answers == [80, 80, 80, 300, 10]
+    assert answered.outputs == [80, 80, 80, 300, 10]
     assert all(len(call) == 1 or max(call) * len(call) <= 20 for call in model.calls)
 
 
@@ -79,8 +79,8 @@ async def test_a_cancelled_caller_leaves_its_neighbours_alone() -> None:
     await asyncio.sleep(0)
     first.cancel()
     model.gate.set()
-    assert (await asyncio.wait_for(second, 5)).answers == [30]
-    assert (await busy).answers == [10]
+    assert (await asyncio.wait_for(second, 5)).outputs == [30]
+    assert (await busy).outputs == [10]
     assert first.cancelled()
     assert model.calls == [[1], [3]], "the row of a caller who left is not computed"
 
@@ -93,13 +93,13 @@ async def test_a_caller_who_leaves_during_the_call_leaves_its_neighbours_alone()
     await until_called(model)
     first.cancel()
     model.gate.set()
-    assert (await asyncio.wait_for(second, 5)).answers == [30]
+    assert (await asyncio.wait_for(second, 5)).outputs == [30]
 
 
 async def test_a_row_that_makes_the_model_fail_fails_alone() -> None:
     batcher = batcher_of(Tenfold())
     outcomes = await asyncio.gather(*(batcher.submit([row]) for row in (1, 13, 2, 3)), return_exceptions=True)
-    answers = [outcome.answers if not isinstance(outcome, BaseException) else outcome for outcome in outcomes]
+    answers = [outcome.outputs if not isinstance(outcome, BaseException) else outcome for outcome in outcomes]
     assert [answers[0], answers[2], answers[3]] == [[10], [20], [30]]
     assert isinstance(answers[1], PredictionFailed)
 
@@ -116,8 +116,8 @@ async def test_the_row_after_the_last_place_is_refused_at_once_and_none_of_its_r
         await batcher.submit([3, 4])
     assert len(batcher) == 1
     model.gate.set()
-    assert (await waiting).answers == [20]
-    assert (await busy).answers == [10]
+    assert (await waiting).outputs == [20]
+    assert (await busy).outputs == [10]
 
 
 async def test_a_model_that_gives_too_few_answers_gives_none() -> None:
@@ -140,4 +140,4 @@ def test_batched_answers_equal_single_ones_whoever_sits_in_the_batch(requests: l
         if 13 in rows:
             assert isinstance(outcome, PredictionFailed)
         else:
-            assert getattr(outcome, "answers", outcome) == [row * 10 for row in rows]
+            assert getattr(outcome, "outputs", outcome) == [row * 10 for row in rows]

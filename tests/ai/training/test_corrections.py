@@ -12,12 +12,12 @@ import pytest
 from ai_api.blobs import Blobs
 from ai_api.datasets import Table, frame
 from ai_api.features.image import Pixels
-from ai_api.images import Picture
+from ai_api.images import ImageRef
 from ai_api.tasks.products import TASK, Product
 from ai_api.training.corrections import read_corrections
 from tests.ai.drawn import plain
 
-PICTURE = Picture.of_bytes(plain("red"))
+PICTURE = ImageRef.of_bytes(plain("red"))
 TABLE = Table([{"designation": "a"}, {"designation": "b"}], np.array(["10", "40"], dtype=object), key=("designation",))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ai_api.datasets import Table, without_unseen
-from ai_api.registry import Registry
+from ai_api.registry.registry import Registry
 from ai_api.sources import Source
 from ai_api.task import Recipe, Task
 from ai_api.training.crossval import crossval

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from ai_api.datasets import frame, split
+from ai_api.evaluation.evaluate import answer, baseline, measure
+from ai_api.evaluation.metrics import METRICS
 from ai_api.pipeline import build_pipeline
 from ai_api.sources import Source
 from ai_api.tasks import find_tasks
 from ai_api.training.crossval import crossval
-from ai_api.training.evaluate import METRICS, answer, baseline, measure
 
 
 def source(raw: Path) -> Source:

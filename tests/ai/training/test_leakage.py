@@ -14,12 +14,13 @@ from sklearn.pipeline import Pipeline
 
 from ai_api.datasets import Split, Table, split
 from ai_api.errors import LeakedRows
+from ai_api.evaluation.evaluate import answer, measure
+from ai_api.evaluation.metrics import Predictions
 from ai_api.pipeline import build_pipeline
 from ai_api.sources import Source
 from ai_api.task import Recipe, Task
 from ai_api.training.candidate import make_candidate
 from ai_api.training.crossval import crossval
-from ai_api.training.evaluate import Answers, answer, measure
 from tests.ai.small import small_housing, small_tweets
 from tests.ai.training.frauds import RECIPE, TABLE, small_frauds
 
@@ -142,7 +143,7 @@ def test_a_fold_that_is_answered_was_never_learnt_from(
 ) -> None:
     asked: list[set[float]] = []
 
-    def watched(pipeline: Pipeline, task: Task, table: Table) -> Answers:
+    def watched(pipeline: Pipeline, task: Task, table: Table) -> Predictions:
         asked.append(amounts(table))
         return answer(pipeline, task, table)
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ai_api.answers import predict, threshold_of
 from ai_api.datasets import Table, split
+from ai_api.evaluation.metrics import FloatArray
+from ai_api.inference import predict, threshold_of
 from ai_api.pipeline import build_pipeline
 from ai_api.task import Costs
 from ai_api.tasks.fraud import FRAUD
 from ai_api.training.candidate import make_candidate
-from ai_api.training.scores import Numbers
 from ai_api.training.threshold import LEAST_ROWS, cheapest, choose_threshold, cost_per_1000
 from tests.ai.training.frauds import RECIPE, TABLE, small_frauds
 
@@ -22,7 +22,7 @@ FRAUDS = small_frauds()
 DEAR_TO_MISS = Costs(missed=100, false_alarm=1, unit="euros")
 
 
-def brute(costs: Costs, wanted: NDArray[np.bool_], scores: Numbers, weights: Numbers, at: float) -> float:
+def brute(costs: Costs, wanted: NDArray[np.bool_], scores: FloatArray, weights: FloatArray, at: float) -> float:
     told = scores >= at
     return float(costs.missed * weights[wanted & ~told].sum() + costs.false_alarm * weights[~wanted & told].sum())
 

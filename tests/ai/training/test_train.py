@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ai_api.answers import threshold_of
 from ai_api.datasets import Table, is_held_out, is_unseen
 from ai_api.errors import DataUnavailable, InvalidParams, RegistryUnavailable
-from ai_api.registry import Registry
+from ai_api.inference import threshold_of
+from ai_api.registry.registry import Registry
 from ai_api.sources import Source
 from ai_api.task import Recipe, Task
 from ai_api.tasks.housing import generate_housing
 from ai_api.training.corrections import read_corrections
-from ai_api.training.train import Order, Surroundings, train
+from ai_api.training.request import TrainingContext, TrainingRequest
+from ai_api.training.train import train
 from tests.ai.small import small_housing, small_tweets
 from tests.ai.training.frauds import small_frauds
 
@@ -33,14 +34,14 @@ def promotions() -> list[Mapping[str, object]]:
 
 
 @pytest.fixture
-def around(registry: Registry, promotions: list[Mapping[str, object]], tmp_path: Path) -> Surroundings:
+def around(registry: Registry, promotions: list[Mapping[str, object]], tmp_path: Path) -> TrainingContext:
     """Everything real but data-api, which has no corrections, and the queue's lock."""
 
     @contextlib.contextmanager
     def lock(_: str) -> Iterator[None]:
         yield
 
-    return Surroundings(Source(tmp_path), registry, lambda _: [], lock, promotions.append, patience_seconds=2)
+    return TrainingContext(Source(tmp_path), registry, lambda _: [], lock, promotions.append, retry_seconds=2)
 
 
 @pytest.fixture
@@ -49,8 +50,8 @@ def task(request: pytest.FixtureRequest) -> Task:
     return small_housing(f"house-{uuid.uuid4().hex[:8]}")
 
 
-def order(task: Task, **more: object) -> Order:
-    return replace(Order(task, task.recipes[0], rounds=100), **more)  # type: ignore[arg-type]
+def order(task: Task, **more: object) -> TrainingRequest:
+    return replace(TrainingRequest(task, task.recipes[0], rounds=100), **more)  # type: ignore[arg-type]
 
 
 def lines(table: Table, truth: Callable[[float], float] = float, users: list[str] = USERS) -> list[dict[str, object]]:
@@ -70,7 +71,7 @@ def lines(table: Table, truth: Callable[[float], float] = float, users: list[str
 
 
 def test_a_first_version_is_promoted_and_leaves_a_full_record(
-    task: Task, around: Surroundings, promotions: list[Mapping[str, object]], mlflow_url: str
+    task: Task, around: TrainingContext, promotions: list[Mapping[str, object]], mlflow_url: str
 ) -> None:
     from mlflow import MlflowClient
 
@@ -105,7 +106,7 @@ def test_a_first_version_is_promoted_and_leaves_a_full_record(
     assert str(described).startswith(f"# {task.name}: boosting")
 
 
-def test_a_version_with_a_threshold_keeps_what_it_costs(around: Surroundings, mlflow_url: str) -> None:
+def test_a_version_with_a_threshold_keeps_what_it_costs(around: TrainingContext, mlflow_url: str) -> None:
     from mlflow import MlflowClient
 
     task = small_frauds(f"frauds-{uuid.uuid4().hex[:8]}")
@@ -126,7 +127,7 @@ def test_a_version_with_a_threshold_keeps_what_it_costs(around: Surroundings, ml
     assert "pr_auc against the champion" in again.decision.reason
 
 
-def test_a_search_for_parameters_leaves_its_history(task: Task, around: Surroundings, mlflow_url: str) -> None:
+def test_a_search_for_parameters_leaves_its_history(task: Task, around: TrainingContext, mlflow_url: str) -> None:
     from mlflow import MlflowClient
 
     recipe = Recipe("xgboost", params={"n_estimators": 5}, tune=3)
@@ -138,7 +139,7 @@ def test_a_search_for_parameters_leaves_its_history(task: Task, around: Surround
 
 
 def test_a_training_for_the_record_alone_changes_no_champion(
-    task: Task, around: Surroundings, promotions: list[Mapping[str, object]]
+    task: Task, around: TrainingContext, promotions: list[Mapping[str, object]]
 ) -> None:
     outcome = train(order(task), replace(around, promotes=False))
     assert not outcome.decision.promote
@@ -147,7 +148,7 @@ def test_a_training_for_the_record_alone_changes_no_champion(
     assert promotions == []
 
 
-def test_the_same_order_gives_the_same_answers(task: Task, around: Surroundings) -> None:
+def test_the_same_order_gives_the_same_answers(task: Task, around: TrainingContext) -> None:
     one, other = train(order(task), around).version, train(order(task), around).version
     assert one.data_hash == other.data_hash
     assert one.metrics["rmse"] == pytest.approx(other.metrics["rmse"], abs=1e-9)
@@ -158,7 +159,7 @@ def test_the_same_order_gives_the_same_answers(task: Task, around: Surroundings)
 
 
 def test_an_equal_version_stays_a_challenger_and_the_record_says_why(
-    task: Task, around: Surroundings, promotions: list[Mapping[str, object]]
+    task: Task, around: TrainingContext, promotions: list[Mapping[str, object]]
 ) -> None:
     first = train(order(task), around).version
     second = train(order(task), around)
@@ -170,7 +171,7 @@ def test_an_equal_version_stays_a_challenger_and_the_record_says_why(
     assert (lineage["promoted"], lineage["reason"]) == ("false", second.decision.reason)
 
 
-def test_corrections_make_a_better_version_that_takes_over(task: Task, around: Surroundings) -> None:
+def test_corrections_make_a_better_version_that_takes_over(task: Task, around: TrainingContext) -> None:
     first = train(order(task, share=0.1), around).version
     more = generate_housing(900, seed=1)
     corrected = train(order(task, share=0.1), replace(around, corrections=lambda _: lines(more)))
@@ -180,7 +181,7 @@ def test_corrections_make_a_better_version_that_takes_over(task: Task, around: S
     assert around.registry.previous(task.name) == first.number
 
 
-def test_wrong_values_of_one_person_make_a_worse_version_that_does_not(task: Task, around: Surroundings) -> None:
+def test_wrong_values_of_one_person_make_a_worse_version_that_does_not(task: Task, around: TrainingContext) -> None:
     first = train(order(task, share=0.3), around).version
     lies = lines(generate_housing(900, seed=1), lambda value: 6 - value, ["liar"])
     poisoned = train(order(task, share=0.3), replace(around, corrections=lambda _: lies))
@@ -189,7 +190,7 @@ def test_wrong_values_of_one_person_make_a_worse_version_that_does_not(task: Tas
     assert around.registry.champion(task.name) == first.number
 
 
-def test_labels_train_as_well_as_values(around: Surroundings) -> None:
+def test_labels_train_as_well_as_values(around: TrainingContext) -> None:
     task = small_tweets(f"tweets-{uuid.uuid4().hex[:8]}", 300)
     outcome = train(order(task), around)
     assert outcome.decision.promote
@@ -226,7 +227,7 @@ def without(row: dict[str, object], name: str) -> dict[str, object]:
     return {key: value for key, value in row.items() if key != name}
 
 
-def test_generated_rows_mark_the_version_and_real_ones_replace_it(task: Task, around: Surroundings) -> None:
+def test_generated_rows_mark_the_version_and_real_ones_replace_it(task: Task, around: TrainingContext) -> None:
     real = task.load(Source(Path()))
     invented = replace(task, load=lambda _: replace(real, synthetic=True))
     first = train(order(invented), around)
@@ -238,7 +239,7 @@ def test_generated_rows_mark_the_version_and_real_ones_replace_it(task: Task, ar
 
 
 def test_a_job_that_was_interrupted_after_logging_goes_on_with_that_version(
-    task: Task, around: Surroundings, promotions: list[Mapping[str, object]]
+    task: Task, around: TrainingContext, promotions: list[Mapping[str, object]]
 ) -> None:
     first = train(order(task, job=41), around)
     again = train(order(task, job=41), around)
@@ -248,7 +249,9 @@ def test_a_job_that_was_interrupted_after_logging_goes_on_with_that_version(
     assert promotions[0]["id"] == promotions[1]["id"]
 
 
-def test_when_the_champion_changes_meanwhile_it_is_compared_with_the_new_one(task: Task, around: Surroundings) -> None:
+def test_when_the_champion_changes_meanwhile_it_is_compared_with_the_new_one(
+    task: Task, around: TrainingContext
+) -> None:
     train(order(task, share=0.1), around)
     strong = train(order(task, recipe=Recipe("boosting", params={"max_iter": 1})), around).version.number
     raced: list[int] = []
@@ -265,7 +268,7 @@ def test_when_the_champion_changes_meanwhile_it_is_compared_with_the_new_one(tas
     assert around.registry.previous(task.name) == strong
 
 
-def test_another_service_may_be_away_for_a_moment_but_not_for_ever(task: Task, around: Surroundings) -> None:
+def test_another_service_may_be_away_for_a_moment_but_not_for_ever(task: Task, around: TrainingContext) -> None:
     calls: list[datetime] = []
 
     def flaky(_: str) -> list[dict[str, object]]:
@@ -281,10 +284,10 @@ def test_another_service_may_be_away_for_a_moment_but_not_for_ever(task: Task, a
         raise RegistryUnavailable
 
     with pytest.raises(RegistryUnavailable):
-        train(order(task), replace(around, corrections=away, patience_seconds=0))
+        train(order(task), replace(around, corrections=away, retry_seconds=0))
 
 
-def test_parameters_are_checked_before_any_row_is_read(task: Task, around: Surroundings) -> None:
+def test_parameters_are_checked_before_any_row_is_read(task: Task, around: TrainingContext) -> None:
     def read(_: Source) -> Table:
         raise AssertionError("rows were read")
 
@@ -293,7 +296,7 @@ def test_parameters_are_checked_before_any_row_is_read(task: Task, around: Surro
         train(order(wrong, recipe=Recipe("boosting", params={"max_iter": -1})), around)
 
 
-def test_a_row_that_stands_twice_in_a_data_set_stays_on_one_side(task: Task, around: Surroundings) -> None:
+def test_a_row_that_stands_twice_in_a_data_set_stays_on_one_side(task: Task, around: TrainingContext) -> None:
     table = task.load(Source(Path()))
     twin = Table([*table.rows, *table.rows], np.concatenate([table.truths, table.truths]), key=table.key)
     lineage = train(order(replace(task, load=lambda _: twin)), around).version.lineage

@@ -14,7 +14,7 @@ from ai_api.pipeline import build_pipeline, check_params
 from ai_api.sources import Source
 from ai_api.task import Kind, Recipe, Task
 from ai_api.training.candidate import make_candidate
-from ai_api.training.order import say_nothing
+from ai_api.training.request import no_progress
 from ai_api.training.tune import _folds, tuned
 from tests.ai.small import small_task
 
@@ -43,14 +43,14 @@ def test_the_best_of_all_trials_comes_out_and_each_is_told_of() -> None:
 
 def test_a_search_does_not_end_below_the_recipe_that_it_starts_from() -> None:
     strong = Recipe("xgboost", params={"n_estimators": 60, "learning_rate": 0.1})
-    found, history = tuned(TASK, strong, rows(), 0, 3, say_nothing)
+    found, history = tuned(TASK, strong, rows(), 0, 3, no_progress)
     first, last = history[0][1], history[-1][1]
     assert last <= first
     assert dict(found.params) == dict(strong.params) or last < first
 
 
 def test_the_same_seed_and_rows_find_the_same_parameters() -> None:
-    one, other = (tuned(TASK, RECIPE, rows(), 5, 6, say_nothing) for _ in range(2))
+    one, other = (tuned(TASK, RECIPE, rows(), 5, 6, no_progress) for _ in range(2))
     assert (dict(one[0].params), one[1]) == (dict(other[0].params), other[1])
 
 

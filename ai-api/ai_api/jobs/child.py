@@ -1,0 +1,80 @@
+"""A training in a process of its own, so that it can be stopped, and so that its crash is only its own.
+
+They talk in lines of JSON: the child's stdout carries `{"kind": …, …}` events, the last of them a "result" or an
+"error". The child watches its stdin and ends when the parent does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+TERMINATE_SECONDS = 3
+
+
+class Child:
+    """The parent's end."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, command: Sequence[str]) -> Child:
+        return cls(
+            await asyncio.create_subprocess_exec(
+                *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=2**24
+            )
+        )
+
+    async def events(self) -> AsyncIterator[dict[str, object]]:
+        """What the child says, until it closes its stdout. A line that is not an event is passed on to our stderr."""
+        lines = self._process.stdout
+        while lines is not None and (line := await lines.readline()):
+            try:
+                event = json.loads(line)
+                yield {"kind": str(event["kind"]), **event}
+            except (ValueError, KeyError, TypeError):
+                sys.stderr.write(line.decode(errors="replace"))
+
+    async def ending(self) -> int:
+        """Its exit status, or minus the number of the signal that killed it. One that stays is killed."""
+        try:
+            return await asyncio.wait_for(self._process.wait(), TERMINATE_SECONDS)
+        except TimeoutError:
+            await self.stop()
+            return await self._process.wait()
+
+    async def stop(self) -> None:
+        """Ends it, kindly for TERMINATE_SECONDS. Returns when it is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.terminate()
+        try:
+            await asyncio.wait_for(self._process.wait(), TERMINATE_SECONDS)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
+
+
+class ChildOutput:
+    """The child's end. Takes stdout for itself: what libraries print goes to stderr."""
+
+    def __init__(self) -> None:
+        self._out = os.fdopen(os.dup(1), "w", buffering=1)
+        os.dup2(2, 1)
+        threading.Thread(target=self._die_with_parent, daemon=True).start()
+
+    def __call__(self, kind: str, data: Mapping[str, object]) -> None:
+        self._out.write(json.dumps({"kind": kind, **data}) + "\n")
+
+    @staticmethod
+    def _die_with_parent() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)

@@ -1,0 +1,1 @@
+"""Predictions, feedback and promotions on disk until data-api has them."""

@@ -1,0 +1,1 @@
+"""Erase and expire what this service holds of people."""

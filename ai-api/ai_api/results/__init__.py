@@ -1,0 +1,1 @@
+"""The page of results: the newest figures of every recipe."""

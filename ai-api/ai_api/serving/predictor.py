@@ -1,0 +1,138 @@
+"""Predict typed rows without HTTP: choose the version, compute, store images and predictions, count them.
+
+Every prediction is stored before it is returned, and its images before that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from uuid_utils.compat import uuid7
+
+from ai_api.blobs import Blobs
+from ai_api.errors import InvalidRow
+from ai_api.images import ImageRef
+from ai_api.inference import ModelOutput
+from ai_api.metrics import PREDICTIONS
+from ai_api.outbox.outbox import Outbox
+from ai_api.privacy.eraser import Eraser
+from ai_api.task import Modality, Row, Task
+
+from .batcher import BatchResult
+from .model_loader import ModelLoader
+
+Role = Literal["champion", "pinned", "canary", "shadow", "replay", "probe"]
+"""Why a version was chosen. It is stored with the prediction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who asked for a prediction, and in which request."""
+
+    user_id: str
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """The predictions of one request in the order of its rows, all of one version."""
+
+    version: int
+    ids: list[str]
+    outputs: list[ModelOutput]
+    queue_ms: float
+    compute_ms: float
+    total_ms: float
+
+
+class Predictor:
+    """Predicts with what the loader serves, and stores images in `blobs` and predictions in the outbox."""
+
+    def __init__(self, loader: ModelLoader, outbox: Outbox, blobs: Blobs, eraser: Eraser) -> None:
+        self._loader = loader
+        self._outbox = outbox
+        self._blobs = blobs
+        self._eraser = eraser
+
+    async def predict(
+        self,
+        task: Task,
+        rows: Sequence[Row],
+        origin: Origin,
+        *,
+        version: int | str | None = None,
+        role: Role | None = None,
+    ) -> Predictions:
+        """Predicts with a version (a number or an alias; None: the champion) and stores the predictions as `role`
+        (None: champion or pinned, after the version asked for).
+
+        Whatever fails before the commit raises, and nothing is returned: InvalidRow without rows, NoChampion,
+        UnknownVersion, Overloaded, OutboxFull, BlobsUnavailable, PredictionFailed, or NotSignedIn for an erased person.
+        """
+        started = time.perf_counter()
+        if not rows:
+            raise InvalidRow("inputs: at least one row")
+        live = await self._loader.get(task.name, version)
+        self._outbox.admit(len(rows))
+        batch = await live.batcher.submit(rows)
+        timing = timing_of(batch)
+        role = role or ("champion" if version in (None, "champion") else "pinned")
+        ids = [str(uuid7()) for _ in rows]
+        events = [
+            prediction_event(id_, task, live.number, row, output, origin, role, timing)
+            for id_, row, output in zip(ids, rows, batch.outputs, strict=True)
+        ]
+        with self._eraser.storing_for(origin.user_id):
+            if images := images_of(task, rows):
+                await asyncio.to_thread(store_images, self._blobs, images, origin.user_id, task.name)
+            await self._outbox.put("prediction", events)
+        PREDICTIONS.labels(task.name, str(live.number)).inc(len(rows))
+        total_ms = round((time.perf_counter() - started) * 1e3, 3)
+        return Predictions(live.number, ids, batch.outputs, **timing, total_ms=total_ms)
+
+
+def timing_of(batch: BatchResult[ModelOutput]) -> dict[str, float]:
+    """The longest wait and computation among the rows, in milliseconds."""
+    return {"queue_ms": round(batch.queue_seconds * 1e3, 3), "compute_ms": round(batch.compute_seconds * 1e3, 3)}
+
+
+def images_of(task: Task, rows: Sequence[Row]) -> set[ImageRef]:
+    """The distinct images in these rows."""
+    columns = task.row.columns(Modality.IMAGE)
+    return {getattr(row, name) for name in columns for row in rows} - {None}
+
+
+def store_images(blobs: Blobs, images: Iterable[ImageRef], owner: str, task: str) -> None:
+    """Blocks until all images are stored."""
+    for image in images:
+        blobs.put(image, owner, task)
+
+
+def prediction_event(
+    id_: str,
+    task: Task,
+    version: int,
+    row: Row,
+    output: ModelOutput,
+    origin: Origin,
+    role: Role,
+    timing: dict[str, float],
+) -> dict[str, object]:
+    """One prediction in the shape that data-api stores."""
+    return {
+        "id": id_,
+        "task": task.name,
+        "version": version,
+        "row": row.model_dump(mode="json"),
+        "row_schema": task.row_version,
+        "answer": output,
+        "user_id": origin.user_id,
+        "role": role,
+        "rollout": None,
+        "request_id": origin.request_id,
+        "timing": timing,
+    }

@@ -1,0 +1,1 @@
+"""What a training records besides its figures: model card, plots, environment, history."""

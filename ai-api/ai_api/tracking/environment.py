@@ -1,0 +1,77 @@
+"""Where a training ran: commit, interpreter, packages, processor or GPU, threads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import distributions
+from inspect import getfile
+from pathlib import Path
+
+from ai_api.task import Row
+
+PACKAGE = Path(__file__).resolve().parents[1]
+CODE = (
+    "datasets.py", "images.py", "inference.py", "pipeline.py", "sampling.py", "sources.py", "task.py",
+    "estimators/*.py", "evaluation/*.py", "features/*.py", "tasks/*.py", "tracking/*.py", "training/*.py",
+)  # fmt: skip
+"""What decides a training's figures; serving, the calls and the command line do not."""
+
+
+def git_commit() -> str:
+    """The commit of the repository in this folder, with `-dirty` where this package differs from it; "" without one."""
+    commit = _git("rev-parse", "HEAD")
+    return f"{commit}-dirty" if commit and _git("status", "--porcelain", "--", str(PACKAGE)) else commit
+
+
+def _git(*words: str) -> str:
+    try:
+        done = subprocess.run(["git", *words], capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def code_digest(row: type[Row]) -> str:
+    """Of the files that decide what a training gives: this package's, and the one that this row of a task is from."""
+    files = sorted({Path(getfile(row)), *(path for name in CODE for path in PACKAGE.glob(name))})
+    whole = hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files))
+    return whole.hexdigest()[:16]
+
+
+def machine() -> dict[str, str]:
+    """In a few words: python, platform, processor, cpus, threads and device."""
+    cpus = len(os.sched_getaffinity(0))
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cpus": str(cpus),
+        "threads": os.environ.get("OMP_NUM_THREADS") or str(cpus),
+        "device": _device(),
+    }
+
+
+def packages() -> dict[str, str]:
+    """Every installed package with its version."""
+    return dict(sorted({str(found.metadata["Name"]): found.version for found in distributions()}.items()))
+
+
+def _processor() -> str:
+    """Its model, where the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
+
+
+def _device() -> str:
+    """The GPU that torch sees, if the training used torch at all; else the processor."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        return str(torch.cuda.get_device_name())
+    return "cpu"

@@ -1,0 +1,343 @@
+"""Jobs wait, run, crash, stall and end as they should: on a real Postgres, small programs in a training's place."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from ai_api.errors import JobRunning, QueueUnavailable, UnknownJob
+from ai_api.jobs.queue import Job, Jobs, connected, migrate, promotion_lock
+from ai_api.jobs.worker import ATTEMPTS, WorkerTiming, work
+
+pytestmark = pytest.mark.anyio
+
+SECONDS = 30
+PACE = WorkerTiming(heartbeat_seconds=0.5, stalled_seconds=2, job_timeout_seconds=60)
+
+GOOD = """
+print('{"kind": "progress", "step": 1, "total": 2, "message": "fitting"}', flush=True)
+print('{"kind": "metric", "name": "rmse", "value": 0.5}', flush=True)
+print("a library says hello", flush=True)
+print('{"kind": "result", "version": 7, "promoted": true, "reason": "first version"}', flush=True)
+"""
+LAZY = 'import sys; print(\'{"kind": "progress", "step": 0}\', flush=True); sys.stdin.read()'
+CRASHING = "import os; os.kill(os.getpid(), 9)"
+REFUSING = 'print(\'{"kind": "error", "error": "TrainingFailed", "detail": "no rows"}\'); raise SystemExit(1)'
+
+
+@pytest.fixture
+def conninfo(queue_conninfo: str) -> Iterator[str]:
+    """The queue database, with no jobs in it."""
+    empty(queue_conninfo)
+    yield queue_conninfo
+    empty(queue_conninfo)
+
+
+def empty(conninfo: str) -> None:
+    with psycopg.connect(conninfo) as connection:
+        connection.execute("truncate training_jobs, training_events, procrastinate_jobs cascade")
+
+
+@pytest.fixture
+def jobs(conninfo: str) -> Jobs:
+    return Jobs(conninfo)
+
+
+@asynccontextmanager
+async def trainer(conninfo: str, program: str | Callable[[Job], str], pace: WorkerTiming = PACE) -> AsyncIterator[None]:
+    """A trainer whose trainings are this Python program."""
+    stop = asyncio.Event()
+    command = program if callable(program) else lambda _: program
+    working = asyncio.create_task(work(conninfo, lambda job: [sys.executable, "-c", command(job)], pace, stop))
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.wait_for(working, SECONDS)
+
+
+async def until(check: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not await check():
+            await asyncio.sleep(0.05)
+
+
+async def reach(jobs: Jobs, job: Job, *statuses: str) -> Job:
+    async def there() -> bool:
+        return (await jobs.get(job.id)).status in statuses
+
+    await until(there)
+    return await jobs.get(job.id)
+
+
+async def started(jobs: Jobs, job: Job, attempts: int = 1) -> None:
+    async def there() -> bool:
+        found = await jobs.get(job.id)
+        return found.attempts >= attempts and found.progress is not None
+
+    await until(there)
+
+
+async def test_a_job_runs_and_tells_what_happened(jobs: Jobs, conninfo: str) -> None:
+    job = await jobs.retrain("tweets", "tfidf+logreg", {"C": 2}, "somebody")
+    assert (job.status, job.params, job.actor) == ("waiting", {"C": 2}, "somebody")
+    async with trainer(conninfo, GOOD):
+        events = [event async for event in jobs.events(job.id)]
+    ended = await jobs.get(job.id)
+    assert (ended.status, ended.attempts, ended.error) == ("succeeded", 1, None)
+    assert ended.result == {"version": 7, "promoted": True, "reason": "first version"}
+    assert ended.progress == {"step": 1, "total": 2, "message": "fitting"}
+    assert ended.started_at is not None
+    assert ended.finished_at is not None
+    assert [event.kind for event in events] == ["progress", "metric", "result", "end"]
+    assert [event.kind async for event in jobs.events(job.id, after=events[1].id)] == ["result", "end"]
+
+
+async def test_one_job_per_task_waits_or_runs(jobs: Jobs) -> None:
+    first = await jobs.retrain("tweets", "a", {}, None)
+    with pytest.raises(JobRunning) as caught:
+        await jobs.retrain("tweets", "b", {}, None)
+    assert caught.value.job_id == first.id
+    other = await jobs.retrain("housing", "a", {}, None)
+    assert [job.id for job in await jobs.list()] == [other.id, first.id]
+    assert [job.id for job in await jobs.list("tweets")] == [first.id]
+    assert [job.id for job in await jobs.list(before=other.id, limit=1)] == [first.id]
+
+
+async def test_of_many_that_ask_at_once_one_gets_the_job(jobs: Jobs) -> None:
+    answers = await asyncio.gather(*(jobs.retrain("tweets", "a", {}, None) for _ in range(8)), return_exceptions=True)
+    won = [answer for answer in answers if isinstance(answer, Job)]
+    assert len(won) == 1
+    assert all(answer.job_id == won[0].id for answer in answers if isinstance(answer, JobRunning))
+    assert sum(isinstance(answer, JobRunning) for answer in answers) == 7
+
+
+async def test_a_task_can_be_trained_again_after_its_job_ended(jobs: Jobs, conninfo: str) -> None:
+    async with trainer(conninfo, GOOD):
+        await reach(jobs, await jobs.retrain("tweets", "a", {}, None), "succeeded")
+        await reach(jobs, await jobs.retrain("tweets", "a", {}, None), "succeeded")
+
+
+async def test_a_connection_whose_commit_is_cancelled_is_closed(conninfo: str) -> None:
+    opened: list[psycopg.AsyncConnection[Any]] = []
+
+    async def commit_for_ever() -> None:
+        async with connected(conninfo) as connection:
+            opened.append(connection)
+            await connection.execute(
+                "create temp table slow (x int);"
+                " create function pg_temp.wait() returns trigger language plpgsql as"
+                " 'begin perform pg_sleep(600); return null; end';"
+                " create constraint trigger wait after insert on slow deferrable initially deferred"
+                " for each row execute function pg_temp.wait();"
+                " insert into slow values (1)"
+            )
+
+    async def commits() -> bool:
+        async with connected(conninfo) as connection:
+            asked = await connection.execute(
+                "select from pg_stat_activity where query ilike 'commit' and state = 'active'"
+            )
+            return bool(await asked.fetchall())
+
+    committing = asyncio.create_task(commit_for_ever())
+    await until(commits)
+    assert not committing.done()
+    committing.cancel()
+    await asyncio.wait({committing})
+    assert committing.cancelled()
+    assert opened[0].closed
+
+
+async def test_a_waiting_job_is_cancelled_at_once(jobs: Jobs, conninfo: str) -> None:
+    job = await jobs.cancel((await jobs.retrain("tweets", "a", {}, None)).id)
+    assert job.status == "cancelled"
+    assert [event.data async for event in jobs.events(job.id)] == [{"status": "cancelled"}]
+    async with trainer(conninfo, GOOD):
+        await reach(jobs, await jobs.retrain("tweets", "a", {}, None), "succeeded")
+    assert (await jobs.get(job.id)).attempts == 0
+
+
+async def test_a_running_job_is_cancelled_and_its_process_ends(jobs: Jobs, conninfo: str, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    async with trainer(
+        conninfo, f"import os, pathlib; pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\n{LAZY}"
+    ):
+        job = await jobs.retrain("tweets", "a", {}, None)
+        await started(jobs, job)
+        assert (await jobs.cancel(job.id)).status == "running"
+        await reach(jobs, job, "cancelled")
+        assert not Path(f"/proc/{pid.read_text()}").exists()
+        assert (await jobs.cancel(job.id)).status == "cancelled"
+
+
+async def test_a_job_that_fails_for_a_reason_is_not_tried_again(jobs: Jobs, conninfo: str) -> None:
+    async with trainer(conninfo, REFUSING):
+        job = await reach(jobs, await jobs.retrain("tweets", "a", {}, None), "failed")
+    assert (job.attempts, job.error) == (1, "no rows")
+
+
+async def test_a_crash_is_tried_again_and_the_job_succeeds(jobs: Jobs, conninfo: str) -> None:
+    async with trainer(conninfo, lambda job: CRASHING if job.attempts == 1 else GOOD):
+        job = await jobs.retrain("tweets", "a", {}, None)
+        job = await reach(jobs, job, "succeeded", "failed")
+    assert (job.status, job.attempts) == ("succeeded", 2)
+    kinds = [event.kind async for event in jobs.events(job.id)]
+    assert kinds == ["error", "progress", "metric", "result", "end"]
+
+
+async def test_three_crashes_are_the_end(jobs: Jobs, conninfo: str) -> None:
+    async with trainer(conninfo, CRASHING):
+        job = await reach(jobs, await jobs.retrain("tweets", "a", {}, None), "failed")
+    assert job.attempts == ATTEMPTS
+    assert "signal 9" in (job.error or "")
+
+
+async def test_a_job_that_takes_too_long_is_stopped(jobs: Jobs, conninfo: str) -> None:
+    async with trainer(conninfo, LAZY, WorkerTiming(0.5, 5, job_timeout_seconds=1)):
+        job = await reach(jobs, await jobs.retrain("tweets", "a", {}, None), "failed")
+    assert "longer than 1 s" in (job.error or "")
+
+
+async def test_a_trainer_that_stops_gives_its_job_back_without_counting_it(jobs: Jobs, conninfo: str) -> None:
+    async with trainer(conninfo, LAZY):
+        job = await jobs.retrain("tweets", "a", {}, None)
+        await started(jobs, job)
+    waiting = await jobs.get(job.id)
+    assert (waiting.status, waiting.attempts) == ("waiting", 0)
+    async with trainer(conninfo, GOOD):
+        assert (await reach(jobs, job, "succeeded")).attempts == 1
+
+
+WORKER = """
+import asyncio, sys
+from ai_api.jobs.worker import WorkerTiming, work
+program, conninfo = sys.argv[1:]
+asyncio.run(work(conninfo, lambda job: [sys.executable, "-c", program], WorkerTiming(0.5, 2, 60), asyncio.Event()))
+"""
+
+
+@asynccontextmanager
+async def trainer_process(conninfo: str, program: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", WORKER, program, conninfo)
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
+
+
+async def test_the_job_of_a_killed_trainer_is_taken_up_by_another_and_its_process_is_gone(
+    jobs: Jobs, conninfo: str, tmp_path: Path
+) -> None:
+    pid = tmp_path / "pid"
+    watching = f"""
+import os, pathlib, time
+from ai_api.jobs.child import ChildOutput
+pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))
+ChildOutput()("progress", {{"step": 0}})
+time.sleep(600)
+"""
+    job = await jobs.retrain("tweets", "a", {}, None)
+    async with trainer_process(conninfo, watching) as killed:
+        await started(jobs, job)
+        killed.kill()
+        await killed.wait()
+
+    async def gone() -> bool:
+        return not Path(f"/proc/{pid.read_text()}").exists()
+
+    await until(gone)
+    async with trainer(conninfo, GOOD):
+        job = await reach(jobs, job, "succeeded")
+    assert job.attempts == 2
+
+
+async def test_a_job_whose_trainer_dies_each_time_fails_with_a_reason(jobs: Jobs, conninfo: str) -> None:
+    job = await jobs.retrain("tweets", "a", {}, None)
+    for attempt in range(1, ATTEMPTS + 1):
+        async with trainer_process(conninfo, LAZY) as killed:
+            await started(jobs, job, attempt)
+            killed.kill()
+            await killed.wait()
+    async with trainer(conninfo, GOOD):
+        job = await reach(jobs, job, "failed", "succeeded")
+    assert (job.status, job.attempts) == ("failed", ATTEMPTS)
+    assert "fell silent" in (job.error or "")
+
+
+async def test_a_trainer_that_lost_its_job_stops_and_writes_nothing_more(
+    jobs: Jobs, conninfo: str, tmp_path: Path
+) -> None:
+    pid, patient = tmp_path / "pid", WorkerTiming(heartbeat_seconds=0.5, stalled_seconds=60)
+    talking = f"""
+import os, pathlib, time
+pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))
+while True:
+    print('{{"kind": "progress", "step": 1}}', flush=True)
+    time.sleep(0.1)
+"""
+    async with trainer(conninfo, talking, patient):
+        job = await jobs.retrain("tweets", "a", {}, None)
+        await started(jobs, job)
+        async with await psycopg.AsyncConnection.connect(conninfo) as connection:
+            await connection.execute("update training_jobs set attempts = 9, progress = null where id = %s", (job.id,))
+
+        async def gone() -> bool:
+            return not Path(f"/proc/{pid.read_text()}").exists()
+
+        await until(gone)
+        found = await jobs.get(job.id)
+    assert (found.status, found.attempts, found.progress) == ("running", 9, None)
+
+
+async def test_promotions_of_a_task_happen_one_after_the_other(jobs: Jobs, conninfo: str) -> None:
+    order: list[str] = []
+    held = asyncio.Event()
+
+    async def first() -> None:
+        async with jobs.promotion_lock("tweets"):
+            held.set()
+            async with jobs.promotion_lock("housing"):
+                order.append("another task's")
+            await asyncio.sleep(0.2)
+            order.append("first")
+
+    def second() -> None:
+        with promotion_lock(conninfo, "tweets"):
+            order.append("second")
+
+    holding = asyncio.create_task(first())
+    await held.wait()
+    await asyncio.to_thread(second)
+    await holding
+    assert order == ["another task's", "first", "second"]
+
+
+async def test_the_migration_can_be_repeated_and_raced(conninfo: str) -> None:
+    await asyncio.gather(*(migrate(conninfo) for _ in range(3)))
+
+
+async def test_with_postgres_away_the_queue_says_so(free_port: Callable[[], int]) -> None:
+    jobs = Jobs(f"host=127.0.0.1 port={free_port()} dbname=queue user=nobody connect_timeout=2")
+    with pytest.raises(QueueUnavailable):
+        await jobs.retrain("tweets", "a", {}, None)
+    with pytest.raises(QueueUnavailable):
+        async with jobs.promotion_lock("tweets"):
+            pass
+
+
+async def test_there_is_no_job_of_that_number(jobs: Jobs) -> None:
+    with pytest.raises(UnknownJob):
+        await jobs.get(2**62)
+    with pytest.raises(UnknownJob):
+        await jobs.cancel(2**62)

@@ -1,0 +1,125 @@
+"""From the outbox to data-api: at least once, and a row that is refused never blocks the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ai_api.data_client import DataClient
+from ai_api.errors import DataUnavailable
+from ai_api.outbox.outbox import Outbox
+from ai_api.outbox.shipper import Shipper
+
+pytestmark = pytest.mark.anyio
+
+
+class Receiver:
+    """What data-api does, in memory: keeps rows by id, refuses `bad` ones, and whole calls that hold a `poison`."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, object]] = {}
+        self.away = False
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if self.away:
+            raise httpx.ConnectError("away")
+        rows = json.loads(request.content)["rows"]
+        if any(row["id"].startswith("poison") for row in rows):
+            return httpx.Response(422, json={"error": "InvalidRequest"})
+        results: list[dict[str, str | None]] = []
+        for row in rows:
+            if row["id"].startswith("bad"):
+                results.append({"status": "refused", "reason": "unknown task"})
+            else:
+                results.append({"status": "duplicate" if row["id"] in self.rows else "stored", "reason": None})
+                self.rows[row["id"]] = row
+        return httpx.Response(200, json={"results": results})
+
+
+@pytest.fixture
+async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
+    opened = Outbox(tmp_path, max_rows=10_000)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def receiver() -> Receiver:
+    return Receiver()
+
+
+@pytest.fixture
+async def client(receiver: Receiver) -> AsyncIterator[DataClient]:
+    made = DataClient("http://data", "key")
+    made._opened = httpx.AsyncClient(base_url="http://data", transport=httpx.MockTransport(receiver))
+    yield made
+    await made.close()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
+async def test_rows_leave_the_outbox_only_when_data_api_has_them(
+    outbox: Outbox, client: DataClient, receiver: Receiver
+) -> None:
+    await outbox.put("prediction", [{"id": "a"}, {"id": "b"}])
+    shipper = Shipper(outbox, client, rows=1)
+    receiver.away = True
+    with pytest.raises(DataUnavailable):
+        await shipper.ship_once()
+    assert len(outbox) == 2
+    receiver.away = False
+    assert await shipper.ship_once() == 1
+    assert (list(receiver.rows), len(outbox)) == (["a"], 1)
+
+
+async def test_refused_rows_and_rows_that_spoil_a_call_do_not_block_their_neighbours(
+    outbox: Outbox, client: DataClient, receiver: Receiver
+) -> None:
+    names = ["a", "bad1", "b", "poison", "c", "d"]
+    await outbox.put("prediction", [{"id": name} for name in names])
+    await outbox.put("feedback", [{"id": "f"}])
+    await Shipper(outbox, client, rows=100).ship_once()
+    assert sorted(receiver.rows) == ["a", "b", "c", "d", "f"]
+    assert (len(outbox), outbox.dead_letters) == (0, 2)
+
+
+async def test_sending_twice_changes_nothing(outbox: Outbox, client: DataClient, receiver: Receiver) -> None:
+    receiver.rows["a"] = {"id": "a"}
+    await outbox.put("prediction", [{"id": "a"}])
+    await Shipper(outbox, client, rows=100).ship_once()
+    assert (len(outbox), outbox.dead_letters) == (0, 0)
+
+
+async def test_a_wrong_service_key_is_nobodys_fault_but_the_operators(outbox: Outbox, tmp_path: Path) -> None:
+    client = DataClient("http://data", "key")
+    refuse = httpx.MockTransport(lambda request: httpx.Response(401, json={}))
+    client._opened = httpx.AsyncClient(base_url="http://data", transport=refuse)
+    await outbox.put("prediction", [{"id": "a"}])
+    with pytest.raises(DataUnavailable, match="service_key"):
+        await Shipper(outbox, client, rows=100).ship_once()
+    assert (len(outbox), outbox.dead_letters) == (1, 0)
+    await client.close()
+
+
+async def test_the_loop_drains_by_itself_when_data_api_comes_back(
+    outbox: Outbox, client: DataClient, receiver: Receiver
+) -> None:
+    receiver.away = True
+    shipper = Shipper(outbox, client, rows=100)
+    running = asyncio.create_task(shipper.run())
+    await outbox.put("prediction", [{"id": str(number)} for number in range(250)])
+    await until(lambda: shipper.last_error is not None)
+    receiver.away = False
+    await until(lambda: len(outbox) == 0)
+    assert len(receiver.rows) == 250
+    await until(lambda: shipper.last_error is None)
+    running.cancel()
