@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from scripts.backup.sets import restore, save
-from scripts.backup.stores import Containers
+from scripts.backup.stores import ContainerStores
 from scripts.dev.ports import free_port
 from tests.e2e.composed import REPOSITORY, Composed
 from tests.e2e.test_loop import TWEET, stored
@@ -42,8 +42,8 @@ def test_an_empty_project_predicts_with_what_a_backup_held(
     (before,) = composed.ai.post("/predict", json={"task": "tweets", "inputs": TWEET}).json()["predictions"]
     stored(composed, before["prediction_id"])
     environment = {"AI_SECRETS_DIR": str(composed.secrets)}
-    kept = save(Containers(compose({}), environment), tmp_path)
-    restore(Containers(compose(elsewhere), environment), kept)
+    kept = save(ContainerStores(compose({}), environment), tmp_path)
+    restore(ContainerStores(compose(elsewhere), environment), kept)
 
     up = [*compose(elsewhere), "up", "--detach", "--wait", "ai-api"]
     done = subprocess.run(up, capture_output=True, text=True, check=False)

@@ -23,8 +23,8 @@ import pytest
 from ai_api.outbox.outbox import Outbox
 from scripts.backup import pack
 from scripts.backup.__main__ import is_dev_running
-from scripts.backup.sets import MANIFEST, NAME, BackupError, keep, kept_days, old_sets, restore, save
-from scripts.backup.stores import Processes, StoreError, folder_of_blobs
+from scripts.backup.sets import MANIFEST, NAME, BackupError, old_sets, restore, retention_days, save, save_and_prune
+from scripts.backup.stores import ProcessStores, StoreError, blob_folder
 from scripts.dev.ports import free_port
 from scripts.dev.postgres import FAST, Postgres
 from scripts.dev.stack import Stack
@@ -97,12 +97,12 @@ def test_old_sets_go_once_a_new_one_is_there(tmp_path: Path) -> None:
     notes = Notes(tmp_path / "one")
     notes.breaks = "b"
     with pytest.raises(OSError, match="full"):
-        keep(notes, folder, 7, said.append)
+        save_and_prune(notes, folder, 7, said.append)
     assert set(folder.iterdir()) == {old, young}
     notes.breaks = ""
-    keep(notes, folder, None, said.append)
+    save_and_prune(notes, folder, None, said.append)
     assert old.exists()
-    keep(notes, folder, 7, said.append)
+    save_and_prune(notes, folder, 7, said.append)
     assert not old.exists()
     assert young.exists()
     assert len(list(folder.iterdir())) == 3
@@ -134,19 +134,19 @@ def test_a_set_that_cannot_be_deleted_stops_no_other(tmp_path: Path, monkeypatch
     real = shutil.rmtree
     monkeypatch.setattr(shutil, "rmtree", rmtree)
     with pytest.raises(BackupError, match=r"cannot be deleted: Permission denied\.$"):
-        keep(Notes(tmp_path / "one"), folder, 7, said.append)
+        save_and_prune(Notes(tmp_path / "one"), folder, 7, said.append)
     assert said[-1].startswith(f"Deleted {second}")
 
 
 @pytest.mark.parametrize(("setting", "days"), [("", None), ("1", 1), ("36500", 36_500)])
 def test_how_long_sets_are_kept_is_a_setting(setting: str, days: int | None) -> None:
-    assert kept_days(setting) == days
+    assert retention_days(setting) == days
 
 
 @pytest.mark.parametrize("setting", ["0", "-1", "1.5", "a week", "36501", "²"])
 def test_a_setting_that_is_no_number_of_days_is_refused(setting: str) -> None:
     with pytest.raises(BackupError, match="whole number of days"):
-        kept_days(setting)
+        retention_days(setting)
 
 
 def test_a_set_that_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_a_set_that_does_not_fit_is_refused_before_anything_is_written(tmp_path:
         restore(notes, kept)
     for path, text in ((kept / MANIFEST, "{"), (kept / MANIFEST, "{}")):
         path.write_text(text)
-        with pytest.raises(BackupError, match="no whole set"):
+        with pytest.raises(BackupError, match="no complete set"):
             restore(notes, kept)
     assert (other.said, notes.said) == ([], [])
 
@@ -237,7 +237,7 @@ def test_nothing_is_unpacked_outside_of_its_folder(tmp_path: Path, name: str) ->
             member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(member, io.BytesIO())
     stream.seek(0)
-    with pytest.raises(SystemExit, match="no tar of ours"):
+    with pytest.raises(SystemExit, match="not made by a backup"):
         pack.unpack(tmp_path / "there", stream)
     assert not (tmp_path / "outside").exists()
 
@@ -259,9 +259,9 @@ def test_the_folder_of_backups_is_closed_but_for_tombstones_that_a_container_wri
 
 
 def test_pictures_that_lie_in_a_store_elsewhere_are_not_ours_to_keep(tmp_path: Path) -> None:
-    assert folder_of_blobs({"AI_BLOBS_URL": "s3://bucket/pictures"}, tmp_path) is None
-    assert folder_of_blobs({"AI_BLOBS_URL": ""}, tmp_path) == tmp_path / "blobs"
-    assert folder_of_blobs({"AI_BLOBS_URL": "/srv/pictures"}, tmp_path) == Path("/srv/pictures")
+    assert blob_folder({"AI_BLOBS_URL": "s3://bucket/pictures"}, tmp_path) is None
+    assert blob_folder({"AI_BLOBS_URL": ""}, tmp_path) == tmp_path / "blobs"
+    assert blob_folder({"AI_BLOBS_URL": "/srv/pictures"}, tmp_path) == Path("/srv/pictures")
 
 
 def test_nothing_runs_where_nothing_was_started(tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_every_store_of_make_dev_comes_back(volant: Callable[[str], Stack]) -> N
         asyncio.run(put(Path(one.settings["AI_STATE_DIR"]) / "outbox"))
         with psycopg.connect(conninfo(one, "volant")) as connection:
             people = connection.execute("select id, email from users order by id").fetchall()
-        kept = save(Processes(one), one.root / "backups")
+        kept = save(ProcessStores(one), one.root / "backups")
     finally:
         server.stop()
 
@@ -340,8 +340,8 @@ def test_every_store_of_make_dev_comes_back(volant: Callable[[str], Stack]) -> N
             assert connection.execute("select job from waiting").fetchall() == [(42,)]
     finally:
         server.stop()
-    with pytest.raises(StoreError, match="holds data already"):
-        restore(Processes(other), kept)
+    with pytest.raises(StoreError, match="has data already"):
+        restore(ProcessStores(other), kept)
 
 
 def password_of(stack: Stack) -> Path:

@@ -51,10 +51,10 @@ def test_make_backup_and_make_restore_keep_the_state_of_containers_and_put_it_ba
 
 def test_make_restore_asks_for_a_set_and_refuses_one_that_is_not_there(checkout: Checkout) -> None:
     done = checkout.make("restore")
-    assert done.stderr.splitlines()[0] == "Say which set: make restore FROM=backups/…"
+    assert done.stderr.splitlines()[0] == "Name a set: make restore FROM=backups/…"
     done = checkout.make("restore", "FROM=backups/none")
     assert done.returncode != 0
-    assert done.stderr.startswith("backups/none is no whole set of a backup")
+    assert done.stderr.startswith("backups/none is no complete set of a backup")
 
 
 def test_make_backup_says_that_nothing_runs(checkout: Checkout) -> None:

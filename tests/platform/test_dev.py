@@ -106,7 +106,7 @@ def test_one_command_serves_and_a_second_start_finds_everything_within_30_cpu_se
         children = psutil.Process(dev.process.pid).children(recursive=True)
         trainer = next(child for child in children if child.cmdline()[-2:] == ["ai_api", "work"])
         trainer.kill()
-        dev.until(r"^\[trainer\] died \(killed by SIGKILL\); starting it again")
+        dev.until(r"^\[trainer\] exited \(killed by SIGKILL\); restarting it")
 
         children = psutil.Process(dev.process.pid).children(recursive=True)
         dev.process.send_signal(signal.SIGINT)

@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 
 from scripts.dev.postgres import Postgres
-from scripts.mlflow_server import allowed_hosts, is_ready, near, pass_file
+from scripts.mlflow_server import allowed_hosts, is_ready, pass_file, reachable_host
 from tests.traffic import until
 
 pytestmark = pytest.mark.process
@@ -117,4 +117,4 @@ def test_postgres_reads_any_password_from_the_file(
 
 @pytest.mark.parametrize(("host", "reached"), [("0.0.0.0", "127.0.0.1"), ("192.168.1.5", "192.168.1.5")])
 def test_what_listens_everywhere_is_reached_on_the_loopback(host: str, reached: str) -> None:
-    assert near(host) == reached
+    assert reachable_host(host) == reached

@@ -15,8 +15,8 @@ import psutil
 import psycopg2
 import pytest
 
-from scripts.dev.service import Plan, Service
-from scripts.dev.stack import Stack, StackError, StopAsked
+from scripts.dev.service import Service, ServiceSpec
+from scripts.dev.stack import Stack, StackError, StopRequested
 from scripts.settings import PORTS
 from tests.stack import own_ports
 from tests.traffic import until
@@ -30,12 +30,16 @@ class SmallStack(Stack):
     once = "print('done')"
     stays = "import time; print('up', flush=True); time.sleep(600)"
 
-    def plans(self) -> list[Plan]:
-        postgres = next(plan for plan in super().plans() if plan.name == "postgres")
+    def specs(self) -> list[ServiceSpec]:
+        postgres = next(spec for spec in super().specs() if spec.name == "postgres")
         return [
             postgres,
-            Plan("once", (sys.executable, "-c", self.once), after=("postgres",), once=True, environment=os.environ),
-            Plan("stays", (sys.executable, "-c", self.stays), self.is_up, after=("once",), environment=os.environ),
+            ServiceSpec(
+                "once", (sys.executable, "-c", self.once), after=("postgres",), once=True, environment=os.environ
+            ),
+            ServiceSpec(
+                "stays", (sys.executable, "-c", self.stays), self.is_up, after=("once",), environment=os.environ
+            ),
         ]
 
     def is_up(self) -> bool:
@@ -128,8 +132,8 @@ def test_a_service_that_keeps_dying_ends_the_start_with_its_last_words(root: Pat
 
 def test_a_start_can_be_stopped_on_its_way(root: Path) -> None:
     stack = SmallStack(root, own_ports())
-    stack.stop_asked = True
-    with pytest.raises(StopAsked):
+    stack.stop_requested = True
+    with pytest.raises(StopRequested):
         stack.start()
 
 
@@ -147,7 +151,7 @@ def test_what_a_killed_supervisor_left_behind_is_ended_by_the_next_start(root: P
     supervisor.communicate()
     assert len(orphans) > 1
     lines: list[str] = []
-    with started(SmallStack(root, ports, say=lambda name, line: lines.append(line))):
+    with started(SmallStack(root, ports, print_line=lambda name, line: lines.append(line))):
         assert not [process for process in orphans if process.is_running()]
     assert [line for line in lines if "an earlier start left behind" in line]
 
