@@ -1,4 +1,4 @@
-"""`make dev` as a person meets it: one command, real services, and the line that it prints at the end."""
+"""`make dev` as a user types it: real services, and the call that it prints at the end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
@@ -25,9 +25,6 @@ pytestmark = pytest.mark.process
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEV = (sys.executable, "-m", "scripts.dev")
-SECOND_START_CPU_SECONDS = 30
-"""A second start promises 15 s on two cores that nobody else wants. On a busy machine the clock says how busy it is, so
-the work is measured: the CPU time of every process until all serve."""
 
 
 class Dev:
@@ -41,7 +38,7 @@ class Dev:
         self._reader.start()
 
     def close(self) -> None:
-        """Ends the command if it runs still, as a terminal that is closed would."""
+        """Ends the command, if it still runs, as closing its terminal does."""
         self.process.terminate()
         self.process.wait(60)
         self._reader.join()
@@ -89,9 +86,7 @@ def running(root: Path, environment: dict[str, str]) -> Iterator[Dev]:
         dev.close()
 
 
-def test_one_command_serves_and_a_second_start_finds_everything_within_30_cpu_seconds(
-    root: Path, environment: dict[str, str]
-) -> None:
+def test_one_command_serves_and_a_second_start_finds_everything(root: Path, environment: dict[str, str]) -> None:
     with running(root, environment) as dev:
         dev.until("A first prediction")
         answer = call(dev.until("curl"))
@@ -116,25 +111,11 @@ def test_one_command_serves_and_a_second_start_finds_everything_within_30_cpu_se
 
     elsewhere = {"VOLANT_BIND": "127.0.0.2"} if sys.platform == "linux" else {}  # others have one loopback address
     with running(root, environment | elsewhere) as dev:
-        ready = dev.until(r"^\[dev\] ready in")
-        used = cpu_seconds(dev.process.pid)
-        print(ready, f"with {used:.1f} CPU seconds")
-        assert used <= SECOND_START_CPU_SECONDS
+        dev.until(r"^\[dev\] ready in")
         line = dev.until("curl")
         assert f"http://{elsewhere.get('VOLANT_BIND', '127.0.0.1')}:{environment['AI_PORT']}/" in line
         again = call(line)
         assert again["version"] == answer["version"]
-
-
-def cpu_seconds(supervisor: int) -> float:
-    """What the services under a supervisor have used, those that have ended too."""
-    parent = psutil.Process(supervisor)
-    ended = parent.cpu_times()
-    used = float(ended.children_user + ended.children_system)
-    for process in parent.children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            used += sum(process.cpu_times()[:4])  # its own and that of its children who ended
-    return used
 
 
 def call(line: str) -> dict[str, Any]:
