@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -19,11 +19,11 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.platform.checkout import Checkout
 from tests.stack import QUICK, own_ports
 
 pytestmark = pytest.mark.process
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 DEV = (sys.executable, "-m", "scripts.dev")
 
 
@@ -43,7 +43,7 @@ class Dev:
         self.process.wait(60)
         self._reader.join()
 
-    def until(self, pattern: str, seconds: float = 180) -> str:
+    def until(self, pattern: str, seconds: float = 600) -> str:
         """The next line that matches, printed from now on."""
         deadline = time.monotonic() + seconds
         while True:
@@ -66,7 +66,8 @@ class Dev:
 
 @pytest.fixture(scope="module")
 def root(open_folder: Callable[[str], Path]) -> Path:
-    return open_folder("dev")
+    """A copy of this repository's Makefile and scripts, in which `make dev` keeps its state."""
+    return Checkout(open_folder("dev")).folder
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +76,9 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def running(root: Path, environment: dict[str, str]) -> Iterator[Dev]:
+def running(command: Sequence[str], root: Path, environment: dict[str, str]) -> Iterator[Dev]:
     process = subprocess.Popen(
-        [*DEV, str(root)], cwd=REPOSITORY, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        command, cwd=root, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     dev = Dev(process)
     try:
@@ -87,12 +88,12 @@ def running(root: Path, environment: dict[str, str]) -> Iterator[Dev]:
 
 
 def test_one_command_serves_and_a_second_start_finds_everything(root: Path, environment: dict[str, str]) -> None:
-    with running(root, environment) as dev:
+    with running(DEV, root, environment) as dev:
         dev.until("A first prediction")
-        answer = call(dev.until("curl"))
-        assert answer["predictions"][0]["label"] in {"negative", "neutral", "positive"}
+        response = call(dev.until("curl"), root)
+        assert response["predictions"][0]["label"] in {"negative", "neutral", "positive"}
 
-        beside = subprocess.run([*DEV, str(root)], cwd=REPOSITORY, env=environment, capture_output=True, text=True)
+        beside = subprocess.run(DEV, cwd=root, env=environment, capture_output=True, text=True)
         assert beside.returncode == 1
         assert beside.stdout.splitlines() == [
             f"Volant runs already in {root} (process {dev.process.pid}): stop that one with Ctrl-C first."
@@ -110,16 +111,16 @@ def test_one_command_serves_and_a_second_start_finds_everything(root: Path, envi
         assert not [child for child in children if child.is_running()]
 
     elsewhere = {"VOLANT_BIND": "127.0.0.2"} if sys.platform == "linux" else {}  # others have one loopback address
-    with running(root, environment | elsewhere) as dev:
+    with running(("make", "--old-file=venv", "dev"), root, environment | elsewhere) as dev:
         dev.until(r"^\[dev\] ready in")
         line = dev.until("curl")
         assert f"http://{elsewhere.get('VOLANT_BIND', '127.0.0.1')}:{environment['AI_PORT']}/" in line
-        again = call(line)
-        assert again["version"] == answer["version"]
+        again = call(line, root)
+        assert again["version"] == response["version"]
 
 
-def call(line: str) -> dict[str, Any]:
-    """Runs a line as it was printed."""
-    done = subprocess.run(["sh", "-c", line], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+def call(line: str, root: Path) -> dict[str, Any]:
+    """Types a line as it was printed; the body of the response."""
+    done = subprocess.run(["sh", "-c", line], cwd=root, capture_output=True, text=True, check=True)
+    body: dict[str, Any] = json.loads(done.stdout)
+    return body

@@ -111,11 +111,11 @@ def test_a_taken_port_is_one_line_that_names_its_setting(root: Path) -> None:
 
 def test_an_address_of_another_machine_is_one_line_that_names_its_setting(root: Path) -> None:
     elsewhere = {"VOLANT_BIND": "192.0.2.99"}  # an address of documentation, RFC 5737
-    with pytest.raises(StackError, match=r"^Nobody can listen on 192\.0\.2\.99:\d+ .*VOLANT_BIND.*$"):
+    with pytest.raises(StackError, match=r"^192\.0\.2\.99:\d+ .* cannot be listened on.*VOLANT_BIND.*$"):
         SmallStack(root, own_ports() | elsewhere).start()
 
 
-def test_a_set_up_that_fails_ends_the_start_with_its_last_words(root: Path) -> None:
+def test_a_setup_that_fails_ends_the_start_with_the_end_of_its_log(root: Path) -> None:
     stack = SmallStack(root, own_ports())
     stack.once = "raise SystemExit('The secret file x is missing.')"
     with pytest.raises(StackError, match=r"once does not start \(status 1\): The secret file x is missing\."):
@@ -123,21 +123,21 @@ def test_a_set_up_that_fails_ends_the_start_with_its_last_words(root: Path) -> N
     assert not [service for service in stack.services.values() if service.process and service.status is None]
 
 
-def test_a_service_that_keeps_dying_ends_the_start_with_its_last_words(root: Path) -> None:
+def test_a_service_that_keeps_exiting_ends_the_start_with_the_end_of_its_log(root: Path) -> None:
     stack = SmallStack(root, own_ports())
     stack.stays = "raise SystemExit('no room')"
     with pytest.raises(StackError, match=r"stays does not start .*no room"):
         stack.start(timeout_seconds=60)
 
 
-def test_a_start_can_be_stopped_on_its_way(root: Path) -> None:
+def test_a_start_in_progress_can_be_stopped(root: Path) -> None:
     stack = SmallStack(root, own_ports())
     stack.stop_requested = True
     with pytest.raises(StopRequested):
         stack.start()
 
 
-def test_what_a_killed_supervisor_left_behind_is_ended_by_the_next_start(root: Path) -> None:
+def test_processes_of_a_killed_supervisor_are_ended_by_the_next_start(root: Path) -> None:
     ports = own_ports()
     code = (
         "import sys, pathlib; from tests.platform.test_stack import SmallStack;"
