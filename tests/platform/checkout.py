@@ -1,4 +1,4 @@
-"""A copy of what the Makefile needs, in which a test types its targets, with a stand-in for Docker at the edge."""
+"""A copy of what the Makefile needs, in which a test types its targets, with a program in the place of `docker`."""
 
 from __future__ import annotations
 

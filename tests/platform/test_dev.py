@@ -87,7 +87,7 @@ def running(command: Sequence[str], root: Path, environment: dict[str, str]) -> 
         dev.close()
 
 
-def test_one_command_serves_and_a_second_start_finds_everything(root: Path, environment: dict[str, str]) -> None:
+def test_make_dev_serves_and_a_second_start_serves_the_same_version(root: Path, environment: dict[str, str]) -> None:
     with running(DEV, root, environment) as dev:
         dev.until("A first prediction")
         response = call(dev.until("curl"), root)

@@ -1,4 +1,4 @@
-"""A service that is kept running."""
+"""The supervisor of one service."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def running(tmp_path: Path, code: str, lines: Lines, grace_seconds: float = 5) -
         service.stop()
 
 
-def test_a_service_that_is_killed_is_started_again_and_that_is_said(tmp_path: Path) -> None:
+def test_a_service_that_is_killed_is_restarted_and_the_restart_is_printed(tmp_path: Path) -> None:
     lines = Lines()
     with running(tmp_path, STEADY, lines) as service:
         until(lambda: "it: up" in lines, "the service")
@@ -54,7 +54,7 @@ def test_a_service_that_is_killed_is_started_again_and_that_is_said(tmp_path: Pa
         assert service.restarts == 1
 
 
-def test_a_service_that_ends_by_itself_is_started_again_after_longer_and_longer_pauses(tmp_path: Path) -> None:
+def test_a_service_that_keeps_exiting_is_restarted_after_growing_pauses(tmp_path: Path) -> None:
     lines = Lines()
     with running(tmp_path, "raise SystemExit(3)", lines) as service:
         until(lambda: service.restarts >= 3, "the service")
@@ -63,7 +63,7 @@ def test_a_service_that_ends_by_itself_is_started_again_after_longer_and_longer_
     assert service.restarts == time_of_three, "a stopped service stays down"
 
 
-def test_its_words_are_tagged_and_kept_in_a_file(tmp_path: Path) -> None:
+def test_the_output_of_a_service_is_tagged_and_logged(tmp_path: Path) -> None:
     lines = Lines()
     with running(tmp_path, STEADY, lines):
         until(lambda: lines == ["it: up"], "the service")
@@ -78,7 +78,7 @@ def test_a_service_that_does_not_end_in_time_is_killed(tmp_path: Path) -> None:
         assert service.status == -signal.SIGKILL
 
 
-def test_what_a_dead_service_left_behind_ends_before_its_successor_starts(tmp_path: Path) -> None:
+def test_child_processes_of_an_ended_service_are_killed_before_it_is_restarted(tmp_path: Path) -> None:
     lines = Lines()
     with running(tmp_path, WITH_CHILD, lines) as service:
         until(lambda: len(lines) == 1, "the service")

@@ -1,4 +1,4 @@
-"""The supervisor of `make dev`, with a real Postgres and small programs in the place of the services."""
+"""The supervisor of `make dev`, with a real Postgres and small programs instead of the services."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def started(stack: Stack) -> Iterator[None]:
         stack.stop()
 
 
-def test_the_data_is_there_on_the_next_start(root: Path) -> None:
+def test_data_is_kept_between_starts(root: Path) -> None:
     stack = SmallStack(root, own_ports())
     with started(stack):
         connection = stack.connect()
@@ -90,13 +90,13 @@ def test_stopping_ends_every_process(root: Path) -> None:
     assert not [process for process in running if process.is_running()]
 
 
-def test_a_killed_postgres_comes_back_with_its_data(root: Path) -> None:
+def test_a_killed_postgres_is_restarted_with_its_data(root: Path) -> None:
     stack = SmallStack(root, own_ports())
     with started(stack):
         server = stack.service("postgres")
         for restarts in (1, 2):
             server.kill()
-            until(partial(came_back, server, restarts), "Postgres to come back")
+            until(partial(is_restarted, server, restarts), "Postgres to be restarted")
         stack.connect().close()
 
 
@@ -167,5 +167,5 @@ def test_a_stack_starts_in_a_folder_that_only_its_owner_may_enter(open_folder: C
     assert (closed / "volant" / "data" / "postgres" / "PG_VERSION").exists()
 
 
-def came_back(service: Service, restarts: int) -> bool:
+def is_restarted(service: Service, restarts: int) -> bool:
     return service.restarts == restarts and service.is_ready()
