@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -50,12 +51,14 @@ from .errors import (
     UnknownTask,
     UnknownVersion,
 )
+from .jobs.lock import promotion_lock
 from .jobs.queue import Jobs
 from .middleware import TOO_LARGE, RequestMiddleware, error_body
 from .outbox.outbox import Outbox
 from .outbox.shipper import Shipper
 from .privacy.eraser import Eraser
 from .privacy.expirer import Expirer
+from .promotion import Promotions
 from .registry.registry import Registry
 from .routes import feedback, health, models, predict, train
 from .routes import images as pictures
@@ -148,6 +151,11 @@ def create_app(settings: Settings) -> FastAPI:
         eraser = Eraser(outbox, blobs, client, lambda: callers.erased)
         expirer = Expirer(blobs, lambda: callers.kept_days)
         jobs = Jobs(queue_conninfo)
+        loop = asyncio.get_running_loop()
+
+        def announce(event: Mapping[str, object]) -> None:
+            asyncio.run_coroutine_threadsafe(outbox.put("promotion", [event]), loop).result()
+
         app.state.context = Context(
             callers=callers,
             loader=loader,
@@ -157,6 +165,7 @@ def create_app(settings: Settings) -> FastAPI:
             eraser=eraser,
             client=client,
             registry=registry,
+            promotions=Promotions(registry, partial(promotion_lock, queue_conninfo), announce),
             jobs=jobs,
             max_rows=settings.max_rows,
         )

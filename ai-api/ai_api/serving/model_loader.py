@@ -262,7 +262,7 @@ class ModelLoader:
             beside = self._memory.with_suffix(".new")
             beside.write_text(json.dumps({name: live.number for name, live in self._champions.items()}))
             beside.replace(self._memory)
-            self._registry.forget(task, keep)
+            self._registry.evict(task, keep)
         except OSError as error:
             log.error("what serves could not be noted for the next start: %s", type(error).__name__)
 

@@ -75,7 +75,7 @@ class Shelf:
     def version(self, task: str, wanted: int | str) -> Version:
         raise UnknownVersion
 
-    def forget(self, task: str, keep: set[int]) -> None:
+    def evict(self, task: str, keep: set[int]) -> None:
         self.kept = keep
 
     def load(self, task: str, number: int) -> LoadedModel:
