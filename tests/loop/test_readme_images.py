@@ -1,4 +1,4 @@
-"""The command that sends an image works as docs/calls.md prints it; in a file of its own, as its stack serves `products`."""
+"""Sending an image works as docs/calls.md prints it; in a file of its own, as its stack serves `products`."""
 
 from __future__ import annotations
 
