@@ -43,6 +43,7 @@ TARGETS = set(re.findall(r"^([a-z][a-z-]*):", MAKEFILE, re.MULTILINE))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"`([^`\n]+)`")
 FILE = re.compile(r"\.?[\w-][\w.-]*(/[\w.-]+)*/?")
+SHELL = ("sh", "bash", "console")
 CODE = (".py", ".sh", ".md", ".yml", ".toml", ".ini", ".txt")
 NOT_CODE = {".git", ".venv", "node_modules", "__pycache__"}
 PACKAGES = tuple(ROOTS)
@@ -102,7 +103,11 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
 def test_every_file_that_a_page_names_exists(page: Path) -> None:
     roots = ["", *(f"{root.relative_to(REPOSITORY).as_posix()}/" for root in ROOTS.values())]
     missing = []
-    for name in INLINE.findall(prose(page)):
+    code = "\n".join(block for kind, block in FENCE.findall(page.read_text()) if kind in SHELL)
+    for name in [
+        *INLINE.findall(prose(page)),
+        *re.findall(r"(?<![\w./])(?:tests|scripts|docs|data-api)/[\w./-]+", code),
+    ]:
         if FILE.fullmatch(name) and is_file_name(name) and not name.startswith(STATE):
             path = name.rstrip("/")
             here = any(f"{root}{path}" in files() for root in roots)
@@ -121,7 +126,7 @@ def is_file_name(name: str) -> bool:
 
 @PAGE
 def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
-    blocks = [block for kind, block in FENCE.findall(page.read_text()) if kind in ("console", "bash", "sh")]
+    blocks = [block for kind, block in FENCE.findall(page.read_text()) if kind in SHELL]
     lines = [line for block in blocks for line in block.splitlines()] + INLINE.findall(prose(page))
     targets = {found[1] for line in lines if (found := re.match(r"(?:\w+=\S+ )*make ([a-z][a-z-]*)", line))}
     assert targets - TARGETS == set()
@@ -133,10 +138,10 @@ def test_every_make_target_is_documented() -> None:
     assert {target for target in offered if not re.search(rf"make {target}\b(?!-)", pages)} == set()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
+@PAGE
 def test_every_shell_block_is_valid_bash(page: Path) -> None:
     for kind, block in FENCE.findall(page.read_text()):
-        if kind in ("sh", "bash", "console"):
+        if kind in SHELL:
             subprocess.run(["bash", "-n"], input=block, text=True, check=True)
 
 
