@@ -14,6 +14,7 @@ STACKS = {
     "tests/loop/test_readme.py": "small",
     "tests/loop/test_loop.py": "third",
     "tests/loop/test_pictures.py": "third",
+    "tests/loop/test_readme_images.py": "third",
 }
 """By file, the fixture."""
 NAMES = list(dict.fromkeys(STACKS.values()))

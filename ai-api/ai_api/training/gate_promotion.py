@@ -1,4 +1,4 @@
-"""From a logged version to a champion, if the gate says so; and the news of it."""
+"""Compares a logged version with the champion and promotes it if the gate decides so."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ai_api.data_client import promotion
 from ai_api.datasets import Split
 from ai_api.errors import Conflict
 from ai_api.evaluation.evaluate import answer
 from ai_api.evaluation.gate import FIRST, GateDecision, PairedPredictions, decide
 from ai_api.evaluation.metrics import Predictions
+from ai_api.promotion import Promotions
 from ai_api.registry.versions import Version
 
 from .request import TrainingContext, TrainingRequest
@@ -29,7 +29,7 @@ ONLY_LOGGED = GateDecision(False, "Not compared with a champion: this training o
 
 @dataclass(frozen=True)
 class Challenger:
-    """A logged version with its answers to the held-out rows."""
+    """A logged version with its predictions for the held-out rows."""
 
     version: Version
     pipeline: Pipeline
@@ -37,52 +37,43 @@ class Challenger:
     answers: Predictions
 
 
-def pass_gate(order: TrainingRequest, around: TrainingContext, retry: Retry, challenger: Challenger) -> GateDecision:
-    """Compares, and promotes while the champion is still the one that was compared with; else compares again."""
-    name, version = order.task.name, challenger.version
+def pass_gate(
+    request: TrainingRequest, context: TrainingContext, promotions: Promotions, retry: Retry, challenger: Challenger
+) -> GateDecision:
+    """Compares the challenger with the champion and promotes it if the gate decides so.
+
+    When the champion changes during the comparison, the comparison is repeated with the new champion.
+    """
+    version, runs = challenger.version, context.registry.runs
+    actor, event_id = request.actor or "gate", promotion_id(version)
     while True:
-        champion = retry(lambda: around.registry.champion(name))
-        if champion == version.number:  # an earlier attempt was interrupted right after its promotion
+        champion = retry(lambda: context.registry.champion(version.task))
+        if champion == version.number:  # an earlier attempt was interrupted after its promotion
             decision = GateDecision(True, version.lineage.get("reason", "Promoted."))
-            before = retry(lambda: around.registry.previous(name))
-            break
-        decision, before = _compare(order, around, retry, champion, challenger), champion
+            previous = retry(lambda: context.registry.previous(version.task))
+            promotions.announce_promotion(version, previous, reason=decision.reason, actor=actor, event_id=event_id)
+            return decision
+        decision = _compare(request, context, retry, champion, challenger)
         tags = {"promoted": str(decision.promote).lower(), "reason": decision.reason}
-        retry(partial(around.registry.note, version, "gate.json", decision.report(), tags))
+        retry(partial(runs.add_report, version, "gate.json", decision.report(), tags))
         if not decision.promote:
             return decision
         try:
-            retry(partial(_move, around, name, version.number, before))
-            break
-        except Conflict:  # somebody else's promotion, or ours, whose lock was lost after the alias had moved
-            log.info("the champion of %s changed during the comparison; comparing with the new one", name)
-    event = promotion(
-        promotion_id(version),
-        name,
-        version.number,
-        before,
-        action="promote",
-        reason=decision.reason,
-        metrics=version.metrics,
-        actor=order.actor or "gate",
-        run_id=version.run_id,
-    )
-    around.announce(event)
-    return decision
-
-
-def _move(around: TrainingContext, task: str, number: int, expected: int | None) -> None:
-    with around.lock(task):
-        around.registry.promote(task, number, expected)
+            retry(
+                partial(promotions.promote, version, champion, reason=decision.reason, actor=actor, event_id=event_id)
+            )
+            return decision
+        except Conflict:  # another promotion, or this one, when the lock was lost after the alias had moved
+            log.info("the champion of %s changed during the comparison; comparing with the new one", version.task)
 
 
 def _compare(
-    order: TrainingRequest, around: TrainingContext, retry: Retry, number: int | None, challenger: Challenger
+    request: TrainingRequest, context: TrainingContext, retry: Retry, number: int | None, challenger: Challenger
 ) -> GateDecision:
     if number is None:
         return FIRST
-    task, parts = order.task, challenger.parts
-    champion = retry(lambda: around.registry.load(task.name, number))
+    task, parts = request.task, challenger.parts
+    champion = retry(lambda: context.registry.load(task.name, number))
     if champion.version.synthetic and not parts.train.synthetic:
         return GateDecision(True, "Promoted: the champion was trained on generated rows, this version on real ones.")
     if parts.train.synthetic and not champion.version.synthetic:
@@ -90,11 +81,11 @@ def _compare(
     fixed = PairedPredictions(
         parts.held_out.truths, answer(champion.pipeline, task, parts.held_out), challenger.answers
     )
-    live = parts.live.table
-    on_live = PairedPredictions(
-        live.truths, answer(champion.pipeline, task, live), answer(challenger.pipeline, task, live)
+    table = parts.live.table
+    live = PairedPredictions(
+        table.truths, answer(champion.pipeline, task, table), answer(challenger.pipeline, task, table)
     )
-    return decide(task, fixed, on_live, parts.live, order.rounds, order.seed)
+    return decide(task, fixed, live, parts.live, request.rounds, request.seed)
 
 
 def promotion_id(version: Version) -> str:
