@@ -48,23 +48,23 @@ check: venv-dev ## Lint, format and types
 	.venv/bin/mypy
 
 quick: venv-dev ## The tests that start no process and train on little data: at most a minute
-	$(PYTEST) $(TWO_AT_A_TIME) -m "not process and not slow and not campaign and not composed"
+	$(PYTEST) $(TWO_AT_A_TIME) -m "not process and not training and not slow and not campaign and not composed" $(TESTS)
 
-test: venv-dev ## Every test but the slow ones, the campaigns and those of the composed stack
-	$(PYTEST) $(TWO_AT_A_TIME) --durations 15
+test: venv-dev ## Every test but the slow ones, the campaigns and those of the composed stack; TESTS=tests/ai picks some
+	$(PYTEST) $(TWO_AT_A_TIME) --durations 15 $(TESTS)
 
 test-slow: venv-dev ## The tests that need a browser, notebooks, pipelines or full data
-	$(PYTEST) $(TWO_AT_A_TIME) -m slow --durations 15
+	$(PYTEST) $(TWO_AT_A_TIME) -m slow --durations 15 $(TESTS)
 
 test-stack: venv-dev ## Start the composed stack under a name of its own, test it from outside, take it down
 	@sh scripts/test_stack.sh
 
 campaign: venv-dev ## The full-size runs, each part under an hour: PART=faults, load, loops, fuzz or training; without PART all
 	@$(if $(filter-out $(CAMPAIGNS),$(PART)),echo "PART must be one of: $(CAMPAIGNS)" >&2 && exit 2)
-	$(PYTEST) -m '$(if $(PART),campaign(part="$(PART)"),campaign)' -s
+	$(PYTEST) -m '$(if $(PART),campaign(part="$(PART)"),campaign)' -s $(TESTS)
 
 coverage: venv-dev ## Branch coverage of both services by the tests of `make test`, as a table
-	$(PYTEST) $(TWO_AT_A_TIME) --quiet --cov --cov-report=term
+	$(PYTEST) $(TWO_AT_A_TIME) --quiet --cov --cov-report=term $(TESTS)
 
 format: venv-dev ## Format the code and fix what the linter can fix
 	.venv/bin/ruff check --fix .

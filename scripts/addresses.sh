@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints what is where and one call that works as printed: scripts/addresses.sh dev|up
+# Prints the addresses, and a first call that can be copied: scripts/addresses.sh dev|up
 set -eu
 cd "$(dirname "$0")/.."
 setting() { sh scripts/setting.sh "$1"; }
@@ -22,7 +22,7 @@ if [ "$1" = up ]; then
     cat <<END
   Prometheus   http://$host:$(setting PROMETHEUS_PORT)
   Grafana      http://$host:$(setting GRAFANA_PORT)    user admin with $secrets/grafana_password
-  Uptime Kuma  http://$host:$(setting KUMA_PORT)    asks for a first account; $secrets/kuma_password is meant for it
+  Uptime Kuma  http://$host:$(setting KUMA_PORT)    asks for a first account: use $secrets/kuma_password
 END
 else
     cat <<END

@@ -1,11 +1,11 @@
 #!/bin/sh
-# Deletes all state of Volant here after a yes: scripts/clean.sh COMPOSE COMMAND …
+# Deletes all state of this Volant, after asking: scripts/clean.sh COMPOSE COMMAND …
 set -eu
 cd "$(dirname "$0")/.."
 secrets=$(sh scripts/setting.sh AI_SECRETS_DIR)
 state=$(sh scripts/setting.sh AI_STATE_DIR)
 
-# The lock of `make dev`, held until everything is gone.
+# The lock of `make dev`, held until everything is deleted.
 python=$(command -v .venv/bin/python || command -v python3 || true)
 if [ -n "$python" ]; then  # without any, no `make dev` can run
     mkdir -p data
@@ -16,7 +16,7 @@ if [ -n "$python" ]; then  # without any, no `make dev` can run
     }
 fi
 
-# A slip in a setting must not cost more than Volant's own state.
+# A wrong setting must not delete more than Volant's own state.
 here=$(cd "$state" 2>/dev/null && pwd -P) || here=none
 for precious in "$(pwd -P)/data/raw" "${HOME:-/root}"; do
     case $precious/ in
@@ -29,8 +29,8 @@ done
 
 printf 'Delete every prediction, model, account and secret of this Volant (in %s, %s, data and mlruns)? Type yes: ' \
     "$secrets" "$state"
-read -r answer || answer=
-if [ "$answer" != yes ]; then
+read -r reply || reply=
+if [ "$reply" != yes ]; then
     echo "Nothing was deleted."
     exit 1
 fi
@@ -42,5 +42,5 @@ rm -rf "$state"
 for name in $(sh scripts/secrets.sh --names); do
     rm -f "$secrets/$name"
 done
-rmdir "$secrets" 2>/dev/null || true # other files in it stay
+rmdir "$secrets" 2>/dev/null || true # fails when there are other files in it
 echo "Deleted. Backups, data sets and the packages in .venv are kept."

@@ -1,8 +1,8 @@
-"""Runs MLflow for Volant: it asks for credentials, proxies artifacts, and has one writer, the user `volant`.
+"""Runs MLflow for Volant with basic auth, proxied artifacts and one account that may write, the user `volant`.
 
-`make dev` keeps its records in SQLite, Compose in Postgres. Passwords come from files and reach MLflow by files that
-only it can read; the key that signs its forms stands in its environment, as MLflow takes it no other way. Nothing of
-this stands on a command line.
+Runs are recorded in SQLite by `make dev`, in Postgres by Compose. Passwords are read from files and passed to MLflow in
+files that only it can read; the key that signs its forms is passed in its environment, as MLflow takes it no other
+way. No secret is on a command line.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ POSTGRES_ROLE = "volant_mlflow"
 START_SECONDS = 120
 
 
-def near(host: str) -> str:
-    """Where this machine reaches what listens on `host`."""
+def reachable_host(host: str) -> str:
+    """The address at which this machine reaches a server that listens on `host`."""
     return "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104
 
 
 def main() -> int:
-    """Ends when MLflow ends, with its status."""
+    """Runs until MLflow ends; returns its status."""
     arguments = parse()
-    url = f"http://{near(arguments.host)}:{arguments.port}"
+    url = f"http://{reachable_host(arguments.host)}:{arguments.port}"
     if arguments.check:
         return 0 if is_ready(url, secret(arguments.secrets, "mlflow_password")) else 1
     with tempfile.TemporaryDirectory(prefix="volant-mlflow-") as folder:
@@ -45,7 +45,7 @@ def main() -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.terminate())
         failures: list[str] = []
-        threading.Thread(target=make_writer, args=(url, arguments.secrets, server, failures), daemon=True).start()
+        threading.Thread(target=ensure_writer, args=(url, arguments.secrets, server, failures), daemon=True).start()
         status = server.wait()
     if failures:
         print(failures[0], file=sys.stderr)
@@ -60,9 +60,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--secrets", type=Path, default=Path("secrets"), help="folder with the secret files")
     parser.add_argument("--artifacts", type=Path, default=Path("mlruns"), help="folder for models and plots")
     parser.add_argument(
-        "--names", default="", help="names by which it may be called besides localhost, comma-separated"
+        "--names", default="", help="host names that callers may use besides localhost, comma-separated"
     )
-    parser.add_argument("--published-port", type=int, help="the port that callers name, where it is another")
+    parser.add_argument("--published-port", type=int, help="the port that callers use, where it is another one")
     parser.add_argument(
         "--check", action="store_true", help="only ask whether a running server is ready (health checks)"
     )
@@ -73,7 +73,7 @@ def parse() -> argparse.Namespace:
 
 
 def database_uris(arguments: argparse.Namespace) -> tuple[str, str]:
-    """Where MLflow keeps its records and its users."""
+    """The database URIs of MLflow's runs and of its users."""
     if arguments.postgres:
         uri = f"postgresql+psycopg2://{POSTGRES_ROLE}@{arguments.postgres}/mlflow"
         return uri, uri
@@ -83,7 +83,7 @@ def database_uris(arguments: argparse.Namespace) -> tuple[str, str]:
 
 
 def auth_config(database_uri: str, admin_password: str) -> str:
-    """MLflow's auth settings. Whoever signs in may read; what a user makes is that user's own to change."""
+    """MLflow's auth settings. Every user may read; only the user that created something may change it."""
     config = ConfigParser(interpolation=None)
     config["mlflow"] = {
         "default_permission": "READ",
@@ -98,13 +98,13 @@ def auth_config(database_uri: str, admin_password: str) -> str:
 
 
 def pass_file(password: str) -> str:
-    """The password of MLflow's role as libpq reads it, whatever characters it has."""
+    """The password of MLflow's Postgres role in libpq's format, with special characters escaped."""
     escaped = password.replace("\\", r"\\").replace(":", r"\:")
     return f"*:*:*:{POSTGRES_ROLE}:{escaped}\n"
 
 
 def allowed_hosts(arguments: argparse.Namespace) -> str:
-    """Every Host header that may stand in a call."""
+    """Every Host header that MLflow accepts."""
     names = ["127.0.0.1", "localhost", *(name for name in arguments.names.split(",") if name)]
     ports = [f":{arguments.port}", f":{arguments.published_port or arguments.port}", ""]
     return ",".join(dict.fromkeys(f"{name}{port}" for name in names for port in ports))
@@ -113,11 +113,13 @@ def allowed_hosts(arguments: argparse.Namespace) -> str:
 def environment(arguments: argparse.Namespace, folder: Path) -> dict[str, str]:
     """MLflow's environment; the passwords are in files in `folder`."""
     records_uri, users_uri = database_uris(arguments)
-    config = closed(folder / "auth.ini", auth_config(users_uri, secret(arguments.secrets, "mlflow_admin_password")))
+    config = write_private(
+        folder / "auth.ini", auth_config(users_uri, secret(arguments.secrets, "mlflow_admin_password"))
+    )
     passwords = {}
     if arguments.postgres:
         password = secret(arguments.secrets, "postgres_mlflow_password")
-        passwords["PGPASSFILE"] = str(closed(folder / "pgpass", pass_file(password)))
+        passwords["PGPASSFILE"] = str(write_private(folder / "pgpass", pass_file(password)))
     return {
         **os.environ,
         **passwords,
@@ -132,8 +134,8 @@ def environment(arguments: argparse.Namespace, folder: Path) -> dict[str, str]:
     }
 
 
-def closed(path: Path, text: str) -> Path:
-    """A new file that only this user can read."""
+def write_private(path: Path, text: str) -> Path:
+    """Writes a new file that only this user can read."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     return path
@@ -148,12 +150,12 @@ def command(arguments: argparse.Namespace) -> list[str]:
     ]  # fmt: skip
 
 
-def make_writer(url: str, secrets: Path, server: subprocess.Popen[bytes], failures: list[str]) -> None:
-    """Waits for the server, then makes the user that ai-api and the trainers are, or renews its password."""
+def ensure_writer(url: str, secrets: Path, server: subprocess.Popen[bytes], failures: list[str]) -> None:
+    """Waits for the server, then creates the user of ai-api and the trainers, or sets its password."""
     deadline = time.monotonic() + START_SECONDS
     while server.poll() is None and not is_healthy(url):
         if time.monotonic() > deadline:
-            failures.append(f"MLflow did not answer within {START_SECONDS} s.")
+            failures.append(f"MLflow did not respond within {START_SECONDS} s.")
             server.terminate()
             return
         time.sleep(0.1)
@@ -161,31 +163,31 @@ def make_writer(url: str, secrets: Path, server: subprocess.Popen[bytes], failur
     if server.poll() is not None or is_ready(url, password):
         return
     admin = (ADMIN, secret(secrets, "mlflow_admin_password"))
-    made = call(url, "POST", "users/create", admin, username=WRITER, password=password)
-    if made == 400:  # the user is there, with an older password
-        made = call(url, "PATCH", "users/update-password", admin, username=WRITER, password=password)
-    if made != 200:
+    status = call(url, "POST", "users/create", admin, username=WRITER, password=password)
+    if status == 400:  # the user exists, with an older password
+        status = call(url, "PATCH", "users/update-password", admin, username=WRITER, password=password)
+    if status != 200:
         failures.append(
-            f"MLflow's user `{ADMIN}` was refused ({made}): its database was made with another mlflow_admin_password."
+            f"MLflow's user `{ADMIN}` was refused ({status}): its database was made with another mlflow_admin_password."
         )
         server.terminate()
 
 
 def is_healthy(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/health", timeout=5) as answer:
-            return bool(answer.status == 200)
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as response:
+            return bool(response.status == 200)
     except OSError:
         return False
 
 
 def is_ready(url: str, password: str) -> bool:
-    """Whether the MLflow there answers and knows the writer."""
+    """Whether MLflow responds there and accepts the writer's password."""
     return call(url, "GET", f"users/get?username={WRITER}", (WRITER, password)) == 200
 
 
 def call(url: str, method: str, path: str, user: tuple[str, str], **body: str) -> int:
-    """The status of one call of MLflow's user interface; 0 when nobody answers."""
+    """The HTTP status of one call of MLflow's user API; 0 when no server responds."""
     credentials = base64.b64encode(":".join(user).encode()).decode()
     request = urllib.request.Request(
         f"{url}/api/2.0/mlflow/{path}",
@@ -194,8 +196,8 @@ def call(url: str, method: str, path: str, user: tuple[str, str], **body: str) -
         method=method,
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return int(answer.status)
+        with urllib.request.urlopen(request, timeout=10) as response:
+            return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code
     except OSError:

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prints the names and addresses by which this machine may be called, comma-separated: VOLANT_NAMES, VOLANT_BIND and,
-# when that is the whole network (0.0.0.0), what the machine knows of itself.
+# Prints the host names and addresses that callers may use for this machine, comma-separated: VOLANT_NAMES, VOLANT_BIND
+# and, if that is 0.0.0.0, the machine's own host names and addresses.
 set -eu
 cd "$(dirname "$0")/.."
 bind=$(sh scripts/setting.sh VOLANT_BIND)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the secrets of Volant, one file each, where they are missing: scripts/secrets.sh DIR (--names lists them)
-# The folder is closed (0700); the files are readable by any user, as containers run under their own.
+# Creates the secrets of Volant that are missing, one file each: scripts/secrets.sh DIR (--names lists them)
+# Only its owner may enter the folder (0700). The files are readable for all, as containers run as other users.
 set -eu
 dir=${1:?usage: scripts/secrets.sh DIR}
 names="postgres_password postgres_owner_password postgres_app_password postgres_queue_password
@@ -15,7 +15,7 @@ chmod 700 "$dir"
 
 random() { od -An -v -tx1 -N32 /dev/urandom | tr -d ' \n'; }
 
-# make NAME [PREFIX]: a file that exists is kept; a new one appears whole or not at all
+# make NAME [PREFIX]: an existing file is kept; a new one is written under another name first, so it is never partial
 make() {
     [ -s "$dir/$1" ] && return
     printf '%s%s\n' "${2:-}" "$(random)" >"$dir/.$1.$$"

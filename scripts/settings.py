@@ -1,4 +1,4 @@
-"""Settings as `make dev` hands them on: `.env`, over it the environment, over both what this start decides itself."""
+"""The settings of `make dev`: the defaults of `.env`, then the environment, then what a start sets itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from .mlflow_server import near
+from .mlflow_server import reachable_host
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -21,10 +21,10 @@ PORTS = {
     "AI_METRICS_PORT": "the metrics of ai-api",
     "AI_WORK_METRICS_PORT": "the metrics of the trainer",
 }
-"""Every port that `make dev` listens on, by its setting, and who uses it."""
+"""Every port that `make dev` listens on: its setting, and what uses it."""
 
 PUBLISHED = {"MLFLOW_PORT", "DATA_PORT", "AI_PORT"}
-"""Those that listen on VOLANT_BIND; the others stay on the loopback."""
+"""Ports that listen on VOLANT_BIND; the others listen on the loopback only."""
 
 FOLDERS = ("AI_SECRETS_DIR", "AI_STATE_DIR", "AI_RAW_DIR", "VOLANT_BACKUPS_DIR")
 
@@ -37,7 +37,7 @@ def read(root: Path, overrides: Mapping[str, str] | None = None) -> dict[str, st
     for name in ("AI_DATA_MIRROR", "AI_WEIGHTS_DIR", "AI_TASKS_DIR"):
         if settings.get(name):
             settings[name] = str(REPOSITORY / settings[name])
-    host = near(settings["VOLANT_BIND"])
+    host = reachable_host(settings["VOLANT_BIND"])
     return settings | {
         "AI_HOST": settings["VOLANT_BIND"],
         "DATA_HOST": settings["VOLANT_BIND"],
@@ -57,14 +57,14 @@ def read(root: Path, overrides: Mapping[str, str] | None = None) -> dict[str, st
 
 
 def defaults() -> dict[str, str]:
-    """What `.env` says."""
+    """The settings in `.env`."""
     command = ["sh", str(REPOSITORY / "scripts/setting.sh"), "--defaults"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     return dict(line.split("=", 1) for line in done.stdout.splitlines())
 
 
 def names(settings: Mapping[str, str]) -> str:
-    """The names and addresses by which this machine may be called, comma-separated."""
+    """The host names and addresses that callers may use for this machine, comma-separated."""
     script = REPOSITORY / "scripts/names.sh"
     done = subprocess.run(["sh", str(script)], env=settings, stdout=subprocess.PIPE, text=True, check=True)
     return done.stdout.strip()

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Brings the composed stack up beside a running one, runs the tests marked `composed` against it, takes it down.
-# VOLANT_DOCKER_HOST names a program that starts an engine (`up`), makes the public images (`images`) and says which
-# services can run with them (`services`), for machines without Docker or without a registry.
+# Starts the composed stack beside a running one, runs the tests marked `composed` against it, takes it down.
+# VOLANT_DOCKER_HOST names a program that starts an engine (`up`), makes the public images (`images`) and prints
+# which services can run with them (`services`), for machines without Docker or without a registry.
 set -eu
 cd "$(dirname "$0")/.."
 export COMPOSE_PROJECT_NAME=volant-test VOLANT_BIND=127.0.0.1 AI_TRAIN_SHARE="${AI_TRAIN_SHARE_TEST:-0.15}"
-export AI_TASKS=tweets,housing
+AI_TASKS=$(.venv/bin/python -c 'from tests.stack import SMALL_TASKS; print(SMALL_TASKS)')
+export AI_TASKS
 export AI_PORT=18000 DATA_PORT=18001 MLFLOW_PORT=15000 PROMETHEUS_PORT=19090 GRAFANA_PORT=13000 KUMA_PORT=13001
 folder=$(mktemp -d)
 export AI_SECRETS_DIR="$folder/secrets" VOLANT_BACKUPS_DIR="$folder/backups"

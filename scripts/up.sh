@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes secrets, builds, starts and waits: scripts/up.sh COMPOSE COMMAND … -- [SERVICE …]
+# Creates secrets, builds, starts, and waits until all are healthy: scripts/up.sh COMPOSE COMMAND … -- [SERVICE …]
 set -eu
 cd "$(dirname "$0")/.."
 docker compose version >/dev/null 2>&1 || {
@@ -7,7 +7,7 @@ docker compose version >/dev/null 2>&1 || {
     exit 1
 }
 docker info >/dev/null 2>&1 || {
-    echo "Docker is installed but its engine does not answer: start it, or join the group docker." >&2
+    echo "Docker is installed but its engine does not respond: start it, or join the group docker." >&2
     exit 1
 }
 sh scripts/secrets.sh "$(sh scripts/setting.sh AI_SECRETS_DIR)"
@@ -30,5 +30,5 @@ $compose exec -T ai-api python3 -c '
 import json, urllib.request
 missing = json.load(urllib.request.urlopen("http://127.0.0.1:8000/health/ready", timeout=5))["missing"]
 if missing:
-    print("  The trainer goes on with a first version of " + ", ".join(missing) + ".\n")
+    print("  The trainer continues with a first version of " + ", ".join(missing) + ".\n")
 '

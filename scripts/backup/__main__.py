@@ -13,8 +13,8 @@ from pathlib import Path
 from scripts.dev.stack import Stack
 from scripts.settings import REPOSITORY
 
-from .sets import BackupError, checked, keep, kept_days, restore
-from .stores import Containers, Processes, StoreError, Stores, run
+from .sets import BackupError, checked, restore, retention_days, save_and_prune
+from .stores import ContainerStores, ProcessStores, StoreError, Stores, run
 
 
 def is_dev_running(root: Path) -> bool:
@@ -63,9 +63,9 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         run(["sh", str(REPOSITORY / "scripts/backup/folder.sh"), str(folder)])
         if arguments.verb == "save":
-            keep(running(stack, compose), folder, kept_days(stack.settings["VOLANT_BACKUPS_DAYS"]))
+            save_and_prune(running(stack, compose), folder, retention_days(stack.settings["VOLANT_BACKUPS_DAYS"]))
         elif arguments.set is None:
-            raise BackupError("Say which set: make restore FROM=backups/…")
+            raise BackupError("Name a set: make restore FROM=backups/…")
         else:
             stores = of_way(str(checked(arguments.set)["way"]), stack, compose)
             if is_dev_running(root):
@@ -79,18 +79,18 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def running(stack: Stack, compose: Sequence[str]) -> Stores:
-    """What runs here; BackupError when that is nothing or both."""
+    """The state of what runs here; BackupError when nothing runs, or both ways do."""
     ways = [name for name, runs in (("dev", is_dev_running(stack.root)), ("up", is_composed_running(compose))) if runs]
     if len(ways) != 1:
-        told = (
+        message = (
             "Both `make dev` and `make up` run here: stop one." if ways else "Start Volant first: make dev, or make up."
         )
-        raise BackupError(told)
+        raise BackupError(message)
     return of_way(ways[0], stack, compose)
 
 
 def of_way(way: str, stack: Stack, compose: Sequence[str]) -> Stores:
-    return Processes(stack) if way == "dev" else Containers(compose, stack.settings)
+    return ProcessStores(stack) if way == "dev" else ContainerStores(compose, stack.settings)
 
 
 if __name__ == "__main__":

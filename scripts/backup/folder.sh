@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes the folder of backups, closed to others: scripts/backup/folder.sh DIR
-# In it lies a folder that is open, as data-api keeps the tombstones of erased people there under a user of its own.
+# Makes the folder of backups, which others may not enter: scripts/backup/folder.sh DIR
+# The folder of tombstones in it is writable for all, because the container of data-api runs as another user.
 set -eu
 dir=${1:?usage: scripts/backup/folder.sh DIR}
 [ -d "$dir" ] || { mkdir -p "$dir" && chmod 700 "$dir"; }

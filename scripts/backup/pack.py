@@ -1,6 +1,6 @@
 """Folders as tar streams, for backups: python3 pack.py outbox|folder DIR >tar, or unpack DIR <tar
 
-Needs nothing but Python, as it also runs inside containers, handed over as `python3 -c`.
+Needs nothing but Python, as it also runs inside containers as `python3 -c` with this text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import IO
 
 
 def pack_folder(folder: Path, target: IO[bytes]) -> None:
-    """Every file below. One that goes while we look is left out: nothing that matters refers to it."""
+    """Packs every file below. A file that is deleted meanwhile is left out: nothing in the databases refers to it."""
     with tarfile.open(fileobj=target, mode="w|") as tar:
         for path in sorted(folder.rglob("*")):
             with suppress(FileNotFoundError):
@@ -25,10 +25,10 @@ def pack_folder(folder: Path, target: IO[bytes]) -> None:
 
 
 def pack_outbox(folder: Path, target: IO[bytes]) -> None:
-    """One outbox file with the rows of all, also while rows are written.
+    """Packs one outbox file with the rows of all outbox files, also while rows are written.
 
-    A row may move from the file of a dead process into another one while we copy, from behind us to before us: so we go
-    through the files twice. What is in neither round has reached data-api.
+    A row may move from the file of an ended process, not copied yet, to a file that was copied already. So all files
+    are copied twice: a row that is in neither round has reached data-api.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".backup-", dir=folder.parent) as name:
@@ -48,7 +48,7 @@ def pack_outbox(folder: Path, target: IO[bytes]) -> None:
 
 
 class Vanished(Exception):
-    """The file went before it was copied."""
+    """The file was deleted before it was copied."""
 
 
 def merge(source: Path, target: Path) -> None:
@@ -63,8 +63,8 @@ def merge(source: Path, target: Path) -> None:
 
 
 def copy_database(path: Path, copy: Path) -> None:
-    """A SQLite file as it is at one moment, whoever writes to it; Vanished when it is gone."""
-    address = f"file:{path}?mode=rw"  # one that is not there is not made
+    """Copies a SQLite file as of one moment, also while it is written to; Vanished when it no longer exists."""
+    address = f"file:{path}?mode=rw"  # a missing file is not created
     try:
         with (
             closing(sqlite3.connect(address, uri=True, timeout=30)) as source,
@@ -79,13 +79,13 @@ def copy_database(path: Path, copy: Path) -> None:
 
 
 def unpack(folder: Path, source: IO[bytes]) -> None:
-    """Plain files only, and none outside of the folder."""
+    """Unpacks plain files only, and none outside of the folder."""
     with tarfile.open(fileobj=source, mode="r|") as tar:
         for member in tar:
             path = (folder / member.name).resolve()
             content = tar.extractfile(member) if member.isfile() else None
             if content is None or not path.is_relative_to(folder.resolve()):
-                raise SystemExit(f"This is no tar of ours: it holds {member.name}.")
+                raise SystemExit(f"This tar was not made by a backup: it holds {member.name}.")
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("wb") as file:
                 shutil.copyfileobj(content, file)

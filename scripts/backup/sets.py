@@ -1,8 +1,9 @@
-"""Backups: `make backup` makes a set while Volant runs, `make restore FROM=…` puts one into an empty Volant.
+"""Sets of backups: saved while Volant runs, restored into an empty Volant.
 
-A set is consistent by the order in which it is made. What waits in the outboxes is copied first: whatever leaves them
-meanwhile is in the databases by then. Models and pictures come last: they are only added to, so all that the databases
-refer to is there. People who were erased since are erased again by their tombstones, which lie beside the sets.
+The order in which a set is made keeps it consistent. Outboxes are copied first: a row that leaves them later is in the
+databases before those are dumped. Models and images are copied last: files are only added there, so every file that
+the databases refer to exists. People who were erased after the backup are erased again by their tombstones, which lie
+beside the sets.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from .stores import Stores
 
 MANIFEST = "manifest.json"
 NAME = "%Y-%m-%dT%H-%M-%S.%fZ"
-"""A set is named by the moment at which it was begun."""
+"""The name of a set is the time at which it was begun."""
 LONGEST_DAYS = 36_500
 NEEDED_SECRETS = ("mlflow_admin_password", "signing_key")
-"""Secrets without which a set is of no use: MLflow knows its users by them, tokens and their keys hang on them."""
+"""Secrets that a set depends on: the password of MLflow's admin, and the key that signs tokens."""
 
 
 class BackupError(Exception):
-    """The set cannot be made or put back; the message says what to do."""
+    """The set cannot be saved or restored; the message says what to do."""
 
 
 def save(stores: Stores, folder: Path) -> Path:
-    """Makes a set in `folder`; its path. A set that is there is whole."""
+    """Saves a set in `folder` and returns its path. A set that exists is complete."""
     made_at = datetime.now(UTC)
     path = folder / made_at.strftime(NAME)
     unfinished = path.with_name(f".{path.name}")
@@ -52,26 +53,26 @@ def save(stores: Stores, folder: Path) -> Path:
     return path
 
 
-def keep(stores: Stores, folder: Path, days: int | None, say: Callable[[str], None] = print) -> None:
-    """Makes a set, then deletes those that are older than so many days (None: none)."""
-    say(f"Kept in {save(stores, folder)}")
-    say(f"It holds no secrets: keep a copy of {stores.secrets} in another place.")
+def save_and_prune(stores: Stores, folder: Path, days: int | None, report: Callable[[str], None] = print) -> None:
+    """Saves a set, then deletes the sets that are older than `days` (None: none)."""
+    report(f"Kept in {save(stores, folder)}")
+    report(f"It holds no secrets: keep a copy of {stores.secrets} in another place.")
     if days is None:
         return
-    stuck = None
+    failed = None
     for path in old_sets(folder, days):
         try:
-            drop(path)
+            delete(path)
         except OSError as error:
-            stuck = f"{path} is older than {days} days (VOLANT_BACKUPS_DAYS) and cannot be deleted: {error.strerror}."
+            failed = f"{path} is older than {days} days (VOLANT_BACKUPS_DAYS) and cannot be deleted: {error.strerror}."
         else:
-            say(f"Deleted {path}, as it is older than {days} days (VOLANT_BACKUPS_DAYS).")
-    if stuck:
-        raise BackupError(stuck)
+            report(f"Deleted {path}, as it is older than {days} days (VOLANT_BACKUPS_DAYS).")
+    if failed:
+        raise BackupError(failed)
 
 
 def old_sets(folder: Path, days: int) -> list[Path]:
-    """The sets that are older, and what is left of unfinished ones. The newest whole set is never among them."""
+    """The sets that are older than `days`, unfinished ones too. The newest complete set is never among them."""
     begun = {path: moment for path in folder.iterdir() if (moment := begun_at(path))}
     whole = [path for path in begun if not path.name.startswith(".") and (path / MANIFEST).is_file()]
     newest = max(whole, key=begun.__getitem__, default=None)
@@ -80,7 +81,7 @@ def old_sets(folder: Path, days: int) -> list[Path]:
 
 
 def begun_at(path: Path) -> datetime | None:
-    """When a set was begun, as its name says; None for whatever else lies there, links to sets too."""
+    """When a set was begun, by its name; None for anything else in the folder, also for links to sets."""
     if path.is_symlink() or not path.is_dir():
         return None
     try:
@@ -89,18 +90,20 @@ def begun_at(path: Path) -> datetime | None:
         return None
 
 
-def drop(path: Path) -> None:
-    """Deletes a set. It is hidden first: one that is half gone does not look like a whole one."""
+def delete(path: Path) -> None:
+    """Deletes a set. It is renamed first, so that a set that is deleted in part is never taken for a complete one."""
     hidden = path.with_name(f".{path.name.removeprefix('.')}")
     path.rename(hidden)
     shutil.rmtree(hidden)
 
 
 def restore(stores: Stores, path: Path) -> None:
-    """Puts a set into an empty Volant. BackupError, and nothing is written, when the set or the secrets do not fit."""
+    """Restores a set into an empty Volant. BackupError, before anything is written, when set or secrets do not fit."""
     manifest = checked(path)
     if manifest["way"] != stores.way:
-        raise BackupError(f"{path} was made of a Volant that `make {manifest['way']}` runs: restore it as such a one.")
+        raise BackupError(
+            f"{path} was saved from a Volant of `make {manifest['way']}`: restore it into one of the same kind."
+        )
     for name, expected in manifest["secrets"].items():
         secret = stores.secrets / name
         if not secret.exists() or digest(secret) != expected:
@@ -114,14 +117,14 @@ def restore(stores: Stores, path: Path) -> None:
 
 
 def checked(path: Path) -> dict[str, Any]:
-    """The manifest of a set whose files are what they were; BackupError for any other."""
+    """The manifest of a set whose files have not changed; BackupError for any other."""
     try:
         manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
         damaged = [part for part, expected in manifest["files"].items() if digest(path / part) != expected]
     except (OSError, ValueError, KeyError) as error:
-        raise BackupError(f"{path} is no whole set of a backup: {error}") from error
+        raise BackupError(f"{path} is no complete set of a backup: {error}") from error
     if damaged:
-        raise BackupError(f"{path} is damaged: {', '.join(damaged)} changed since it was made.")
+        raise BackupError(f"{path} is damaged: {', '.join(damaged)} changed since it was saved.")
     return manifest
 
 
@@ -130,8 +133,8 @@ def digest(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def kept_days(setting: str) -> int | None:
-    """The setting as a number; None: sets are kept for ever."""
+def retention_days(setting: str) -> int | None:
+    """The setting as a number of days; None: sets are never deleted."""
     if not setting:
         return None
     if not setting.isdecimal() or not 1 <= int(setting) <= LONGEST_DAYS:

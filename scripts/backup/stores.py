@@ -1,4 +1,4 @@
-"""Where the state of a Volant lies, for each way to run it: what a backup reads and a restore writes."""
+"""Where the state of a Volant lies, for `make dev` and for `make up`: read by a backup, written by a restore."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StoreError(Exception):
 
 
 class Stores(Protocol):
-    """The state of one Volant. A file of a set is given by its name: outbox.tar, volant.dump, mlflow.db and so on."""
+    """The state of one Volant. A part is a file of a set, such as outbox.tar or volant.dump."""
 
     way: str
     secrets: Path
@@ -40,14 +40,14 @@ class Stores(Protocol):
         """Writes one file of a set, while Volant runs."""
 
     def restoring(self) -> AbstractContextManager[None]:
-        """Around a restore into an empty Volant; at its end whoever was erased is erased again."""
+        """A context for a restore into an empty Volant; at its end, people who were erased are erased again."""
 
     def load(self, part: str, file: Path) -> None:
-        """Puts one file of a set in its place."""
+        """Restores one file of a set."""
 
 
-class Processes:
-    """What `make dev` runs, its state in folders."""
+class ProcessStores:
+    """State of `make dev`, in folders."""
 
     way = "dev"
 
@@ -55,14 +55,14 @@ class Processes:
         self.stack = stack
         self.secrets = stack.secrets
         state = Path(stack.settings["AI_STATE_DIR"])
-        blobs = folder_of_blobs(stack.settings, state)
+        blobs = blob_folder(stack.settings, state)
         self.folders = {"outbox.tar": state / "outbox", "artifacts.tar": stack.root / "mlruns"}
         if blobs:
             self.folders["blobs.tar"] = blobs
         self.parts: Sequence[str] = ["outbox.tar", "volant.dump", "queue.dump", *SQLITE, *list(self.folders)[1:]]
 
     def save(self, part: str, file: Path) -> None:
-        """One file of a set."""
+        """Writes one file of a set."""
         if part in SQLITE:
             copy_database(self.stack.root / "data" / part, file)
         elif part.endswith(".dump"):
@@ -75,11 +75,11 @@ class Processes:
 
     @contextmanager
     def restoring(self) -> Iterator[None]:
-        """Runs a Postgres of its own meanwhile."""
+        """Runs Postgres while the files are restored."""
         data = self.stack.root / "data"
         taken = [data / name for name in ("postgres", *SQLITE)] + [self.folders["outbox.tar"]]
         if full := [path for path in taken if path.exists()]:
-            raise StoreError(f"This Volant holds data already ({full[0]}): `make clean` deletes it.")
+            raise StoreError(f"This Volant has data already ({full[0]}): `make clean` deletes it.")
         run(["sh", str(settings.REPOSITORY / "scripts/secrets.sh"), str(self.secrets)])
         data.mkdir(exist_ok=True)
         server = Postgres(data / "postgres", int(self.stack.settings["POSTGRES_PORT"]), self._password_file)
@@ -95,7 +95,7 @@ class Processes:
             server.stop()
 
     def load(self, part: str, file: Path) -> None:
-        """One file of a set, into its place."""
+        """Restores one file of a set."""
         if part in SQLITE:
             (self.stack.root / "data" / part).write_bytes(file.read_bytes())
         elif part.endswith(".dump"):
@@ -124,8 +124,8 @@ class Processes:
         run([sys.executable, "-m", "data_api", command], environment=self.stack.settings)
 
 
-class Containers:
-    """What `make up` runs, its state in volumes."""
+class ContainerStores:
+    """State of `make up`, in volumes."""
 
     way = "up"
 
@@ -133,13 +133,13 @@ class Containers:
         self._compose = list(compose)
         self.secrets = Path(environment["AI_SECRETS_DIR"])
         self.places = {"outbox.tar": ("ai-api", "/state/outbox"), "artifacts.tar": ("mlflow", "/artifacts")}
-        if blobs := folder_of_blobs(environment, Path("/state")):
+        if blobs := blob_folder(environment, Path("/state")):
             self.places["blobs.tar"] = ("ai-api", str(blobs))
         dumps = ["volant.dump", "queue.dump", "mlflow.dump"]
         self.parts: Sequence[str] = ["outbox.tar", *dumps, *list(self.places)[1:]]
 
     def save(self, part: str, file: Path) -> None:
-        """One file of a set."""
+        """Writes one file of a set."""
         with file.open("wb") as target:
             if part.endswith(".dump"):
                 program, *arguments = DUMP
@@ -151,19 +151,19 @@ class Containers:
 
     @contextmanager
     def restoring(self) -> Iterator[None]:
-        """Runs Postgres alone meanwhile."""
+        """Runs Postgres, and no other container, while the files are restored."""
         run(["sh", str(settings.REPOSITORY / "scripts/secrets.sh"), str(self.secrets)])
         run([*self._compose, "up", "--detach", "--wait", "postgres"])
         query = "SELECT count(*) FROM pg_database WHERE datname = 'volant'"
         if self._read("exec", "-T", "postgres", "psql", "-U", SUPERUSER, "-Atc", query).strip() != "0":
-            raise StoreError("This Volant holds data already: `make clean` deletes it.")
+            raise StoreError("This Volant has data already: `make clean` deletes it.")
         self._run("data-setup", "setup")  # the roles
         yield
         self._run("data-setup", "setup")  # passwords, rights, and what this release has added
         self._run("data-setup", "erase-again")
 
     def load(self, part: str, file: Path) -> None:
-        """One file of a set, into its place."""
+        """Restores one file of a set."""
         with file.open("rb") as source:
             if part.endswith(".dump"):
                 program, *arguments = RESTORE
@@ -185,8 +185,8 @@ class Containers:
         return subprocess.run([*self._compose, *arguments], stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
-def folder_of_blobs(environment: Mapping[str, str], state: Path) -> Path | None:
-    """The folder with the pictures; None when they are kept in a store elsewhere, which has backups of its own."""
+def blob_folder(environment: Mapping[str, str], state: Path) -> Path | None:
+    """The folder with the images; None when they are in an object store, which has backups of its own."""
     url = environment.get("AI_BLOBS_URL") or str(state / "blobs")
     return None if "://" in url else Path(url)
 
@@ -197,11 +197,11 @@ def run(
     target: IO[bytes] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> None:
-    """Runs a program to its end; StoreError with its last words when it fails."""
+    """Runs a program to its end; StoreError with the end of its error output when it fails."""
     done = subprocess.run(
         list(command), stdin=source or subprocess.DEVNULL, stdout=target or subprocess.DEVNULL,
         stderr=subprocess.PIPE, env=dict(environment) if environment else None, check=False,
     )  # fmt: skip
     if done.returncode:
-        words = " | ".join(done.stderr.decode(errors="replace").strip().splitlines()[-3:])
-        raise StoreError(f"{Path(command[0]).name} failed: {words or f'status {done.returncode}'}")
+        output = " | ".join(done.stderr.decode(errors="replace").strip().splitlines()[-3:])
+        raise StoreError(f"{Path(command[0]).name} failed: {output or f'status {done.returncode}'}")

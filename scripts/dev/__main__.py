@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scripts.settings import REPOSITORY
 
-from .stack import Stack, StackError, StopAsked, TooLong
+from .stack import Stack, StackError, StartTimeout, StopRequested
 
 COLOURS = {
     "dev": 1, "postgres": 34, "mlflow": 35, "data-setup": 36, "queue-setup": 36, "data-api": 32, "data-maintain": 36,
@@ -24,13 +24,13 @@ OTHER_COLOUR = 96
 
 
 class Console:
-    """Tagged lines of many threads, whole."""
+    """Prints the lines of many threads, each complete and with the name of its service."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._colourful = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
-    def say(self, name: str, line: str) -> None:
+    def print_line(self, name: str, line: str) -> None:
         tag = f"[{name}]"
         if self._colourful:
             tag = f"\033[{COLOURS.get(name, OTHER_COLOUR)}m{tag}\033[0m"
@@ -55,37 +55,39 @@ def main() -> int:
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
-        stack = Stack(root, say=console.say)
+        stack = Stack(root, print_line=console.print_line)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: setattr(stack, "stop_asked", True))
+            signal.signal(number, lambda *_: setattr(stack, "stop_requested", True))
         try:
             start(stack, console)
-            while not stack.stop_asked:
+            while not stack.stop_requested:
                 time.sleep(0.1)
-            console.say("dev", "stopping")
-        except StopAsked:
+            console.print_line("dev", "stopping")
+        except StopRequested:
             pass
         except StackError as error:
-            console.say("dev", str(error))
+            console.print_line("dev", str(error))
             return 1
         finally:
             stack.stop()
-        console.say("dev", "every process has ended")
+        console.print_line("dev", "every process has ended")
         return 0
 
 
 def start(stack: Stack, console: Console) -> None:
-    """Starts everything and, when a first task serves, prints what is where and what is still to come."""
+    """Starts everything and, when a first task serves, prints the addresses and which tasks are still trained."""
     begun = time.monotonic()
     stack.start()
-    console.say("dev", f"every service answers ({time.monotonic() - begun:.0f} s); waiting until a first task serves")
+    console.print_line(
+        "dev", f"every service responds ({time.monotonic() - begun:.0f} s); waiting for a first champion"
+    )
     try:
         stack.wait_ready()
-        console.say("dev", f"ready in {time.monotonic() - begun:.0f} s")
+        console.print_line("dev", f"ready in {time.monotonic() - begun:.0f} s")
         if missing := stack.health().get("missing"):
-            console.say("dev", f"the trainer goes on with a first version of {', '.join(missing)}")
-    except TooLong as error:  # people can look, correct and retrain; what trains still may serve later
-        console.say("dev", str(error))
+            console.print_line("dev", f"the trainer continues with a first version of {', '.join(missing)}")
+    except StartTimeout as error:  # the services run, and what is trained may still serve later
+        console.print_line("dev", str(error))
     subprocess.run(["sh", str(REPOSITORY / "scripts/addresses.sh"), "dev"], env=stack.settings, check=True)
 
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import errno
 import socket
 
-_named: set[int] = set()
+_returned: set[int] = set()
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on; never the same twice in one process."""
+    """A free loopback port; never the same twice in one process."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = int(probe.getsockname()[1])
-        if port not in _named:
-            _named.add(port)
+        if port not in _returned:
+            _returned.add(port)
             return port
 
 
 def is_taken(host: str, port: int) -> bool:
-    """Whether somebody listens there. OSError when nobody could: no address of this machine, or a forbidden port."""
+    """Whether a process listens there. OSError when none could: not an address of this machine, or a forbidden port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -23,10 +23,10 @@ SUPERUSER = "postgres"
 HERE = Path("/proc/self/cwd")
 """The working folder of whoever reads this path (Linux)."""
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": os.defpath, "TZ": "UTC"}
-ROOMY = {"shared_buffers": "256MB", "max_wal_size": "4GB"}
-"""For predictions that come by the thousand, as in docker-compose.yml: indexes stay in memory, checkpoints are rare."""
+MEMORY_SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "4GB"}
+"""As in docker-compose.yml, for many predictions per second: indexes stay in memory, checkpoints are rare."""
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-"""Settings for a cluster that is thrown away: as quick as it gets, lost with the machine's power."""
+"""Settings for a temporary cluster: fast, but its data is lost when the machine loses power."""
 
 
 class Postgres:
@@ -53,7 +53,7 @@ class Postgres:
             "unix_socket_directories": "",
             "log_line_prefix": "",
             "log_checkpoints": "off",
-            **ROOMY,
+            **MEMORY_SETTINGS,
             **self.settings,
         }
         pairs = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -74,7 +74,7 @@ class Postgres:
         self._remove_stale_pid()
 
     def start(self, timeout_seconds: float = 60) -> None:
-        """Runs the server as a child of this process, its words in `server.log` beside the data."""
+        """Runs the server as a child of this process; its log is `server.log` beside the data."""
         self.prepare()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
@@ -85,7 +85,7 @@ class Postgres:
         while not self.is_ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                raise PostgresError(f"Postgres did not start. Its last words: {last_words(self.log)}")
+                raise PostgresError(f"Postgres did not start. The end of its log: {log_tail(self.log)}")
             time.sleep(0.05)
 
     def is_ready(self) -> bool:
@@ -104,7 +104,7 @@ class Postgres:
             self.kill()
 
     def kill(self) -> None:
-        """kill -9, as a crash would."""
+        """Ends the server by SIGKILL, as in a crash."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -143,7 +143,7 @@ class Postgres:
             raise PostgresError(f"initdb failed: {done.stderr.strip().splitlines()[-1:]}")
 
     def _remove_stale_pid(self) -> None:
-        """After kill -9 the pid file names a process that is gone, or by now someone else's."""
+        """After SIGKILL the pid file names a process that has ended, or an unrelated one with the same id."""
         path = self.data / "postmaster.pid"
         try:
             process = psutil.Process(int(path.read_text().split("\n", 1)[0]))
@@ -156,13 +156,13 @@ class Postgres:
         path.unlink(missing_ok=True)
 
 
-def last_words(log: Path, lines: int = 5) -> str:
+def log_tail(log: Path, lines: int = 5) -> str:
     """The end of a log, on one line."""
     return " | ".join(log.read_text(errors="replace").splitlines()[-lines:])
 
 
 def main() -> int:
-    """Runs a cluster in the foreground until Ctrl-C, for a look by hand."""
+    """Runs a cluster in the foreground until Ctrl-C, to inspect it by hand."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder of the cluster, made when it is missing")
     parser.add_argument("--port", type=int, default=5433)

@@ -1,4 +1,4 @@
-"""One process that is kept running: its lines are tagged, its death is said, and it is started again."""
+"""One process that is kept running: its output is tagged and logged, and it is restarted when it exits."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from pathlib import Path
 
 from .account import PopenOptions
 
-Say = Callable[[str, str], None]
-"""Takes the name of who speaks and one line."""
+PrintLine = Callable[[str, str], None]
+"""Takes the name of a service and one line of its output."""
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 10.0
 STEADY_SECONDS = 10.0
-"""A service that ran this long is started again at once; one that dies sooner waits twice as long each time."""
+"""A service that ran this long is restarted at once; after a shorter run the pause doubles each time."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a service is. `after` names those that must be ready first; a plan with `once` runs to its end, one time."""
+class ServiceSpec:
+    """How a service is started, once the services in `after` are ready. With `once` it runs to its end one time."""
 
     name: str
     command: Sequence[str]
@@ -43,23 +43,23 @@ class Plan:
 
 
 class Service:
-    """A plan that runs. Every process leads its own session, so that a Ctrl-C meant for the supervisor spares it."""
+    """A service that runs. Each process leads its own session, so that Ctrl-C reaches the supervisor only."""
 
-    def __init__(self, plan: Plan, folder: Path, log: Path, say: Say) -> None:
-        self.plan = plan
+    def __init__(self, spec: ServiceSpec, folder: Path, log: Path, print_line: PrintLine) -> None:
+        self.spec = spec
         self.folder = folder
         self.log = log
         self.restarts = 0
         self.process: subprocess.Popen[bytes] | None = None
         self.last_lines: deque[str] = deque(maxlen=12)
-        self._say = say
+        self._print = print_line
         self._stopping = threading.Event()
         self._spawning = threading.Lock()
         self._supervisor: threading.Thread | None = None
 
     @property
     def name(self) -> str:
-        return self.plan.name
+        return self.spec.name
 
     @property
     def is_started(self) -> bool:
@@ -71,39 +71,39 @@ class Service:
         return self.process.poll() if self.process else None
 
     def start(self) -> None:
-        """Spawns the process here, so that a command that cannot run raises; later deaths are a thread's business."""
+        """Starts the process in this thread, so that a command that cannot run raises; a thread restarts it later."""
         self._stopping.clear()
         self._spawn()
         self._supervisor = threading.Thread(target=self._supervise, name=f"supervise {self.name}", daemon=True)
         self._supervisor.start()
 
     def is_ready(self) -> bool:
-        """Whether those that come after may start."""
+        """Whether services that depend on this one may start."""
         if not self.is_started:
             return False
-        if self.plan.once:
+        if self.spec.once:
             return self.status == 0
-        return self.status is None and self.plan.is_ready()
+        return self.status is None and self.spec.is_ready()
 
     def kill(self, number: int = signal.SIGKILL) -> None:
-        """Sends a signal to the process; if it dies of it, it is started again."""
+        """Sends a signal to the process; if that ends it, it is restarted."""
         assert self.process is not None
         self.process.send_signal(number)
 
     def stop(self) -> None:
-        """Asks the process to end, and ends its whole group if it does not in time."""
+        """Ends the process by its stop signal, and kills its whole group when that takes longer than its grace time."""
         self._stopping.set()
         with self._spawning:
             process = self.process
         if process is None:
             return
         with suppress(ProcessLookupError):
-            process.send_signal(self.plan.stop_signal)
+            process.send_signal(self.spec.stop_signal)
         try:
-            process.wait(self.plan.grace_seconds)
+            process.wait(self.spec.grace_seconds)
         except subprocess.TimeoutExpired:
-            self._say(self.name, f"did not end within {self.plan.grace_seconds:.0f} s; killing it")
-        end_group(process.pid)
+            self._print(self.name, f"did not end within {self.spec.grace_seconds:.0f} s; killing it")
+        kill_group(process.pid)
         process.wait()
         if self._supervisor is not None:
             self._supervisor.join(5)
@@ -113,16 +113,16 @@ class Service:
         with self._spawning:
             if self._stopping.is_set():
                 return
-            self.plan.prepare()
+            self.spec.prepare()
             self.process = subprocess.Popen(
-                self.plan.command,
-                cwd=self.plan.folder or self.folder,
-                env=dict(self.plan.environment),
+                self.spec.command,
+                cwd=self.spec.folder or self.folder,
+                env=dict(self.spec.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                **self.plan.options,
+                **self.spec.options,
             )
         threading.Thread(target=self._read, args=(self.process,), name=f"read {self.name}", daemon=True).start()
 
@@ -134,7 +134,7 @@ class Service:
                 self.last_lines.append(line)
                 log.write(line + "\n")
                 log.flush()
-                self._say(self.name, line)
+                self._print(self.name, line)
 
     def _supervise(self) -> None:
         pause = 0.0
@@ -143,15 +143,15 @@ class Service:
             process = self.process
             assert process is not None
             status = process.wait()
-            end_group(process.pid)
-            if self._stopping.is_set() or self.plan.once:
+            kill_group(process.pid)
+            if self._stopping.is_set() or self.spec.once:
                 return
             steady = time.monotonic() - started > STEADY_SECONDS
             pause = (
                 0.0 if steady or not self.restarts else min(max(2 * pause, FIRST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS)
             )
             self.restarts += 1
-            self._say(self.name, f"died ({how(status)}); starting it again")
+            self._print(self.name, f"exited ({describe(status)}); restarting it")
             if self._stopping.wait(pause):
                 return
             self._try_spawn()
@@ -159,22 +159,22 @@ class Service:
                 return
 
     def _try_spawn(self) -> None:
-        """Keeps trying: what cannot be started now (a file in the way, no memory) may be possible later."""
+        """Tries until it works: what cannot be started now (a missing file, no memory) may be possible later."""
         while True:
             try:
                 return self._spawn()
-            except Exception as error:  # whatever it is, the supervisor must outlive it and say it
-                self._say(self.name, f"could not be started: {error}")
+            except Exception as error:  # the supervising thread must survive every error
+                self._print(self.name, f"could not be started: {error}")
             if self._stopping.wait(LONGEST_PAUSE_SECONDS):
                 return None
 
 
-def end_group(leader: int) -> None:
-    """Kills what a process left behind, so that its successor finds ports and files free."""
+def kill_group(leader: int) -> None:
+    """Kills the processes that a process left behind, so that its ports and files are free for the next one."""
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)
 
 
-def how(status: int) -> str:
-    """A process status in words."""
+def describe(status: int) -> str:
+    """An exit status in words, for logs."""
     return f"status {status}" if status >= 0 else f"killed by {signal.Signals(-status).name}"

@@ -55,7 +55,7 @@ def main() -> int:
             files = [requirements(what, Path(folder)) for what in arguments.what]
             install(files, arguments.into, arguments.installer or installer(), compile_all=arguments.compile)
     except InstallError as error:
-        print(error or error.__doc__, file=sys.stderr)
+        print(str(error) or error.__doc__, file=sys.stderr)
         return error.status
     return 0
 

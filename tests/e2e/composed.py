@@ -1,4 +1,4 @@
-"""The composed stack as seen from the host: its addresses, its key, and the engine's own words about its containers."""
+"""The composed stack as seen from the host: addresses, a key, and what the engine reports about containers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class Composed:
-    """What `make test-stack` has started; it names ports, secrets and project in the environment."""
+    """The stack that `make test-stack` started, which passes ports, secrets and project in the environment."""
 
     def __init__(self) -> None:
         self.secrets = Path(os.environ["AI_SECRETS_DIR"])
@@ -33,28 +33,28 @@ class Composed:
         return (self.secrets / name).read_text().strip()
 
     def services(self) -> list[str]:
-        """Those that run."""
+        """The services that run."""
         return sorted(self._docker("compose", "ps", "--services", "--status", "running").split())
 
     def inspect(self, service: str) -> dict[str, Any]:
-        """What the engine knows of a service's container."""
+        """The engine's description of a service's container."""
         container = self._docker("compose", "ps", "--quiet", service).split()[0]
         found: list[dict[str, Any]] = json.loads(self._docker("inspect", container))
         return found[0]
 
     def network(self, name: str) -> dict[str, Any]:
-        """What the engine knows of one of the stack's networks."""
+        """The engine's description of one of the stack's networks."""
         found: list[dict[str, Any]] = json.loads(
             self._docker("network", "inspect", f"{os.environ['COMPOSE_PROJECT_NAME']}_{name}")
         )
         return found[0]
 
     def python(self, service: str, code: str) -> str:
-        """What a piece of Python prints inside a container."""
+        """The output of a piece of Python inside a container."""
         return self._docker("compose", "exec", "--no-TTY", service, "python3", "-c", code)
 
     def crash(self, service: str, module: str) -> None:
-        """Kill -9 for the program of a container, as if it had crashed (a `docker kill` would count as a stop)."""
+        """Ends the program of a container by SIGKILL, as in a crash (after `docker kill` it would not be restarted)."""
         self.python(
             service,
             "import os, pathlib\n"

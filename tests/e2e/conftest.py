@@ -1,4 +1,4 @@
-"""The stack that `make test-stack` has started."""
+"""The stack that `make test-stack` started."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.traffic import until
 
 @pytest.fixture(scope="session")
 def composed() -> Iterator[Composed]:
-    """Every service healthy, every task serving."""
+    """The stack, once every task serves."""
     composed = Composed()
     until(lambda: composed.ai.get("/health/ready").json()["missing"] == [], "every task to serve", 600)
     yield composed

@@ -1,4 +1,4 @@
-"""A backup of the composed stack, put into volumes of another project, which then predicts with what it held."""
+"""A backup of the composed stack is restored into volumes of another project, which serves the same versions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from scripts.backup.sets import restore, save
-from scripts.backup.stores import Containers
+from scripts.backup.stores import ContainerStores
 from scripts.dev.ports import free_port
 from tests.e2e.composed import REPOSITORY, Composed
 from tests.e2e.test_loop import TWEET, stored
@@ -23,7 +23,7 @@ PORTS = ("AI_PORT", "DATA_PORT", "MLFLOW_PORT")
 
 @pytest.fixture
 def elsewhere() -> Iterator[dict[str, str]]:
-    """The environment of an empty project beside the one that runs; it is gone afterwards."""
+    """The environment of an empty project beside the running one, removed afterwards."""
     settings = {name: str(free_port()) for name in PORTS}
     settings["COMPOSE_PROJECT_NAME"] = f"{os.environ['COMPOSE_PROJECT_NAME']}-restored"
     yield settings
@@ -35,15 +35,15 @@ def compose(settings: dict[str, str]) -> list[str]:
     return ["env", *(f"{name}={value}" for name, value in settings.items()), "docker", "compose"]
 
 
-def test_an_empty_project_predicts_with_what_a_backup_held(
+def test_an_empty_project_serves_after_a_restore(
     composed: Composed, elsewhere: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(REPOSITORY)
     (before,) = composed.ai.post("/predict", json={"task": "tweets", "inputs": TWEET}).json()["predictions"]
     stored(composed, before["prediction_id"])
     environment = {"AI_SECRETS_DIR": str(composed.secrets)}
-    kept = save(Containers(compose({}), environment), tmp_path)
-    restore(Containers(compose(elsewhere), environment), kept)
+    kept = save(ContainerStores(compose({}), environment), tmp_path)
+    restore(ContainerStores(compose(elsewhere), environment), kept)
 
     up = [*compose(elsewhere), "up", "--detach", "--wait", "ai-api"]
     done = subprocess.run(up, capture_output=True, text=True, check=False)
@@ -51,12 +51,12 @@ def test_an_empty_project_predicts_with_what_a_backup_held(
     key = {"X-API-Key": composed.secret("demo_api_key")}
     address = f"http://127.0.0.1:{elsewhere['DATA_PORT']}/predictions/{before['prediction_id']}"
     assert httpx.get(address, headers=key, trust_env=False).json()["row"].items() >= TWEET.items()
-    answer = httpx.post(
+    response = httpx.post(
         f"http://127.0.0.1:{elsewhere['AI_PORT']}/predict",
         json={"task": "tweets", "inputs": TWEET},
         headers=key,
         trust_env=False,
     )
-    assert answer.status_code == 200, answer.text
-    (after,) = answer.json()["predictions"]
+    assert response.status_code == 200, response.text
+    (after,) = response.json()["predictions"]
     assert after["label"] == before["label"]

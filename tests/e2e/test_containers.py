@@ -1,4 +1,4 @@
-"""How the containers are held: who they run as, what they may write, what can be reached from outside."""
+"""The isolation of the containers: their users, writable folders, secrets, and published ports."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_service_holds_only_the_secrets_that_it_needs(composed: Composed, serv
     assert ("signing_key" in held) == (service == "data-api")
 
 
-def test_only_what_people_call_is_published_and_only_on_the_loopback(composed: Composed) -> None:
+def test_only_ports_for_users_are_published_and_only_on_the_loopback(composed: Composed) -> None:
     published = {
         (container, int(binding["HostPort"]), binding["HostIp"])
         for container in composed.services()
@@ -67,36 +67,36 @@ def test_only_what_people_call_is_published_and_only_on_the_loopback(composed: C
     }
 
 
-def test_postgres_lives_on_a_network_without_a_way_out(composed: Composed) -> None:
+def test_postgres_is_on_an_internal_network_only(composed: Composed) -> None:
     assert composed.network("internal")["Internal"] is True
     assert list(composed.inspect("postgres")["NetworkSettings"]["Networks"]) == [composed.network("internal")["Name"]]
 
 
 @pytest.mark.parametrize(("service", "port"), [("ai-api", 9101), ("data-api", 9102), ("trainer", 9103)])
-def test_metrics_answer_on_the_internal_network_only(composed: Composed, service: str, port: int) -> None:
+def test_metrics_are_served_on_the_internal_network_only(composed: Composed, service: str, port: int) -> None:
     networks = composed.inspect(service)["NetworkSettings"]["Networks"]
     inside, outside = (networks[composed.network(name)["Name"]]["IPAddress"] for name in ("internal", "public"))
 
-    def seen_by_a_neighbour(address: str) -> str:
+    def seen_by_another_container(address: str) -> str:
         code = f"import socket; print(socket.socket().connect_ex(({address!r}, {port})))"
         return os.strerror(int(composed.python("mlflow", code)))
 
-    assert seen_by_a_neighbour(inside) == "Success"
-    assert seen_by_a_neighbour(outside) == "Connection refused"
+    assert seen_by_another_container(inside) == "Success"
+    assert seen_by_another_container(outside) == "Connection refused"
     with pytest.raises(OSError, match=r"refused|timed out|unreachable"):  # from the host
         socket.create_connection((outside, port), timeout=2).close()
 
 
 def test_prometheus_reaches_every_target(composed: Composed) -> None:
     def up() -> bool:
-        answer = httpx.get(f"{composed.address('PROMETHEUS_PORT')}/api/v1/targets", trust_env=False).json()
-        health = {target["labels"]["job"]: target["health"] for target in answer["data"]["activeTargets"]}
+        response = httpx.get(f"{composed.address('PROMETHEUS_PORT')}/api/v1/targets", trust_env=False).json()
+        health = {target["labels"]["job"]: target["health"] for target in response["data"]["activeTargets"]}
         return health == dict.fromkeys(("prometheus", "ai-api", "data-api", "data-maintain", "trainer"), "up")
 
     until(up, "every target of Prometheus to be up")
 
 
-def test_mlflow_asks_who_is_calling(composed: Composed) -> None:
+def test_mlflow_requires_a_password(composed: Composed) -> None:
     url = f"{composed.address('MLFLOW_PORT')}/api/2.0/mlflow/registered-models/search"
     assert httpx.get(url, trust_env=False).status_code == 401
     writer = ("volant", composed.secret("mlflow_password"))

@@ -1,4 +1,4 @@
-"""The loop through the composed stack, by HTTP from the host."""
+"""Predict, correct, retrain: through the composed stack, by HTTP from the host."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ HOUSE = {
 
 
 @pytest.mark.parametrize(("task", "row"), [("tweets", TWEET), ("housing", HOUSE)])
-def test_a_prediction_is_answered_and_kept(composed: Composed, task: str, row: dict[str, object]) -> None:
-    answer = composed.ai.post("/predict", json={"task": task, "inputs": row})
-    assert answer.status_code == 200, answer.text
-    (prediction,) = answer.json()["predictions"]
+def test_a_prediction_is_returned_and_stored(composed: Composed, task: str, row: dict[str, object]) -> None:
+    response = composed.ai.post("/predict", json={"task": task, "inputs": row})
+    assert response.status_code == 200, response.text
+    (prediction,) = response.json()["predictions"]
     kept = stored(composed, prediction["prediction_id"])
     assert kept["task"] == task
     assert kept["row"].items() >= row.items()
 
 
-def test_a_correction_is_taken_and_a_retraining_makes_a_new_version(composed: Composed) -> None:
+def test_a_correction_is_stored_and_a_retraining_makes_a_new_version(composed: Composed) -> None:
     (prediction,) = composed.ai.post("/predict", json={"task": "tweets", "inputs": TWEET}).json()["predictions"]
     correction = {"prediction_id": prediction["prediction_id"], "label": "negative"}
     assert composed.ai.post("/feedback", json=correction).status_code == 202
@@ -47,25 +47,25 @@ def test_a_correction_is_taken_and_a_retraining_makes_a_new_version(composed: Co
     assert max(versions(composed)) > max(before)
 
 
-def test_killing_ai_api_loses_no_answer(composed: Composed) -> None:
-    answered = []
+def test_killing_ai_api_loses_no_prediction(composed: Composed) -> None:
+    predicted = []
     for _ in range(20):
-        answer = composed.ai.post("/predict", json={"task": "tweets", "inputs": [TWEET] * 5}).json()
-        answered += [prediction["prediction_id"] for prediction in answer["predictions"]]
+        response = composed.ai.post("/predict", json={"task": "tweets", "inputs": [TWEET] * 5}).json()
+        predicted += [prediction["prediction_id"] for prediction in response["predictions"]]
     restarts = composed.inspect("ai-api")["RestartCount"]
     composed.crash("ai-api", "ai_api")
     until(lambda: composed.inspect("ai-api")["RestartCount"] > restarts, "ai-api to be started again")
     until(lambda: is_ready(composed), "ai-api to serve again", 120)
-    for prediction_id in answered:
+    for prediction_id in predicted:
         assert stored(composed, prediction_id)["id"] == prediction_id
 
 
 def stored(composed: Composed, prediction_id: str) -> dict[str, Any]:
-    """A prediction as data-api has it, once it has it."""
+    """A prediction as data-api stores it; waits until it is stored."""
 
     def ask() -> httpx.Response | None:
-        answer = composed.data.get(f"/predictions/{prediction_id}")
-        return answer if answer.status_code == 200 else None
+        response = composed.data.get(f"/predictions/{prediction_id}")
+        return response if response.status_code == 200 else None
 
     found: dict[str, Any] = until(ask, f"prediction {prediction_id} to be stored").json()
     return found

@@ -10,7 +10,7 @@ import httpx
 import psycopg
 
 from scripts.backup.sets import restore, save
-from scripts.backup.stores import Processes
+from scripts.backup.stores import ProcessStores
 from scripts.dev.ports import free_port
 from scripts.settings import PORTS
 from tests.loop.conftest import QUICK
@@ -31,7 +31,7 @@ def test_an_empty_volant_predicts_with_what_a_backup_held(small: Volant, open_fo
     with Traffic(small.url, small.key, "tweets", [TWEET]) as traffic:
         until(lambda: len(traffic.ledger.answered) > 20, "some answers")
         answered = dict(traffic.ledger.answered)
-        kept = save(Processes(small), sets)
+        kept = save(ProcessStores(small), sets)
     assert traffic.ledger.failures == []
     erase(small, ann_id)
 
@@ -40,7 +40,7 @@ def test_an_empty_volant_predicts_with_what_a_backup_held(small: Volant, open_fo
     shutil.copytree(small.secrets, place / "secrets")
     ports = {name: str(free_port()) for name in PORTS}
     restored = Volant(place, {**ports, **QUICK, "AI_TRAIN_SHARE": "0.05"})
-    restore(Processes(restored), kept)
+    restore(ProcessStores(restored), kept)
     try:
         restored.start()
         restored.wait_serving(120)

@@ -13,7 +13,7 @@ import pytest
 
 from ai_api.outbox.file import OutboxFile
 from ai_api.outbox.outbox import append_once
-from scripts.dev.stack import answers
+from scripts.dev.stack import responds
 from tests.loop.people import Person, erase, sign_up
 from tests.loop.volant import Volant
 from tests.traffic import Traffic, stored, until
@@ -45,7 +45,7 @@ def kill_rounds(volant: Volant, rounds: int, seed: int) -> None:
             print(
                 f"round {number}: {len(traffic.ledger.answered)} answers, job {job} took {ended['attempts']} attempts"
             )
-    until(lambda: answers(f"{volant.data_url}/health/ready"), "data-api")
+    until(lambda: responds(f"{volant.data_url}/health/ready"), "data-api")
     volant.drained(120)
     held = stored(volant.conninfo, traffic.ledger)
     print(
@@ -100,7 +100,7 @@ def absence(volant: Volant, name: str, seconds: float) -> None:
         refused_before = volant.metric("volant_outbox_dead_letters")
         append_once(volant.state_dir / "outbox", "prediction", {"id": "this is no uuid", "task": "tweets"})
         volant.service(name).start()
-        until(lambda: volant.service(name).plan.is_ready(), f"{name} to be ready again")
+        until(lambda: volant.service(name).spec.is_ready(), f"{name} to be ready again")
         until(lambda: len(traffic.ledger.answered) > away + 20, "traffic")
     volant.drained()
     until(
@@ -139,7 +139,7 @@ def test_ai_api_started_while_mlflow_is_away_serves_from_its_cache(small: Volant
         until(lambda: "MLflow does not respond" in httpx.get(health, trust_env=False).text, "the note")
     finally:
         small.service("mlflow").start()
-        until(lambda: small.service("mlflow").plan.is_ready(), "mlflow to be ready again")
+        until(lambda: small.service("mlflow").spec.is_ready(), "mlflow to be ready again")
 
 
 def test_an_erasure_does_not_wait_for_a_name_that_ai_api_lost_with_a_restart(small: Volant) -> None:

@@ -1,4 +1,4 @@
-"""A copy of what the Makefile needs, in which a test types its targets, with a stand-in for Docker at the edge."""
+"""A copy of what the Makefile needs, in which a test types its targets, with a program in the place of `docker`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-FILES = ("Makefile", ".env", "docker-compose.yml", "docker-compose.gpu.yml", "docker-compose.mirror.yml")
+FILES = (
+    "Makefile", ".env", "pyproject.toml", "requirements.txt", "requirements-dev.txt", "constraints.txt",
+    "docker-compose.yml", "docker-compose.gpu.yml", "docker-compose.mirror.yml",
+)  # fmt: skip
 DOCKER = """#!/bin/sh
-# Writes down how it is called, reads nothing, and prints what the file named after the first known word holds.
+# Logs how it is called, and prints what the scripts expect of some calls.
 printf '%s\\n' "$*" >>"$DOCKER_LOG"
 case " $* " in
 *" pg_restore "* | *" unpack "*) cat >/dev/null ;;
@@ -48,9 +51,9 @@ class Checkout:
     def make(
         self, *words: str, answer: str = "", environment: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Types `make WORDS`. The packages are those of this repository, so the target `venv` is left out."""
+        """Types `make WORDS`. The packages are those of this repository, so nothing is installed."""
         return subprocess.run(
-            ["make", "--no-print-directory", "--old-file=venv", *words], cwd=self.folder,
+            ["make", "--no-print-directory", "--old-file=venv", "--old-file=venv-dev", *words], cwd=self.folder,
             env={**self.environment, **(environment or {})}, input=answer, capture_output=True, text=True, check=False,
         )  # fmt: skip
 

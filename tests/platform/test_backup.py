@@ -1,4 +1,4 @@
-"""Sets of backups: whole or not there, refused when they do not fit, and outboxes copied while rows move."""
+"""Sets of backups are complete or absent, checked before a restore, and hold outboxes that were copied while in use."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ import pytest
 from ai_api.outbox.outbox import Outbox
 from scripts.backup import pack
 from scripts.backup.__main__ import is_dev_running
-from scripts.backup.sets import MANIFEST, NAME, BackupError, keep, kept_days, old_sets, restore, save
-from scripts.backup.stores import Processes, StoreError, folder_of_blobs
+from scripts.backup.sets import MANIFEST, NAME, BackupError, old_sets, restore, retention_days, save, save_and_prune
+from scripts.backup.stores import ProcessStores, StoreError, blob_folder
 from scripts.dev.ports import free_port
 from scripts.dev.postgres import FAST, Postgres
 from scripts.dev.stack import Stack
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.process
 
 
 class Notes:
-    """The state of something that has two texts."""
+    """A store with two parts, each a text."""
 
     way = "dev"
 
@@ -65,7 +65,7 @@ class Notes:
         self.texts[part] = file.read_text()
 
 
-def test_a_set_is_put_back_into_an_empty_place(tmp_path: Path) -> None:
+def test_a_set_is_restored_into_an_empty_volant(tmp_path: Path) -> None:
     kept = save(Notes(tmp_path / "one"), tmp_path / "backups")
     assert kept.stat().st_mode & 0o077 == 0
     other = Notes(tmp_path / "other")
@@ -75,7 +75,7 @@ def test_a_set_is_put_back_into_an_empty_place(tmp_path: Path) -> None:
     assert other.said == ["begun", "a", "b", "ended"]
 
 
-def test_a_set_that_could_not_be_made_is_not_there(tmp_path: Path) -> None:
+def test_a_backup_that_fails_leaves_no_set_behind(tmp_path: Path) -> None:
     notes = Notes(tmp_path / "one")
     notes.breaks = "b"
     with pytest.raises(OSError, match="full"):
@@ -84,32 +84,32 @@ def test_a_set_that_could_not_be_made_is_not_there(tmp_path: Path) -> None:
 
 
 def planted(folder: Path, days: float, *, whole: bool = True) -> Path:
-    """A set that was begun so many days ago."""
+    """A set that was begun `days` ago."""
     path = folder / (("" if whole else ".") + (datetime.now(UTC) - timedelta(days=days)).strftime(NAME))
     path.mkdir(parents=True)
     (path / (MANIFEST if whole else "a")).touch()
     return path
 
 
-def test_old_sets_go_once_a_new_one_is_there(tmp_path: Path) -> None:
+def test_old_sets_are_deleted_after_a_new_one_is_saved(tmp_path: Path) -> None:
     folder, said = tmp_path / "backups", list[str]()
     old, young = planted(folder, 8), planted(folder, 6)
     notes = Notes(tmp_path / "one")
     notes.breaks = "b"
     with pytest.raises(OSError, match="full"):
-        keep(notes, folder, 7, said.append)
+        save_and_prune(notes, folder, 7, said.append)
     assert set(folder.iterdir()) == {old, young}
     notes.breaks = ""
-    keep(notes, folder, None, said.append)
+    save_and_prune(notes, folder, None, said.append)
     assert old.exists()
-    keep(notes, folder, 7, said.append)
+    save_and_prune(notes, folder, 7, said.append)
     assert not old.exists()
     assert young.exists()
     assert len(list(folder.iterdir())) == 3
     assert said[-1] == f"Deleted {old}, as it is older than 7 days (VOLANT_BACKUPS_DAYS)."
 
 
-def test_the_newest_whole_set_and_what_is_no_set_are_never_old(tmp_path: Path) -> None:
+def test_the_newest_complete_set_and_other_files_are_never_deleted(tmp_path: Path) -> None:
     oldest, old = planted(tmp_path, 100), planted(tmp_path, 8)
     unfinished, under_way = planted(tmp_path, 9, whole=False), planted(tmp_path, 0, whole=False)
     for name in ("tombstones", "2026", "before-the-upgrade"):
@@ -122,7 +122,7 @@ def test_the_newest_whole_set_and_what_is_no_set_are_never_old(tmp_path: Path) -
     assert old.exists()
 
 
-def test_a_set_that_cannot_be_deleted_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_old_sets_are_deleted_when_one_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder, said = tmp_path / "backups", list[str]()
     first, second = planted(folder, 9), planted(folder, 8)
 
@@ -134,19 +134,19 @@ def test_a_set_that_cannot_be_deleted_stops_no_other(tmp_path: Path, monkeypatch
     real = shutil.rmtree
     monkeypatch.setattr(shutil, "rmtree", rmtree)
     with pytest.raises(BackupError, match=r"cannot be deleted: Permission denied\.$"):
-        keep(Notes(tmp_path / "one"), folder, 7, said.append)
+        save_and_prune(Notes(tmp_path / "one"), folder, 7, said.append)
     assert said[-1].startswith(f"Deleted {second}")
 
 
 @pytest.mark.parametrize(("setting", "days"), [("", None), ("1", 1), ("36500", 36_500)])
-def test_how_long_sets_are_kept_is_a_setting(setting: str, days: int | None) -> None:
-    assert kept_days(setting) == days
+def test_the_retention_of_sets_is_a_setting(setting: str, days: int | None) -> None:
+    assert retention_days(setting) == days
 
 
 @pytest.mark.parametrize("setting", ["0", "-1", "1.5", "a week", "36501", "²"])
 def test_a_setting_that_is_no_number_of_days_is_refused(setting: str) -> None:
     with pytest.raises(BackupError, match="whole number of days"):
-        kept_days(setting)
+        retention_days(setting)
 
 
 def test_a_set_that_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -166,13 +166,13 @@ def test_a_set_that_does_not_fit_is_refused_before_anything_is_written(tmp_path:
         restore(notes, kept)
     for path, text in ((kept / MANIFEST, "{"), (kept / MANIFEST, "{}")):
         path.write_text(text)
-        with pytest.raises(BackupError, match="no whole set"):
+        with pytest.raises(BackupError, match="no complete set"):
             restore(notes, kept)
     assert (other.said, notes.said) == ([], [])
 
 
 def test_an_outbox_is_copied_while_it_is_written_and_taken_over(tmp_path: Path) -> None:
-    """Whatever was there when the copy began is in it, or has reached data-api by the time it ends."""
+    """Every row that was in an outbox when the copy began is in the copy, or has reached data-api when it ends."""
     folder = tmp_path / "outbox"
 
     async def fill(outbox: Outbox, start: int, count: int) -> None:
@@ -216,7 +216,7 @@ def test_an_outbox_is_copied_while_it_is_written_and_taken_over(tmp_path: Path) 
     assert not list(tmp_path.glob(".backup-*"))
 
 
-def test_a_folder_travels_as_it_is(tmp_path: Path) -> None:
+def test_a_folder_is_packed_and_unpacked_unchanged(tmp_path: Path) -> None:
     (tmp_path / "here" / "deep").mkdir(parents=True)
     (tmp_path / "here" / "deep" / "file").write_bytes(b"\0\1")
     (tmp_path / "here" / "empty").touch()
@@ -237,12 +237,12 @@ def test_nothing_is_unpacked_outside_of_its_folder(tmp_path: Path, name: str) ->
             member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(member, io.BytesIO())
     stream.seek(0)
-    with pytest.raises(SystemExit, match="no tar of ours"):
+    with pytest.raises(SystemExit, match="not made by a backup"):
         pack.unpack(tmp_path / "there", stream)
     assert not (tmp_path / "outside").exists()
 
 
-def test_pack_runs_on_its_own_as_in_a_container(tmp_path: Path) -> None:
+def test_pack_needs_only_the_standard_library_as_in_a_container(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     command = ["python3", "-I", "-c", (REPOSITORY / "scripts/backup/pack.py").read_text(), "folder", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, check=True)
@@ -250,7 +250,7 @@ def test_pack_runs_on_its_own_as_in_a_container(tmp_path: Path) -> None:
         assert tar.getnames() == ["file"]
 
 
-def test_the_folder_of_backups_is_closed_but_for_tombstones_that_a_container_writes(tmp_path: Path) -> None:
+def test_only_the_owner_may_enter_the_folder_of_backups_and_containers_may_write_tombstones(tmp_path: Path) -> None:
     folder = tmp_path / "backups"
     for _ in range(2):
         subprocess.run(["sh", str(REPOSITORY / "scripts/backup/folder.sh"), str(folder)], check=True)
@@ -258,20 +258,20 @@ def test_the_folder_of_backups_is_closed_but_for_tombstones_that_a_container_wri
     assert (folder / "tombstones").stat().st_mode & 0o777 == 0o777
 
 
-def test_pictures_that_lie_in_a_store_elsewhere_are_not_ours_to_keep(tmp_path: Path) -> None:
-    assert folder_of_blobs({"AI_BLOBS_URL": "s3://bucket/pictures"}, tmp_path) is None
-    assert folder_of_blobs({"AI_BLOBS_URL": ""}, tmp_path) == tmp_path / "blobs"
-    assert folder_of_blobs({"AI_BLOBS_URL": "/srv/pictures"}, tmp_path) == Path("/srv/pictures")
+def test_images_in_an_object_store_are_not_part_of_a_backup(tmp_path: Path) -> None:
+    assert blob_folder({"AI_BLOBS_URL": "s3://bucket/pictures"}, tmp_path) is None
+    assert blob_folder({"AI_BLOBS_URL": ""}, tmp_path) == tmp_path / "blobs"
+    assert blob_folder({"AI_BLOBS_URL": "/srv/pictures"}, tmp_path) == Path("/srv/pictures")
 
 
-def test_nothing_runs_where_nothing_was_started(tmp_path: Path) -> None:
+def test_make_dev_is_not_running_in_a_new_folder(tmp_path: Path) -> None:
     assert not is_dev_running(tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "dev.lock").write_text("1")
     assert not is_dev_running(tmp_path)
 
 
-def test_a_backup_of_nothing_says_what_to_do(tmp_path: Path) -> None:
+def test_a_backup_while_nothing_runs_prints_what_to_do(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "scripts.backup", "save", "--root", str(tmp_path)]
     environment = {**os.environ, "VOLANT_BACKUPS_DIR": str(tmp_path / "backups")}
     done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
@@ -281,7 +281,7 @@ def test_a_backup_of_nothing_says_what_to_do(tmp_path: Path) -> None:
 
 @pytest.fixture
 def volant(open_folder: Callable[[str], Path]) -> Callable[[str], Stack]:
-    """Makes the places of two Volants with the same secrets, of which nothing runs."""
+    """Makes folders of Volants with the same secrets; nothing runs in them."""
     secrets = open_folder("secrets")
 
     def make(name: str) -> Stack:
@@ -292,7 +292,7 @@ def volant(open_folder: Callable[[str], Path]) -> Callable[[str], Stack]:
     return make
 
 
-def test_every_store_of_make_dev_comes_back(volant: Callable[[str], Stack]) -> None:
+def test_every_store_of_make_dev_is_restored(volant: Callable[[str], Stack]) -> None:
     one, other = volant("one"), volant("other")
     subprocess.run(["sh", str(REPOSITORY / "scripts/secrets.sh"), str(one.secrets)], check=True)
     (one.root / "data").mkdir()
@@ -314,7 +314,7 @@ def test_every_store_of_make_dev_comes_back(volant: Callable[[str], Stack]) -> N
         asyncio.run(put(Path(one.settings["AI_STATE_DIR"]) / "outbox"))
         with psycopg.connect(conninfo(one, "volant")) as connection:
             people = connection.execute("select id, email from users order by id").fetchall()
-        kept = save(Processes(one), one.root / "backups")
+        kept = save(ProcessStores(one), one.root / "backups")
     finally:
         server.stop()
 
@@ -340,8 +340,8 @@ def test_every_store_of_make_dev_comes_back(volant: Callable[[str], Stack]) -> N
             assert connection.execute("select job from waiting").fetchall() == [(42,)]
     finally:
         server.stop()
-    with pytest.raises(StoreError, match="holds data already"):
-        restore(Processes(other), kept)
+    with pytest.raises(StoreError, match="has data already"):
+        restore(ProcessStores(other), kept)
 
 
 def password_of(stack: Stack) -> Path:

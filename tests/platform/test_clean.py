@@ -1,4 +1,4 @@
-"""`make clean` asks before it deletes, and finds what the settings put elsewhere."""
+"""`make clean` asks before it deletes, and deletes folders that the settings name elsewhere."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_after_a_yes_all_state_is_gone_and_downloads_stay(volant: Path) -> None:
     assert [name for name in KEPT if not (volant / name).exists()] == []
 
 
-def test_folders_that_the_settings_name_are_cleaned_and_what_is_not_ours_in_the_secrets_stays(
+def test_folders_that_the_settings_name_are_deleted_and_other_files_among_the_secrets_stay(
     volant: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")

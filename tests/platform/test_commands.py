@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.platform.checkout import Checkout
+from tests.platform.checkout import REPOSITORY, Checkout
 
 pytestmark = pytest.mark.process
 
@@ -51,13 +53,137 @@ def test_make_backup_and_make_restore_keep_the_state_of_containers_and_put_it_ba
 
 def test_make_restore_asks_for_a_set_and_refuses_one_that_is_not_there(checkout: Checkout) -> None:
     done = checkout.make("restore")
-    assert done.stderr.splitlines()[0] == "Say which set: make restore FROM=backups/…"
+    assert done.stderr.splitlines()[0] == "Name a set: make restore FROM=backups/…"
     done = checkout.make("restore", "FROM=backups/none")
     assert done.returncode != 0
-    assert done.stderr.startswith("backups/none is no whole set of a backup")
+    assert done.stderr.startswith("backups/none is no complete set of a backup")
 
 
 def test_make_backup_says_that_nothing_runs(checkout: Checkout) -> None:
     done = checkout.make("backup", environment={"DOCKER_RUNNING": ""})
     assert done.returncode != 0
     assert done.stderr.splitlines()[0] == "Start Volant first: make dev, or make up."
+
+
+def test_make_alone_lists_every_documented_target(checkout: Checkout) -> None:
+    listed = [line.split()[1] for line in checkout.make().stdout.splitlines()]
+    assert listed == [line.split()[1] for line in checkout.make("help").stdout.splitlines()]
+    text = (checkout.folder / "Makefile").read_text()
+    assert listed == re.findall(r"^([a-z-]+):.*## ", text, re.MULTILINE)
+    phony = " ".join(re.findall(r"^\.PHONY: ((?:.*\\\n)*.*)", text, re.MULTILINE)).replace("\\\n", " ").split()
+    assert set(listed) == set(phony) - {"venv", "venv-dev"}
+
+
+def test_make_up_creates_secrets_builds_starts_and_prints_a_first_call(checkout: Checkout) -> None:
+    done = checkout.make("up")
+    assert done.returncode == 0, done.stderr
+    assert checkout.docker_calls[:4] == [
+        "compose version", "info", "compose build", "compose up --detach --wait",
+    ]  # fmt: skip
+    assert (checkout.folder / "secrets" / "demo_api_key").read_text().startswith("vk_")
+    assert "http://127.0.0.1:8000/predict" in done.stdout
+
+
+def test_make_up_starts_the_services_that_are_named_with_the_compose_files_that_the_settings_need(
+    checkout: Checkout,
+) -> None:
+    done = checkout.make("up", "SERVICES=data-api mlflow", "GPU=1", environment={"AI_DATA_MIRROR": "/mirror"})
+    assert done.returncode == 0, done.stderr
+    files = "-f docker-compose.gpu.yml -f docker-compose.mirror.yml"
+    assert checkout.docker_calls[-1] == f"compose {files} up --detach --wait data-api mlflow"
+
+
+@pytest.mark.parametrize(
+    ("words", "call"),
+    [
+        (["down"], "compose down"),
+        (["ps"], "compose ps --all"),
+        (["logs"], "compose logs --follow --tail 100"),
+        (["logs", "SERVICES=ai-api trainer"], "compose logs --follow --tail 100 ai-api trainer"),
+    ],
+)
+def test_targets_that_compose_carries_out(checkout: Checkout, words: list[str], call: str) -> None:
+    assert checkout.make(*words).returncode == 0
+    assert checkout.docker_calls == [call]
+
+
+def test_make_clean_deletes_the_state_of_both_ways_to_run_after_a_yes(checkout: Checkout) -> None:
+    checkout.make("up")
+    assert checkout.make("clean", answer="no\n").returncode != 0
+    assert (checkout.folder / "secrets" / "demo_api_key").exists()
+    done = checkout.make("clean", answer="yes\n")
+    assert done.returncode == 0, done.stderr
+    assert checkout.docker_calls[-1] == "compose down --volumes --remove-orphans"
+    assert not (checkout.folder / "secrets").exists()
+
+
+def test_make_format_formats_the_code(checkout: Checkout) -> None:
+    (checkout.folder / "scripts" / "untidy.py").write_text("import sys\nimport os\nprint( os,sys )\n")
+    assert checkout.make("format").returncode == 0
+    assert (checkout.folder / "scripts" / "untidy.py").read_text() == "import os\nimport sys\n\nprint(os, sys)\n"
+
+
+def test_make_campaign_refuses_an_unknown_part(checkout: Checkout) -> None:
+    done = checkout.make("campaign", "PART=everything")
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[0] == "PART must be one of: faults load loops fuzz training"
+
+
+TESTS = """\
+import pytest
+
+def test_a_quick_one(): pass
+
+@pytest.mark.process
+def test_a_process(): pass
+
+@pytest.mark.training
+def test_a_training(): pass
+
+@pytest.mark.slow
+def test_a_slow_one(): pass
+
+@pytest.mark.composed
+def test_a_composed_one(): pass
+
+@pytest.mark.campaign(part="faults")
+def test_a_fault(): pass
+
+@pytest.mark.campaign(part="loops")
+def test_a_loop(): pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "passed"),
+    [
+        (["quick"], 1),
+        (["test"], 3),
+        (["test-slow"], 1),
+        (["campaign"], 2),
+        (["campaign", "PART=faults"], 1),
+        (["coverage"], 3),
+    ],
+    ids=str,
+)
+def test_each_target_of_tests_runs_the_tests_with_its_markers(
+    checkout: Checkout, words: list[str], passed: int
+) -> None:
+    (checkout.folder / "tests").mkdir()
+    (checkout.folder / "tests" / "test_selection.py").write_text(TESTS)
+    environment = {name: "" for name in os.environ if name.startswith("PYTEST_")}
+    done = checkout.make(*words, environment=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{passed} passed" in done.stdout
+
+
+@pytest.mark.slow
+def test_make_lock_changes_nothing_that_is_up_to_date(checkout: Checkout) -> None:
+    for service in ("ai-api", "data-api"):
+        package = service.replace("-", "_")
+        for name in ("pyproject.toml", f"{package}/__init__.py"):
+            (checkout.folder / service / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / service / name, checkout.folder / service / name)
+    done = checkout.make("lock")
+    assert done.returncode == 0, done.stderr
+    assert (checkout.folder / "constraints.txt").read_text() == (REPOSITORY / "constraints.txt").read_text()

@@ -1,4 +1,4 @@
-"""What the compose file promises, read without an engine."""
+"""The rules of the compose file and of the images, checked without Docker."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_our_containers_are_read_only_and_have_no_capabilities(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", sorted(OURS - ONCE))
-def test_our_services_start_when_what_they_need_is_there(name: str) -> None:
+def test_a_service_of_ours_starts_after_the_services_that_it_needs(name: str) -> None:
     conditions = {need: how["condition"] for need, how in SERVICES[name]["depends_on"].items()}
     assert conditions
     assert set(conditions.values()) <= {"service_healthy", "service_completed_successfully"}
@@ -58,18 +58,18 @@ def test_postgres_and_metrics_are_not_published() -> None:
 
 
 @pytest.mark.parametrize(("name", "variable"), [("ai-api", "AI_METRICS_HOST"), ("data-api", "DATA_METRICS_HOST")])
-def test_metrics_listen_under_a_name_that_only_the_internal_network_knows(name: str, variable: str) -> None:
+def test_metrics_are_bound_to_a_host_name_of_the_internal_network(name: str, variable: str) -> None:
     networks = SERVICES[name]["networks"]
     assert networks["internal"]["aliases"] == [SERVICES[name]["environment"][variable]]
     assert networks["public"] is None
 
 
-def test_the_maintenance_shows_its_metrics_on_the_internal_network_alone() -> None:
+def test_metrics_of_the_maintenance_are_on_the_internal_network_only() -> None:
     host = SERVICES["data-maintain"]["environment"]["DATA_METRICS_HOST"]
     assert SERVICES["data-maintain"]["networks"] == {"internal": {"aliases": [host]}}
 
 
-def test_prometheus_asks_for_metrics_by_names_that_only_the_internal_network_knows() -> None:
+def test_prometheus_scrapes_host_names_of_the_internal_network() -> None:
     jobs = yaml.safe_load((REPOSITORY / "monitoring/prometheus/prometheus.yml").read_text())["scrape_configs"]
     targets = {target for job in jobs for config in job.get("static_configs", []) for target in config["targets"]}
     found = {name for job in jobs for config in job.get("dns_sd_configs", []) for name in config["names"]}
@@ -82,7 +82,7 @@ def test_prometheus_asks_for_metrics_by_names_that_only_the_internal_network_kno
     assert {target.split(":")[0] for target in targets} - {"localhost"} | found == aliases
 
 
-def test_only_services_that_need_the_outside_are_on_the_public_network() -> None:
+def test_only_services_that_are_called_from_outside_or_call_out_are_on_the_public_network() -> None:
     inside = {name for name, service in SERVICES.items() if set(service["networks"]) == {"internal"}}
     assert inside == {"postgres", "data-setup", "queue-setup", "data-maintain"}
 

@@ -1,4 +1,4 @@
-"""MLflow as Compose runs it: records in Postgres, names by which it may be called, passwords out of sight."""
+"""MLflow as Compose runs it: records in Postgres, allowed host names, no password on a command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 
 from scripts.dev.postgres import Postgres
-from scripts.mlflow_server import allowed_hosts, is_ready, near, pass_file
+from scripts.mlflow_server import allowed_hosts, is_ready, pass_file, reachable_host
 from tests.traffic import until
 
 pytestmark = pytest.mark.process
@@ -28,7 +28,7 @@ FLASK_KEY = "mlflow_flask_key"
 def server(
     databases: Postgres, secrets_dir: Path, open_folder: Callable[[str], Path], free_port: Callable[[], int]
 ) -> Iterator[tuple[psutil.Process, str]]:
-    """The running process, and where it answers."""
+    """The running process and its URL."""
     port, log = free_port(), open_folder("mlflow-postgres") / "log"
     with log.open("w") as words:
         process = subprocess.Popen(
@@ -64,7 +64,9 @@ def test_no_password_stands_on_a_command_line_or_in_an_environment(
         assert {name for name, secret in secrets.items() if secret in words} <= {FLASK_KEY}
 
 
-def test_only_names_that_it_was_told_are_answered(server: tuple[psutil.Process, str], secrets_dir: Path) -> None:
+def test_requests_with_an_unknown_host_header_are_refused(
+    server: tuple[psutil.Process, str], secrets_dir: Path
+) -> None:
     auth = ("volant", (secrets_dir / "mlflow_password").read_text().strip())
     where = f"{server[1]}/api/2.0/mlflow/users/get?username=volant"
 
@@ -116,5 +118,5 @@ def test_postgres_reads_any_password_from_the_file(
 
 
 @pytest.mark.parametrize(("host", "reached"), [("0.0.0.0", "127.0.0.1"), ("192.168.1.5", "192.168.1.5")])
-def test_what_listens_everywhere_is_reached_on_the_loopback(host: str, reached: str) -> None:
-    assert near(host) == reached
+def test_a_server_on_every_address_is_reached_on_the_loopback(host: str, reached: str) -> None:
+    assert reachable_host(host) == reached

@@ -1,4 +1,4 @@
-"""What Prometheus and Grafana are told, against what the services really show."""
+"""The configuration of Prometheus and Grafana names only metrics and services that exist."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The secrets that the first start makes."""
+"""The secrets that the first start creates."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def test_each_secret_is_a_file_of_its_own_with_32_random_bytes(tmp_path: Path) -
     assert len(set(made.values())) == len(NAMES)
 
 
-def test_the_folder_is_closed_to_others(tmp_path: Path) -> None:
+def test_only_the_owner_may_enter_the_folder_of_secrets(tmp_path: Path) -> None:
     make(tmp_path / "secrets")
     assert (tmp_path / "secrets").stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "secrets").iterdir()} == {0o644}
 
 
-def test_secrets_that_are_there_are_kept_and_missing_ones_are_made(tmp_path: Path) -> None:
+def test_existing_secrets_are_kept_and_missing_ones_are_created(tmp_path: Path) -> None:
     first = make(tmp_path)
     (tmp_path / "service_key").unlink()
     (tmp_path / "signing_key").write_text("")

@@ -1,4 +1,4 @@
-"""A service that is kept running."""
+"""The supervisor of one service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts.dev.service import Plan, Service
+from scripts.dev.service import Service, ServiceSpec
 from tests.traffic import until
 
 pytestmark = pytest.mark.process
@@ -29,14 +29,14 @@ WITH_CHILD = (
 
 
 class Lines(list[str]):
-    def say(self, name: str, line: str) -> None:
+    def print_line(self, name: str, line: str) -> None:
         self.append(f"{name}: {line}")
 
 
 @contextmanager
 def running(tmp_path: Path, code: str, lines: Lines, grace_seconds: float = 5) -> Iterator[Service]:
-    plan = Plan("it", (sys.executable, "-c", code), environment=os.environ, grace_seconds=grace_seconds)
-    service = Service(plan, tmp_path, tmp_path / "it.log", lines.say)
+    spec = ServiceSpec("it", (sys.executable, "-c", code), environment=os.environ, grace_seconds=grace_seconds)
+    service = Service(spec, tmp_path, tmp_path / "it.log", lines.print_line)
     service.start()
     try:
         yield service
@@ -44,26 +44,26 @@ def running(tmp_path: Path, code: str, lines: Lines, grace_seconds: float = 5) -
         service.stop()
 
 
-def test_a_service_that_is_killed_is_started_again_and_that_is_said(tmp_path: Path) -> None:
+def test_a_service_that_is_killed_is_restarted_and_the_restart_is_printed(tmp_path: Path) -> None:
     lines = Lines()
     with running(tmp_path, STEADY, lines) as service:
         until(lambda: "it: up" in lines, "the service")
         service.kill()
         until(lambda: lines.count("it: up") == 2, "the service")
-        assert "it: died (killed by SIGKILL); starting it again" in lines
+        assert "it: exited (killed by SIGKILL); restarting it" in lines
         assert service.restarts == 1
 
 
-def test_a_service_that_ends_by_itself_is_started_again_after_longer_and_longer_pauses(tmp_path: Path) -> None:
+def test_a_service_that_keeps_exiting_is_restarted_after_growing_pauses(tmp_path: Path) -> None:
     lines = Lines()
     with running(tmp_path, "raise SystemExit(3)", lines) as service:
         until(lambda: service.restarts >= 3, "the service")
-        assert lines[0] == "it: died (status 3); starting it again"
+        assert lines[0] == "it: exited (status 3); restarting it"
         time_of_three = service.restarts
     assert service.restarts == time_of_three, "a stopped service stays down"
 
 
-def test_its_words_are_tagged_and_kept_in_a_file(tmp_path: Path) -> None:
+def test_the_output_of_a_service_is_tagged_and_logged(tmp_path: Path) -> None:
     lines = Lines()
     with running(tmp_path, STEADY, lines):
         until(lambda: lines == ["it: up"], "the service")
@@ -78,7 +78,7 @@ def test_a_service_that_does_not_end_in_time_is_killed(tmp_path: Path) -> None:
         assert service.status == -signal.SIGKILL
 
 
-def test_what_a_dead_service_left_behind_ends_before_its_successor_starts(tmp_path: Path) -> None:
+def test_child_processes_of_an_ended_service_are_killed_before_it_is_restarted(tmp_path: Path) -> None:
     lines = Lines()
     with running(tmp_path, WITH_CHILD, lines) as service:
         until(lambda: len(lines) == 1, "the service")

@@ -39,7 +39,7 @@ def test_the_value_in_env_is_the_default(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))
-def test_a_setting_explains_itself(name: str) -> None:
+def test_a_setting_has_a_description(name: str) -> None:
     description = SETTINGS[name].description
     assert description
     assert description.endswith(".")
@@ -53,7 +53,9 @@ def test_the_settings_page_lists_each_setting(name: str) -> None:
 @pytest.mark.parametrize(
     ("bind", "host"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("10.1.2.3", "10.1.2.3")]
 )
-def test_services_of_make_dev_find_each_other_where_they_listen(tmp_path: Path, bind: str, host: str) -> None:
+def test_services_of_make_dev_call_each_other_at_the_addresses_they_listen_on(
+    tmp_path: Path, bind: str, host: str
+) -> None:
     ports = {"VOLANT_BIND": bind, "DATA_PORT": "1", "MLFLOW_PORT": "2", "AI_PORT": "3"}
     stack = Stack(tmp_path, ports)
     assert (stack.settings["AI_HOST"], stack.settings["DATA_HOST"]) == (bind, bind)
@@ -62,13 +64,13 @@ def test_services_of_make_dev_find_each_other_where_they_listen(tmp_path: Path, 
     assert stack.url == f"http://{host}:3"
 
 
-def test_mlflow_of_make_dev_may_be_called_by_the_names_of_the_machine(tmp_path: Path) -> None:
+def test_mlflow_of_make_dev_accepts_the_host_names_of_the_machine(tmp_path: Path) -> None:
     everywhere = names(read(tmp_path, {"VOLANT_BIND": "0.0.0.0", "VOLANT_NAMES": "volant.example.org, b"})).split(",")
     assert {"volant.example.org", "b", os.uname().nodename} <= set(everywhere)
     assert names(read(tmp_path, {"VOLANT_BIND": "10.1.2.3", "VOLANT_NAMES": ""})) == "10.1.2.3"
 
 
-def test_both_services_of_make_dev_read_the_secrets_that_it_makes(tmp_path: Path) -> None:
+def test_both_services_of_make_dev_read_the_secrets_that_it_creates(tmp_path: Path) -> None:
     found = read(tmp_path, {"AI_SECRETS_DIR": "elsewhere", "DATA_SECRETS_DIR": "nobody-fills-this"})
     assert found["AI_SECRETS_DIR"] == found["DATA_SECRETS_DIR"] == str(tmp_path / "elsewhere")
 

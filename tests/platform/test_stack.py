@@ -1,4 +1,4 @@
-"""The supervisor of `make dev`, with a real Postgres and small programs in the place of the services."""
+"""The supervisor of `make dev`, with a real Postgres and small programs instead of the services."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import psutil
 import psycopg2
 import pytest
 
-from scripts.dev.service import Plan, Service
-from scripts.dev.stack import Stack, StackError, StopAsked
+from scripts.dev.service import Service, ServiceSpec
+from scripts.dev.stack import Stack, StackError, StopRequested
 from scripts.settings import PORTS
 from tests.stack import own_ports
 from tests.traffic import until
@@ -30,12 +30,16 @@ class SmallStack(Stack):
     once = "print('done')"
     stays = "import time; print('up', flush=True); time.sleep(600)"
 
-    def plans(self) -> list[Plan]:
-        postgres = next(plan for plan in super().plans() if plan.name == "postgres")
+    def specs(self) -> list[ServiceSpec]:
+        postgres = next(spec for spec in super().specs() if spec.name == "postgres")
         return [
             postgres,
-            Plan("once", (sys.executable, "-c", self.once), after=("postgres",), once=True, environment=os.environ),
-            Plan("stays", (sys.executable, "-c", self.stays), self.is_up, after=("once",), environment=os.environ),
+            ServiceSpec(
+                "once", (sys.executable, "-c", self.once), after=("postgres",), once=True, environment=os.environ
+            ),
+            ServiceSpec(
+                "stays", (sys.executable, "-c", self.stays), self.is_up, after=("once",), environment=os.environ
+            ),
         ]
 
     def is_up(self) -> bool:
@@ -64,7 +68,7 @@ def started(stack: Stack) -> Iterator[None]:
         stack.stop()
 
 
-def test_the_data_is_there_on_the_next_start(root: Path) -> None:
+def test_data_is_kept_between_starts(root: Path) -> None:
     stack = SmallStack(root, own_ports())
     with started(stack):
         connection = stack.connect()
@@ -86,13 +90,13 @@ def test_stopping_ends_every_process(root: Path) -> None:
     assert not [process for process in running if process.is_running()]
 
 
-def test_a_killed_postgres_comes_back_with_its_data(root: Path) -> None:
+def test_a_killed_postgres_is_restarted_with_its_data(root: Path) -> None:
     stack = SmallStack(root, own_ports())
     with started(stack):
         server = stack.service("postgres")
         for restarts in (1, 2):
             server.kill()
-            until(partial(came_back, server, restarts), "Postgres to come back")
+            until(partial(is_restarted, server, restarts), "Postgres to be restarted")
         stack.connect().close()
 
 
@@ -107,11 +111,11 @@ def test_a_taken_port_is_one_line_that_names_its_setting(root: Path) -> None:
 
 def test_an_address_of_another_machine_is_one_line_that_names_its_setting(root: Path) -> None:
     elsewhere = {"VOLANT_BIND": "192.0.2.99"}  # an address of documentation, RFC 5737
-    with pytest.raises(StackError, match=r"^Nobody can listen on 192\.0\.2\.99:\d+ .*VOLANT_BIND.*$"):
+    with pytest.raises(StackError, match=r"^192\.0\.2\.99:\d+ .* cannot be listened on.*VOLANT_BIND.*$"):
         SmallStack(root, own_ports() | elsewhere).start()
 
 
-def test_a_set_up_that_fails_ends_the_start_with_its_last_words(root: Path) -> None:
+def test_a_setup_that_fails_ends_the_start_with_the_end_of_its_log(root: Path) -> None:
     stack = SmallStack(root, own_ports())
     stack.once = "raise SystemExit('The secret file x is missing.')"
     with pytest.raises(StackError, match=r"once does not start \(status 1\): The secret file x is missing\."):
@@ -119,21 +123,21 @@ def test_a_set_up_that_fails_ends_the_start_with_its_last_words(root: Path) -> N
     assert not [service for service in stack.services.values() if service.process and service.status is None]
 
 
-def test_a_service_that_keeps_dying_ends_the_start_with_its_last_words(root: Path) -> None:
+def test_a_service_that_keeps_exiting_ends_the_start_with_the_end_of_its_log(root: Path) -> None:
     stack = SmallStack(root, own_ports())
     stack.stays = "raise SystemExit('no room')"
     with pytest.raises(StackError, match=r"stays does not start .*no room"):
         stack.start(timeout_seconds=60)
 
 
-def test_a_start_can_be_stopped_on_its_way(root: Path) -> None:
+def test_a_start_in_progress_can_be_stopped(root: Path) -> None:
     stack = SmallStack(root, own_ports())
-    stack.stop_asked = True
-    with pytest.raises(StopAsked):
+    stack.stop_requested = True
+    with pytest.raises(StopRequested):
         stack.start()
 
 
-def test_what_a_killed_supervisor_left_behind_is_ended_by_the_next_start(root: Path) -> None:
+def test_processes_of_a_killed_supervisor_are_ended_by_the_next_start(root: Path) -> None:
     ports = own_ports()
     code = (
         "import sys, pathlib; from tests.platform.test_stack import SmallStack;"
@@ -147,7 +151,7 @@ def test_what_a_killed_supervisor_left_behind_is_ended_by_the_next_start(root: P
     supervisor.communicate()
     assert len(orphans) > 1
     lines: list[str] = []
-    with started(SmallStack(root, ports, say=lambda name, line: lines.append(line))):
+    with started(SmallStack(root, ports, print_line=lambda name, line: lines.append(line))):
         assert not [process for process in orphans if process.is_running()]
     assert [line for line in lines if "an earlier start left behind" in line]
 
@@ -163,5 +167,5 @@ def test_a_stack_starts_in_a_folder_that_only_its_owner_may_enter(open_folder: C
     assert (closed / "volant" / "data" / "postgres" / "PG_VERSION").exists()
 
 
-def came_back(service: Service, restarts: int) -> bool:
+def is_restarted(service: Service, restarts: int) -> bool:
     return service.restarts == restarts and service.is_ready()

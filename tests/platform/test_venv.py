@@ -1,4 +1,4 @@
-"""The first step of `make dev` on machines that lack something: one clear line, soon."""
+"""The first step of `make dev` on machines that lack something: one clear line, before anything is installed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -41,7 +40,7 @@ def make_venv(copy: Path, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_a_machine_without_a_new_python_is_told_so(copy: Path) -> None:
+def test_a_machine_without_a_new_python_gets_one_clear_line(copy: Path) -> None:
     old = copy / "python3"
     old.write_text("#!/bin/sh\nexit 1  # what the question for 3.11 gives an older one\n")
     old.chmod(0o755)
@@ -52,12 +51,12 @@ def test_a_machine_without_a_new_python_is_told_so(copy: Path) -> None:
     assert [line for line in rest if not line.startswith("make")] == []
 
 
-def test_a_machine_without_a_network_is_told_so_within_seconds(copy: Path) -> None:
+def test_a_machine_without_a_network_gets_one_clear_line_after_one_retry(copy: Path) -> None:
     nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
-    started = time.monotonic()
     done = make_venv(copy, PYTHON=sys.executable, **nowhere)
     assert done.returncode != 0
     first, *rest = done.stderr.splitlines()
     assert first.startswith("Packages cannot be downloaded: no network")
     assert [line for line in rest if not line.startswith("make")] == []
-    assert time.monotonic() - started < 30
+    retries = [line for line in (copy / ".venv/install.log").read_text().splitlines() if "Retrying" in line]
+    assert len(retries) == 2  # one for uv, one for a small package: pip's own five each take half a minute

@@ -33,6 +33,7 @@ def metrics_of(name: str, recipe: str, raw: Path) -> dict[str, float]:
     return found | baseline(task, parts.train, parts.held_out)
 
 
+@pytest.mark.slow
 def test_the_starter_of_tweets_reaches_its_floor_on_the_official_validation_rows(tmp_path: Path) -> None:
     found = metrics_of("tweets", find_tasks()["tweets"].recipes[0].name, tmp_path)
     print(found)
@@ -40,6 +41,7 @@ def test_the_starter_of_tweets_reaches_its_floor_on_the_official_validation_rows
     assert found["baseline_macro_recall"] == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow
 def test_the_starter_of_housing_reaches_its_floor_on_the_held_out_rows(tmp_path: Path) -> None:
     found = metrics_of("housing", find_tasks()["housing"].recipes[0].name, tmp_path)
     print(found)

@@ -1,0 +1,90 @@
+"""How packages are installed: pip's configuration under uv's names, requirements of a package, one list of versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts.packages import install, lock
+from scripts.packages.pip_settings import parsed, uv_environment
+
+CONFIG = r"""
+:env:.cert='/certs.pem'
+:env:.default-timeout='180'
+global.constraint='/etc/constraints.txt'
+global.extra-index-url='https://one.example/simple\nhttps://two.example/simple'
+global.find-links='/wheels /more'
+global.index-url='https://all.example/simple'
+global.timeout='9'
+install.index-url='https://index.example/simple'
+download.index-url='https://never.example/simple'
+install.no-index='false'
+install.pre='yes'
+:env:.trusted-host='one.example'
+""".strip().splitlines()
+
+
+def test_the_configuration_of_pip_is_read_with_its_order_of_precedence() -> None:
+    options = parsed(CONFIG)
+    assert options["index-url"] == "https://index.example/simple"
+    assert options["extra-index-url"] == "https://one.example/simple https://two.example/simple"
+
+
+def test_uv_gets_what_pip_is_configured_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scripts.packages.pip_settings.pip_config", lambda environment: CONFIG)
+    found = uv_environment({"UV_HTTP_TIMEOUT": "7"})
+    assert found == {
+        "UV_DEFAULT_INDEX": "https://index.example/simple",
+        "UV_INDEX": "https://one.example/simple https://two.example/simple",
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+        "UV_FIND_LINKS": "/wheels,/more",
+        "UV_CONSTRAINT": "/etc/constraints.txt",
+        "SSL_CERT_FILE": "/certs.pem",
+        "UV_INSECURE_HOST": "one.example",
+        "UV_PRERELEASE": "allow",
+        "UV_SYSTEM_CERTS": "1",
+        "UV_NO_PROGRESS": "1",
+        "UV_HTTP_TIMEOUT": "7",
+    }
+
+
+@pytest.mark.process
+def test_pip_itself_names_its_variables_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = {"PIP_CONFIG_FILE": "/dev/null", "PIP_FIND_LINKS": "/wheels"}
+    assert uv_environment(nothing)["UV_FIND_LINKS"] == "/wheels"
+
+
+@pytest.mark.parametrize(
+    ("failing", "chosen"), [((), "uv"), (("install",), "pip")], ids=["uv can be had", "uv cannot be had"]
+)
+def test_pip_installs_where_uv_cannot_be_had(
+    failing: tuple[str, ...], chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(install, "pip", lambda verb, *words: 1 if verb in failing else 0)
+    assert install.installer() == chosen
+
+
+def test_without_a_network_nothing_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(install, "pip", lambda *words: 1)
+    with pytest.raises(install.NoNetwork):
+        install.installer()
+
+
+def test_a_package_with_extras_stands_for_what_it_depends_on(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nname = "it"\ndependencies = ["numpy>=2"]\n'
+        '[project.optional-dependencies]\nimage = ["torch"]\ntext = ["regex>=1"]\n'
+    )
+    (tmp_path / "made").mkdir()
+    path = install.requirements(f"{tmp_path}[image,text]", tmp_path / "made")
+    assert path.read_text().splitlines() == ["numpy>=2", "torch", "regex>=1"]
+    assert install.requirements("requirements.txt", tmp_path) == Path("requirements.txt")
+
+
+def test_constraints_hold_for_every_machine() -> None:
+    compiled = (
+        "# uv\n-e ./ai-api\nnumpy==2.4.6\n    # via torch\ntorch==2.13.0+cpu ; sys_platform == 'linux'\n"
+        "nvidia-cublas==13.1\ntriton==3.7\n"
+    )
+    assert lock.portable(compiled) == "numpy==2.4.6\ntorch==2.13.0 ; sys_platform == 'linux'\n"
