@@ -35,7 +35,7 @@ from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
 from data_api.crud.predictions import partition, prediction
-from data_api.crud.predictions.prediction import Filter
+from data_api.crud.predictions.prediction import PredictionFilter
 from data_api.database import address, owner_engine
 from data_api.ids import floor
 from data_api.security import Passwords
@@ -109,7 +109,7 @@ def main() -> None:
         "--sustained", type=float, default=0, help="seconds of the same, with a checkpoint at its start"
     )
     parser.add_argument("--clients", type=int, default=5, help="connections that insert at once")
-    parser.add_argument("--pages", type=int, default=200, help="pages asked for by each filter")
+    parser.add_argument("--pages", type=int, default=200, help="pages read with each filter")
     parser.add_argument("--folder", type=Path, help="where Postgres keeps its data (default: a temporary folder)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of Postgres")
     chosen = parser.parse_args()
@@ -232,9 +232,9 @@ def insert(bench: Bench, what: str, seconds: float, clients: int) -> None:
             while not stop.is_set():
                 body = bodies.get()
                 began = time.monotonic()
-                answer = client.post("/predictions", content=body, headers=headers)
-                if answer.status_code != 200 or answer.content.count(b'"stored"') != CALL_ROWS:
-                    sys.exit(f"not everything was stored: {answer.status_code} {answer.text[:200]}")
+                response = client.post("/predictions", content=body, headers=headers)
+                if response.status_code != 200 or response.content.count(b'"stored"') != CALL_ROWS:
+                    sys.exit(f"not everything was stored: {response.status_code} {response.text[:200]}")
                 times.append(time.monotonic() - began)
 
     threading.Thread(target=make, daemon=True).start()
@@ -280,11 +280,11 @@ def template(chance: Random) -> str:
     """A body with a place for every id."""
     rows = []
     for _ in range(CALL_ROWS):
-        label, words = f"label-{chance.randrange(LABELS)}", " ".join(chance.choices(WORDS, k=18))
+        label, text = f"label-{chance.randrange(LABELS)}", " ".join(chance.choices(WORDS, k=18))
         score = round(chance.random(), 4)
         rows.append(
             f'{{"id":"%s","task":"task-{chance.randrange(TASKS)}","version":{1 + chance.randrange(VERSIONS)},'
-            f'"row":{{"text":"{words}"}},"row_schema":1,"answer":{{"label":"{label}","score":{score},'
+            f'"row":{{"text":"{text}"}},"row_schema":1,"answer":{{"label":"{label}","score":{score},'
             f'"probabilities":{{"{label}":{score},"other":{round(1 - score, 4)}}}}},'
             f'"user_id":"00000000-0000-4000-8000-{chance.randrange(USERS):012}","role":"champion","rollout":null,'
             '"request_id":"0192f0c1-7a5e-4b7e-9d0a-2f6f3c1b8d11","timing":{"queue_ms":0.4,"compute_ms":2.5}}'
@@ -336,10 +336,10 @@ def pages(bench: Bench, number: int, when: str = "at rest") -> None:
             for _ in range(number):
                 query = some() | {"before": (bench.start + span * chance.random()).isoformat(), "limit": 100}
                 began = time.monotonic()
-                answer = client.get("/predictions", params=query)
+                response = client.get("/predictions", params=query)
                 times.append(time.monotonic() - began)
-                if answer.status_code != 200:
-                    sys.exit(f"no page: {answer.text[:200]}")
+                if response.status_code != 200:
+                    sys.exit(f"no page: {response.text[:200]}")
             bench.note(f"page of 100 by {name}, {when}", f"p50 {ms(times, 50)}, p99 {ms(times, 99)}")
         window: dict[str, Any] = {
             "after": (datetime.now(UTC) - timedelta(days=1)).isoformat(),
@@ -362,13 +362,13 @@ def plans(bench: Bench) -> None:
     middle = bench.start + (datetime.now(UTC) - bench.start) / 2
     window = {"after": middle - timedelta(days=30), "min_score": 0.99, "task": "task-1"}
     wanted = {name: some() for name, some in filters(Random(1)).items()} | {"task, score, within 30 days": window}
-    for name, given in wanted.items():
+    for name, values in wanted.items():
         with Session(bench.engine) as session, session.begin():
-            asked = statements(
-                bench.engine, partial(prediction.find, session, Filter(**given, before=middle), 100, None)
+            sent = statements(
+                bench.engine, partial(prediction.find, session, PredictionFilter(**values, before=middle), 100, None)
             )
             connection = session.connection().connection.cursor()
-            connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {asked[0]}", asked[1])
+            connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sent[0]}", sent[1])
             (((plan,),),) = connection.fetchall()
         scans = [node for node in nodes(plan["Plan"]) if "Scan" in node["Node Type"] and node["Actual Loops"]]
         how = ", ".join(sorted({shown(node) for node in scans}))

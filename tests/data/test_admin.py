@@ -1,4 +1,4 @@
-"""The admin page over HTTP: who gets in, from where, and what it never shows or does."""
+"""The admin page over HTTP: sign-in, same-origin checks, and what it never shows or changes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from data_api.ids import new_id
 from data_api.main import create_app
 from data_api.security import new_refresh_token
 from data_api.settings import Settings
+from tests.data.api import PASSWORD, ApiClient, SignedInUser, feedback, prediction, promotion
 from tests.data.conftest import prepare
-from tests.data.world import PASSWORD, Somebody, World, feedback, prediction, promotion
 
 HERE = {"Sec-Fetch-Site": "same-origin"}
 VIEWS: tuple[type[ModelView], ...] = (*PEOPLE, *RECORDS)
@@ -31,43 +31,43 @@ SECRETS = {"password_hash", "hash", "sealed_seed"}
 
 
 def open_browser(app: FastAPI) -> TestClient:
-    """Cookies and an address of its own, and no redirects that nobody sees."""
+    """A client with its own cookies and address, which does not follow redirects."""
     address = (f"2001:db8:{token_hex(2)}:{token_hex(2)}::1", 50_000)
     return TestClient(app, raise_server_exceptions=False, follow_redirects=False, client=address)
 
 
 @pytest.fixture
 def browser(app: FastAPI, client: TestClient) -> TestClient:
-    """Nobody is signed in."""
+    """A browser without a sign-in."""
     return open_browser(app)
 
 
 @pytest.fixture
-def admin(world: World, browser: TestClient) -> Somebody:
-    """An admin who is signed in with `browser`, for tests that end that."""
-    somebody = world.person("admin")
+def admin(api: ApiClient, browser: TestClient) -> SignedInUser:
+    """An admin who is signed in with `browser`, for tests that end the sign-in."""
+    somebody = api.person("admin")
     assert sign_in(browser, somebody.email).status_code == 303
     return somebody
 
 
 @pytest.fixture(scope="module")
-def clerk(world: World) -> Somebody:
-    """An admin, for tests that leave them one."""
-    return world.person("admin")
+def clerk(api: ApiClient) -> SignedInUser:
+    """An admin whom no test changes."""
+    return api.person("admin")
 
 
 @pytest.fixture(scope="module")
-def desk(app: FastAPI, client: TestClient, clerk: Somebody) -> TestClient:
-    """Where the clerk is signed in."""
+def desk(app: FastAPI, client: TestClient, clerk: SignedInUser) -> TestClient:
+    """A browser in which the clerk is signed in."""
     browser = open_browser(app)
     assert sign_in(browser, clerk.email).status_code == 303
     return browser
 
 
 @pytest.fixture(scope="module")
-def other(world: World) -> Somebody:
+def other(api: ApiClient) -> SignedInUser:
     """A user whom no test changes."""
-    return world.person()
+    return api.person()
 
 
 def sign_in(browser: TestClient, email: str, password: str = PASSWORD, **headers: str) -> Any:
@@ -78,36 +78,36 @@ def is_in(browser: TestClient) -> bool:
     return browser.get("/admin/user/list").status_code == 200
 
 
-def history(world: World, thing: str) -> list[dict[str, Any]]:
-    answer = world.client.get("/audit", params={"entity_id": thing}, headers=world.admin.headers)
-    items: list[dict[str, Any]] = answer.json()["items"]
+def history(api: ApiClient, thing: str) -> list[dict[str, Any]]:
+    response = api.client.get("/audit", params={"entity_id": thing}, headers=api.admin.headers)
+    items: list[dict[str, Any]] = response.json()["items"]
     return items
 
 
-def test_the_address_without_a_slash_leads_to_the_page(browser: TestClient) -> None:
+def test_the_admin_url_without_a_slash_redirects_to_the_page(browser: TestClient) -> None:
     assert browser.get("/admin").headers["location"] == "http://testserver/admin/"
     assert browser.get("/admin/").headers["location"] == "http://testserver/admin/login"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("path", ["user/list", "user/details/x", "user/edit/x", "user/export/csv", "audit/list"])
-def test_nobody_sees_a_page_without_signing_in(browser: TestClient, path: str, method: str) -> None:
-    answer = browser.request(method, f"/admin/{path}", headers=HERE)
-    assert answer.status_code in (302, 405)
-    assert method == "POST" or answer.headers["location"].endswith("/admin/login")
+def test_every_admin_page_requires_a_sign_in(browser: TestClient, path: str, method: str) -> None:
+    response = browser.request(method, f"/admin/{path}", headers=HERE)
+    assert response.status_code in (302, 405)
+    assert method == "POST" or response.headers["location"].endswith("/admin/login")
 
 
-def test_an_admin_signs_in_and_out(browser: TestClient, admin: Somebody) -> None:
+def test_an_admin_signs_in_and_out(browser: TestClient, admin: SignedInUser) -> None:
     assert is_in(browser)
     kept = browser.cookies[COOKIE]
     assert browser.get("/admin/logout").headers["location"].endswith("/admin/login")
     assert COOKIE not in browser.cookies
     browser.cookies.set(COOKIE, kept)
-    assert not is_in(browser), "a cookie that was copied lives on after signing out"
+    assert not is_in(browser), "a copied cookie is still valid after signing out"
 
 
-def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(world: World, browser: TestClient) -> None:
-    somebody = world.person("admin")
+def test_the_cookie_is_http_only_and_same_site(api: ApiClient, browser: TestClient) -> None:
+    somebody = api.person("admin")
     cookie = sign_in(browser, somebody.email).headers["set-cookie"].lower()
     assert {"httponly", "samesite=strict", "path=/admin"} <= {part.strip() for part in cookie.split(";")}
     assert "secure" not in cookie
@@ -116,66 +116,70 @@ def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(world: World, br
 
 
 @pytest.mark.parametrize("role", ["user", "trainer"])
-def test_who_is_no_admin_is_refused_with_the_right_password(world: World, browser: TestClient, role: str) -> None:
-    answer = sign_in(browser, world.person(role).email)
-    assert answer.status_code == 403
-    assert "Only admins may use this page." in answer.text
-    assert "set-cookie" not in answer.headers
+def test_a_user_without_the_admin_role_is_refused_with_the_right_password(
+    api: ApiClient, browser: TestClient, role: str
+) -> None:
+    response = sign_in(browser, api.person(role).email)
+    assert response.status_code == 403
+    assert "Only admins may use this page." in response.text
+    assert "set-cookie" not in response.headers
     assert not is_in(browser)
 
 
 @pytest.mark.parametrize(
     "form", [{"username": "nobody@example.org", "password": "x"}, {"username": "\0", "password": "\0"}, {}]
 )
-def test_a_wrong_sign_in_says_no_more_than_that(browser: TestClient, form: dict[str, str]) -> None:
-    answer = browser.post("/admin/login", data=form, headers=HERE)
-    assert answer.status_code == 400
-    assert "The e-mail or the password is wrong." in answer.text
+def test_a_wrong_sign_in_reveals_no_reason(browser: TestClient, form: dict[str, str]) -> None:
+    response = browser.post("/admin/login", data=form, headers=HERE)
+    assert response.status_code == 400
+    assert "The e-mail or the password is wrong." in response.text
 
 
-def test_guessing_at_the_page_locks_the_account(world: World, prepared: Settings) -> None:
+def test_failed_sign_ins_at_the_page_lock_the_account_out(api: ApiClient, prepared: Settings) -> None:
     browser = open_browser(create_app(prepared.model_copy(update={"sign_in_tries": 3})))
-    somebody = world.person("admin")
+    somebody = api.person("admin")
     for _ in range(40):
-        answer = sign_in(browser, somebody.email, "wrong")
-        if answer.status_code == 429:
+        response = sign_in(browser, somebody.email, "wrong")
+        if response.status_code == 429:
             break
-        assert answer.status_code == 400
-    assert (answer.status_code, answer.headers["retry-after"].isdecimal()) == (429, True)
+        assert response.status_code == 400
+    assert (response.status_code, response.headers["retry-after"].isdecimal()) == (429, True)
 
 
 @pytest.mark.parametrize("change", [{"role": "trainer"}, {"disabled": True}, {"password": PASSWORD + "!"}])
-def test_a_sign_in_ends_when_its_admin_is_none_any_more(
-    world: World, browser: TestClient, admin: Somebody, change: dict[str, object]
+def test_a_sign_in_ends_when_its_user_loses_the_admin_role(
+    api: ApiClient, browser: TestClient, admin: SignedInUser, change: dict[str, object]
 ) -> None:
     assert is_in(browser)
-    changed = world.client.patch(f"/users/{admin.id}", json=change, headers=world.admin.headers)
+    changed = api.client.patch(f"/users/{admin.id}", json=change, headers=api.admin.headers)
     assert changed.status_code == 200
     assert not is_in(browser)
 
 
-def test_a_sign_in_ends_when_its_admin_is_deleted(world: World, browser: TestClient, admin: Somebody) -> None:
-    assert world.client.delete(f"/users/{admin.id}", headers=world.admin.headers).status_code == 204
+def test_a_sign_in_ends_when_its_admin_is_deleted(api: ApiClient, browser: TestClient, admin: SignedInUser) -> None:
+    assert api.client.delete(f"/users/{admin.id}", headers=api.admin.headers).status_code == 204
     assert not is_in(browser)
 
 
-def test_signing_out_everywhere_ends_the_page_too(world: World, browser: TestClient, admin: Somebody) -> None:
-    assert world.client.post("/auth/logout-everywhere", headers=admin.headers).status_code == 204
+def test_signing_out_everywhere_ends_admin_sessions_too(
+    api: ApiClient, browser: TestClient, admin: SignedInUser
+) -> None:
+    assert api.client.post("/auth/logout-everywhere", headers=admin.headers).status_code == 204
     assert not is_in(browser)
 
 
-def test_a_sign_in_ends_by_itself(world: World, browser: TestClient, admin: Somebody, as_app: Engine) -> None:
+def test_an_admin_session_expires(api: ApiClient, browser: TestClient, admin: SignedInUser, as_app: Engine) -> None:
     with as_app.begin() as connection:
         gone = "UPDATE refresh_tokens SET expires_at = now() - interval '1 second' WHERE user_id = :user"
         connection.execute(text(gone), {"user": admin.id})
     assert not is_in(browser)
 
 
-def test_the_cookie_is_no_refresh_token_and_a_refresh_token_is_no_cookie(
-    world: World, browser: TestClient, admin: Somebody
+def test_cookies_and_refresh_tokens_are_not_interchangeable(
+    api: ApiClient, browser: TestClient, admin: SignedInUser
 ) -> None:
     body = {"refresh_token": browser.cookies[COOKIE]}
-    assert world.client.post("/auth/refresh", json=body).status_code == 401
+    assert api.client.post("/auth/refresh", json=body).status_code == 401
     browser.cookies.set(COOKIE, admin.refresh)
     assert not is_in(browser)
     browser.cookies.set(COOKIE, new_refresh_token())
@@ -195,76 +199,80 @@ def test_the_cookie_is_no_refresh_token_and_a_refresh_token_is_no_cookie(
     ],
     ids=lambda headers: " ".join(headers.values()),
 )
-def test_a_change_from_elsewhere_is_refused(
-    world: World, desk: TestClient, clerk: Somebody, other: Somebody, headers: dict[str, str]
+def test_a_cross_origin_change_is_refused(
+    api: ApiClient, desk: TestClient, clerk: SignedInUser, other: SignedInUser, headers: dict[str, str]
 ) -> None:
     form = {"role": "admin", "save": "Save"}
-    answer = desk.post(f"/admin/user/edit/{other.id}", data=form, headers=headers)
-    assert (answer.status_code, answer.json()["error"]) == (403, "NotAllowed")
+    response = desk.post(f"/admin/user/edit/{other.id}", data=form, headers=headers)
+    assert (response.status_code, response.json()["error"]) == (403, "NotAllowed")
     assert desk.delete(f"/admin/user/delete?pks={other.id}", headers=headers).status_code == 403
     assert sign_in(desk, clerk.email, **headers).status_code == 403
-    assert world.client.get("/users/me", headers=other.headers).json()["role"] == "user"
+    assert api.client.get("/users/me", headers=other.headers).json()["role"] == "user"
 
 
-def test_a_browser_that_says_only_its_origin_is_heard(world: World, desk: TestClient, clerk: Somebody) -> None:
-    somebody = world.person()
+def test_a_request_with_only_the_origin_header_is_accepted(
+    api: ApiClient, desk: TestClient, clerk: SignedInUser
+) -> None:
+    somebody = api.person()
     form = {"role": "trainer", "save": "Save"}
     headers = {"Origin": "http://testserver"}
     assert desk.post(f"/admin/user/edit/{somebody.id}", data=form, headers=headers).status_code == 302
 
 
-def test_changing_a_role_is_the_same_change_as_over_http(world: World, desk: TestClient, clerk: Somebody) -> None:
-    somebody = world.person()
+def test_changing_a_role_has_the_same_effect_as_over_http(
+    api: ApiClient, desk: TestClient, clerk: SignedInUser
+) -> None:
+    somebody = api.person()
     form = {"role": "trainer", "save": "Save"}
-    answer = desk.post(f"/admin/user/edit/{somebody.id}", data=form, headers={**HERE, "X-Request-ID": "page-1"})
-    assert answer.status_code == 302, answer.text
-    line = history(world, somebody.id)[0]
+    response = desk.post(f"/admin/user/edit/{somebody.id}", data=form, headers={**HERE, "X-Request-ID": "page-1"})
+    assert response.status_code == 302, response.text
+    line = history(api, somebody.id)[0]
     assert (line["actor_id"], line["request_id"], line["fields"]) == (
         clerk.id, "page-1", ["role", "tokens_valid_after"],
     )  # fmt: skip
-    assert world.client.get("/users/me", headers=somebody.headers).status_code == 401, "their old token ended"
+    assert api.client.get("/users/me", headers=somebody.headers).status_code == 401, "their old token ended"
 
 
-def test_a_field_that_is_left_as_it_was_undoes_no_change_made_meanwhile(world: World, desk: TestClient) -> None:
-    somebody = world.person()
+def test_an_unchanged_form_field_does_not_overwrite_a_concurrent_change(api: ApiClient, desk: TestClient) -> None:
+    somebody = api.person()
     page = desk.get(f"/admin/user/edit/{somebody.id}").text
     remembered = dict(re.findall(r'name="(was_\w+)" type="hidden" value="(\w+)"', page))
     assert remembered == {"was_role": "user", "was_disabled": "False"}
-    world.client.patch(f"/users/{somebody.id}", json={"role": "trainer"}, headers=world.admin.headers)
+    api.client.patch(f"/users/{somebody.id}", json={"role": "trainer"}, headers=api.admin.headers)
     form = {**remembered, "role": "user", "disabled": "on", "save": "Save"}
     assert desk.post(f"/admin/user/edit/{somebody.id}", data=form, headers=HERE).status_code == 302
-    now = world.client.get(f"/users/{somebody.id}", headers=world.admin.headers).json()
+    now = api.client.get(f"/users/{somebody.id}", headers=api.admin.headers).json()
     assert (now["role"], now["disabled"]) == ("trainer", True)
 
 
 @pytest.mark.parametrize("role", ["service", "root", ""])
-def test_only_roles_of_people_can_be_given(world: World, desk: TestClient, other: Somebody, role: str) -> None:
-    answer = desk.post(f"/admin/user/edit/{other.id}", data={"role": role, "save": "Save"}, headers=HERE)
-    assert answer.status_code == 400
-    assert len(history(world, other.id)) == 1
+def test_only_roles_of_people_can_be_assigned(api: ApiClient, desk: TestClient, other: SignedInUser, role: str) -> None:
+    response = desk.post(f"/admin/user/edit/{other.id}", data={"role": role, "save": "Save"}, headers=HERE)
+    assert response.status_code == 400
+    assert len(history(api, other.id)) == 1
 
 
-def test_fields_that_the_form_lacks_are_not_taken(world: World, desk: TestClient, other: Somebody) -> None:
+def test_fields_that_are_not_in_the_form_are_ignored(api: ApiClient, desk: TestClient, other: SignedInUser) -> None:
     form = {"role": "user", "save": "Save", "password_hash": "x", "id": str(new_id()), "email": "other@example.org"}
     assert desk.post(f"/admin/user/edit/{other.id}", data=form, headers=HERE).status_code == 302
-    assert world.client.get("/users/me", headers=other.headers).json()["email"] == other.email
-    assert len(history(world, other.id)) == 1
+    assert api.client.get("/users/me", headers=other.headers).json()["email"] == other.email
+    assert len(history(api, other.id)) == 1
 
 
-def test_deleting_a_user_ends_what_they_had(world: World, desk: TestClient, clerk: Somebody) -> None:
-    somebody = world.person()
+def test_deleting_a_user_ends_their_keys_and_sign_ins(api: ApiClient, desk: TestClient, clerk: SignedInUser) -> None:
+    somebody = api.person()
     assert desk.delete(f"/admin/user/delete?pks={somebody.id}", headers=HERE).status_code == 200
-    assert world.client.get(f"/users/{somebody.id}", headers=world.admin.headers).status_code == 404
-    assert world.client.get("/users/me", headers=somebody.headers).status_code == 401
-    assert history(world, somebody.id)[0]["action"] == "delete"
+    assert api.client.get(f"/users/{somebody.id}", headers=api.admin.headers).status_code == 404
+    assert api.client.get("/users/me", headers=somebody.headers).status_code == 401
+    assert history(api, somebody.id)[0]["action"] == "delete"
 
 
-def test_deleting_a_key_revokes_it(world: World, desk: TestClient, clerk: Somebody) -> None:
-    somebody = world.person()
-    key_id, key = world.key(somebody)
+def test_deleting_a_key_revokes_it(api: ApiClient, desk: TestClient, clerk: SignedInUser) -> None:
+    somebody = api.person()
+    key_id, key = api.key(somebody)
     assert desk.delete(f"/admin/api-key/delete?pks={key_id}", headers=HERE).status_code == 200
-    assert world.client.get("/users/me", headers={"X-API-Key": key}).status_code == 401
-    assert history(world, key_id)[0]["fields"] == ["revoked_at"]
+    assert api.client.get("/users/me", headers={"X-API-Key": key}).status_code == 401
+    assert history(api, key_id)[0]["fields"] == ["revoked_at"]
 
 
 def test_the_last_admin_stays(prepared: Settings) -> None:
@@ -272,33 +280,33 @@ def test_the_last_admin_stays(prepared: Settings) -> None:
     prepare(settings)
     app = create_app(settings)
     with TestClient(app) as client:
-        alone, desk = World(client, settings.secret).admin, open_browser(app)
+        alone, desk = ApiClient(client, settings.secret).admin, open_browser(app)
         sign_in(desk, alone.email, settings.secret("admin_password"))
         form = {"role": "user", "save": "Save"}
-        answer = desk.post(f"/admin/user/edit/{alone.id}", data=form, headers=HERE)
-        assert (answer.status_code, "This is the last admin" in answer.text) == (400, True)
+        response = desk.post(f"/admin/user/edit/{alone.id}", data=form, headers=HERE)
+        assert (response.status_code, "This is the last admin" in response.text) == (400, True)
         assert "error=This+is+the+last+admin" in desk.delete(f"/admin/user/delete?pks={alone.id}", headers=HERE).text
         assert is_in(desk)
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: str(view.identity))
-def test_every_list_page_and_export_opens(
-    world: World, desk: TestClient, clerk: Somebody, task: str, view: type[ModelView]
+def test_every_list_detail_page_and_export_responds(
+    api: ApiClient, desk: TestClient, clerk: SignedInUser, task: str, view: type[ModelView]
 ) -> None:
     about = prediction(task, clerk.id)
-    world.send("/predictions", about)
-    world.send("/feedback", feedback(about, clerk.id))
-    world.send("/promotions", promotion(task))
-    world.key(clerk)
+    api.send("/predictions", about)
+    api.send("/feedback", feedback(about, clerk.id))
+    api.send("/promotions", promotion(task))
+    api.key(clerk)
     if view.identity == "invitation":
         invited = {"email": f"{task}@example.org", "role": "user"}
-        assert world.client.post("/invitations", json=invited, headers=clerk.headers).status_code == 201
+        assert api.client.post("/invitations", json=invited, headers=clerk.headers).status_code == 201
     if view.identity == "retention":
         days = {"predictions_days": 30, "examples_days": 60}
-        assert world.client.put(f"/retention/{task}", json=days, headers=clerk.headers).status_code == 200
+        assert api.client.put(f"/retention/{task}", json=days, headers=clerk.headers).status_code == 200
     if view.identity == "erasure":
-        gone = world.person()
-        assert world.client.delete(f"/users/{gone.id}/data", headers=clerk.headers).status_code == 202
+        gone = api.person()
+        assert api.client.delete(f"/users/{gone.id}/data", headers=clerk.headers).status_code == 202
     page = desk.get(f"/admin/{view.identity}/list")
     assert page.status_code == 200, page.text
     found = re.search(rf"/admin/{view.identity}/details/([\w-]+)", page.text)
@@ -312,7 +320,7 @@ def test_every_list_page_and_export_opens(
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: str(view.identity))
-def test_no_view_knows_a_secret(view: type[ModelView]) -> None:
+def test_no_view_lists_a_secret_column(view: type[ModelView]) -> None:
     made = view()
     shown = {
         name
@@ -328,8 +336,10 @@ def test_no_view_knows_a_secret(view: type[ModelView]) -> None:
         assert set(made.get_form_columns()) == {"role", "disabled"}
 
 
-def test_nothing_secret_is_on_the_pages(world: World, desk: TestClient, clerk: Somebody, as_owner: Engine) -> None:
-    world.key(clerk)
+def test_nothing_secret_is_on_the_pages(
+    api: ApiClient, desk: TestClient, clerk: SignedInUser, as_owner: Engine
+) -> None:
+    api.key(clerk)
     pages = [
         desk.get(f"/admin/{path}").text
         for path in ("user/list", f"user/details/{clerk.id}", f"user/edit/{clerk.id}", "user/export/csv",
@@ -341,7 +351,7 @@ def test_nothing_secret_is_on_the_pages(world: World, desk: TestClient, clerk: S
 
 
 @pytest.mark.parametrize("view", [view for view in VIEWS if not view.can_edit], ids=lambda view: str(view.identity))
-def test_what_is_only_looked_at_cannot_be_changed(desk: TestClient, clerk: Somebody, view: type[ModelView]) -> None:
+def test_read_only_views_refuse_changes(desk: TestClient, clerk: SignedInUser, view: type[ModelView]) -> None:
     for path in ("create", f"edit/{new_id()}", "import"):
         assert desk.post(f"/admin/{view.identity}/{path}", headers=HERE).status_code == 403
     if not view.can_delete:
@@ -362,12 +372,12 @@ def test_what_is_only_looked_at_cannot_be_changed(desk: TestClient, clerk: Someb
     ],
     ids=lambda path: path if "0" not in path else path.partition("?")[2] or "user that is not there",
 )
-def test_a_strange_address_is_refused_and_never_a_5xx(desk: TestClient, clerk: Somebody, path: str) -> None:
+def test_a_malformed_url_is_refused_and_never_a_5xx(desk: TestClient, clerk: SignedInUser, path: str) -> None:
     assert 400 <= desk.get(f"/admin/{path}").status_code < 500
 
 
 def test_filters_and_search_narrow_a_list(
-    world: World, desk: TestClient, clerk: Somebody, other: Somebody, task: str
+    api: ApiClient, desk: TestClient, clerk: SignedInUser, other: SignedInUser, task: str
 ) -> None:
     def people(**query: str) -> str:
         return desk.get("/admin/user/list", params=query).text
@@ -376,15 +386,15 @@ def test_filters_and_search_narrow_a_list(
     assert f"/admin/user/details/{clerk.id}" not in people(search=other.email)
     assert f"/admin/user/details/{other.id}" not in people(search=other.email, role="trainer")
     assert f"/admin/user/details/{other.id}" not in people(search=other.email, disabled="true")
-    world.send("/predictions", prediction(task), prediction(f"{task}-other"))
+    api.send("/predictions", prediction(task), prediction(f"{task}-other"))
     page = desk.get("/admin/prediction/list", params={"task": task, "task_op": "equals"}).text
     assert "1 to 1 of 1" in " ".join(re.sub("<[^>]+>", " ", page).split())
 
 
-def test_what_people_wrote_is_text_on_the_page(world: World, desk: TestClient, clerk: Somebody, task: str) -> None:
+def test_user_input_is_escaped_on_the_page(api: ApiClient, desk: TestClient, clerk: SignedInUser, task: str) -> None:
     about = prediction(task, clerk.id, row={"text": "<script>alert(1)</script>"})
-    world.send("/predictions", about)
-    world.send("/feedback", feedback(about, clerk.id, comment="=<img src=x onerror=alert(2)>"))
+    api.send("/predictions", about)
+    api.send("/feedback", feedback(about, clerk.id, comment="=<img src=x onerror=alert(2)>"))
     page = desk.get(f"/admin/prediction/details/{about['id']}").text
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>alert(1)" not in page
@@ -392,7 +402,7 @@ def test_what_people_wrote_is_text_on_the_page(world: World, desk: TestClient, c
     assert [row["comment"] for row in rows if row["task"] == task] == ["'=<img src=x onerror=alert(2)>"]
 
 
-def test_every_answer_forbids_frames_and_foreign_scripts(desk: TestClient, clerk: Somebody) -> None:
+def test_every_response_forbids_frames_and_foreign_scripts(desk: TestClient, clerk: SignedInUser) -> None:
     headers = desk.get("/admin/user/list").headers
     assert "default-src 'self'" in headers["content-security-policy"]
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
@@ -400,13 +410,13 @@ def test_every_answer_forbids_frames_and_foreign_scripts(desk: TestClient, clerk
     assert "cache-control" not in desk.get("/admin/statics/js/main.js").headers
 
 
-def test_a_postgres_that_is_away_is_a_503(desk: TestClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_postgres_is_a_503(desk: TestClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = app.state.context.database.engine
-    engine.dispose()  # so that the next request connects anew
+    engine.dispose()  # so that the next request opens a new connection
     with monkeypatch.context() as patch:
         patch.setattr(engine.dialect.loaded_dbapi, "connect", unreachable)
-        answer = desk.get("/admin/user/list")
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+        response = desk.get("/admin/user/list")
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
     assert is_in(desk)
 
 

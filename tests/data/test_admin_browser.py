@@ -1,4 +1,4 @@
-"""The admin page in a real browser, as a person uses it."""
+"""The admin page in a real browser."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import uvicorn
 from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.data.world import PASSWORD, World
+from tests.data.api import PASSWORD, ApiClient
 
 PATIENCE = 60_000
-"""Milliseconds until something on a page counts as missing: a machine may be busy."""
+"""Milliseconds to wait for an element: the machine may be busy."""
 CHROMIUM = Path("/usr/bin/chromium")
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's package chromium")
@@ -23,9 +23,9 @@ pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's pa
 
 @pytest.fixture(scope="module")
 def address(
-    app: FastAPI, world: World, free_port: Callable[[], int], eventually: Callable[[Callable[[], bool]], None]
+    app: FastAPI, api: ApiClient, free_port: Callable[[], int], eventually: Callable[[Callable[[], bool]], None]
 ) -> Iterator[str]:
-    """The app behind a real port. Its lifespan stays with the client that all tests share."""
+    """The app on a real port. Its lifespan is that of the shared client."""
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run)
@@ -49,7 +49,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(chromium: Browser, address: str) -> Iterator[Page]:
-    """A page at the door, whose every error on the console is one of the test."""
+    """The sign-in page; every error on its console fails the test."""
     context = chromium.new_context(base_url=address)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
@@ -70,8 +70,8 @@ def sign_in(page: Page, email: str) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
-def test_an_admin_finds_a_user_changes_their_role_and_sees_the_line(world: World, page: Page) -> None:
-    admin, somebody = world.person("admin"), world.person()
+def test_an_admin_finds_a_user_changes_their_role_and_sees_the_line(api: ApiClient, page: Page) -> None:
+    admin, somebody = api.person("admin"), api.person()
     sign_in(page, admin.email)
     page.get_by_role("link", name="Users").click()
     page.get_by_placeholder("Search").fill(somebody.email)
@@ -91,26 +91,26 @@ def test_an_admin_finds_a_user_changes_their_role_and_sees_the_line(world: World
     expect(page.get_by_role("row", name=re.compile("^After"))).to_contain_text('"role": "trainer"')
 
 
-def test_an_admin_deletes_a_user_after_a_second_question(world: World, page: Page) -> None:
-    admin, somebody = world.person("admin"), world.person()
+def test_an_admin_deletes_a_user_after_a_confirmation(api: ApiClient, page: Page) -> None:
+    admin, somebody = api.person("admin"), api.person()
     sign_in(page, admin.email)
     page.goto(f"/admin/user/details/{somebody.id}")
     page.get_by_role("link", name="Delete").click()
     page.locator("#modal-delete-button").click()
     page.wait_for_url("**/admin/user/list*")
-    assert world.client.get(f"/users/{somebody.id}", headers=world.admin.headers).status_code == 404
+    assert api.client.get(f"/users/{somebody.id}", headers=api.admin.headers).status_code == 404
 
 
-def test_a_plain_user_is_refused(world: World, page: Page) -> None:
-    sign_in(page, world.person().email)
+def test_a_plain_user_is_refused(api: ApiClient, page: Page) -> None:
+    sign_in(page, api.person().email)
     expect(page.get_by_text("Only admins may use this page.")).to_be_visible()
     page.goto("/admin/user/list")
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
 
 
-def test_another_origin_of_this_machine_cannot_change_anything(world: World, page: Page) -> None:
-    """It shares the cookie, as ports are no part of what a cookie belongs to."""
-    admin, somebody = world.person("admin"), world.person()
+def test_another_origin_of_this_machine_cannot_change_anything(api: ApiClient, page: Page) -> None:
+    """The other origin shares the cookie, as cookies do not depend on the port."""
+    admin, somebody = api.person("admin"), api.person()
     sign_in(page, admin.email)
     page.get_by_role("link", name="Users").click()
     page.context.route("http://127.0.0.1:1/**", lambda route: route.fulfill(content_type="text/html", body="elsewhere"))
@@ -132,4 +132,4 @@ def test_another_origin_of_this_machine_cannot_change_anything(world: World, pag
     sent = answered.value.request.all_headers()
     assert "volant_admin=" in sent["cookie"]
     assert answered.value.status == 403
-    assert world.client.get("/users/me", headers=somebody.headers).json()["role"] == "user"
+    assert api.client.get("/users/me", headers=somebody.headers).json()["role"] == "user"

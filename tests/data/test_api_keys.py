@@ -1,4 +1,4 @@
-"""API keys: shown once, narrower than their owner, ended for good."""
+"""API keys: shown once, limited by scopes, revoked permanently."""
 
 from __future__ import annotations
 
@@ -16,60 +16,60 @@ from data_api.errors import UnknownUser
 from data_api.http.context import Context
 from data_api.ids import new_id
 from data_api.models.people.api_key import Scope
-from tests.data.world import Somebody, World, prediction
+from tests.data.api import ApiClient, SignedInUser, prediction
 
 
-def test_a_key_is_shown_once(world: World) -> None:
-    person = world.person()
+def test_a_key_is_shown_once(api: ApiClient) -> None:
+    person = api.person()
     body = {"name": "laptop", "scopes": ["read", "predict"]}
-    made = world.client.post("/api-keys", json=body, headers=person.headers).json()
+    made = api.client.post("/api-keys", json=body, headers=person.headers).json()
     key = made.pop("key")
     assert key.startswith("vk_")
-    (listed,) = world.client.get("/api-keys", headers=person.headers).json()["items"]
+    (listed,) = api.client.get("/api-keys", headers=person.headers).json()["items"]
     assert listed == made
     assert sorted(made["scopes"]) == ["predict", "read"]
     assert (made["user_id"], made["name"]) == (person.id, "laptop")
     assert (made["expires_at"], made["revoked_at"], made["last_used_at"]) == (None, None, None)
 
 
-def test_a_key_opens_what_its_scopes_say_and_nothing_of_its_owners_account(world: World, task: str) -> None:
-    admin = world.person("admin")
-    _, reading = world.key(admin, "read")
-    _, predicting = world.key(admin, "predict")
+def test_a_key_allows_its_scopes_and_not_its_owners_account(api: ApiClient, task: str) -> None:
+    admin = api.person("admin")
+    _, reading = api.key(admin, "read")
+    _, predicting = api.key(admin, "predict")
     calls = ["/predictions", "/feedback", "/promotions", "/users/me", f"/tasks/{task}/corrections"]
     statuses = {
-        name: [world.client.get(path, headers={"X-API-Key": key}).status_code for path in calls]
+        name: [api.client.get(path, headers={"X-API-Key": key}).status_code for path in calls]
         for name, key in (("read", reading), ("predict", predicting))
     }
     assert statuses == {"read": [200] * 5, "predict": [403] * 5}
     body = {"name": "more", "scopes": ["train"]}
-    assert world.client.post("/api-keys", json=body, headers={"X-API-Key": reading}).status_code == 403
-    assert world.client.get("/users", headers={"X-API-Key": reading}).status_code == 403
-    assert world.post("/predictions").status_code == 200
+    assert api.client.post("/api-keys", json=body, headers={"X-API-Key": reading}).status_code == 403
+    assert api.client.get("/users", headers={"X-API-Key": reading}).status_code == 403
+    assert api.post("/predictions").status_code == 200
     rows = {"rows": [prediction(task)]}
-    assert world.client.post("/predictions", json=rows, headers={"X-API-Key": reading}).status_code == 403
+    assert api.client.post("/predictions", json=rows, headers={"X-API-Key": reading}).status_code == 403
 
 
-def test_a_revoked_key_is_dead_and_stays_in_the_list(world: World) -> None:
-    person = world.person()
-    key_id, key = world.key(person)
+def test_a_revoked_key_is_refused_and_stays_in_the_list(api: ApiClient) -> None:
+    person = api.person()
+    key_id, key = api.key(person)
     for _ in range(2):
-        assert world.client.delete(f"/api-keys/{key_id}", headers=person.headers).status_code == 204
-    assert world.client.get("/users/me", headers={"X-API-Key": key}).status_code == 401
-    (listed,) = world.client.get("/api-keys", headers=person.headers).json()["items"]
+        assert api.client.delete(f"/api-keys/{key_id}", headers=person.headers).status_code == 204
+    assert api.client.get("/users/me", headers={"X-API-Key": key}).status_code == 401
+    (listed,) = api.client.get("/api-keys", headers=person.headers).json()["items"]
     assert listed["revoked_at"] is not None
 
 
-def test_keys_are_their_owners_and_the_admins(world: World) -> None:
-    owner, other = world.person(), world.person("trainer")
-    key_id, _ = world.key(owner)
+def test_keys_are_visible_to_their_owner_and_to_admins(api: ApiClient) -> None:
+    owner, other = api.person(), api.person("trainer")
+    key_id, _ = api.key(owner)
     path = f"/api-keys/{key_id}"
-    assert world.client.delete(path, headers=other.headers).json()["error"] == "UnknownKey"
-    assert world.client.get("/api-keys", headers=other.headers).json()["items"] == []
-    found = world.client.get("/api-keys", params={"limit": 500}, headers=world.admin.headers).json()["items"]
+    assert api.client.delete(path, headers=other.headers).json()["error"] == "UnknownKey"
+    assert api.client.get("/api-keys", headers=other.headers).json()["items"] == []
+    found = api.client.get("/api-keys", params={"limit": 500}, headers=api.admin.headers).json()["items"]
     assert key_id in {item["id"] for item in found}
-    assert world.client.delete(path, headers=world.admin.headers).status_code == 204
-    assert world.client.delete(f"/api-keys/{new_id()}", headers=world.admin.headers).status_code == 404
+    assert api.client.delete(path, headers=api.admin.headers).status_code == 204
+    assert api.client.delete(f"/api-keys/{new_id()}", headers=api.admin.headers).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -87,50 +87,50 @@ def test_keys_are_their_owners_and_the_admins(world: World) -> None:
     ],
     ids=" ".join,
 )
-def test_a_key_is_not_made_from_what_is_not_asked_for(world: World, change: dict[str, object]) -> None:
+def test_a_malformed_request_for_a_key_is_refused(api: ApiClient, change: dict[str, object]) -> None:
     body = {"name": "test", "scopes": ["read"], **change}
-    answer = world.client.post("/api-keys", json=body, headers=world.person().headers)
-    assert (answer.status_code, answer.json()["error"]) == (422, "InvalidRequest")
+    response = api.client.post("/api-keys", json=body, headers=api.person().headers)
+    assert (response.status_code, response.json()["error"]) == (422, "InvalidRequest")
 
 
-def listed(world: World, person: Somebody, **query: str | bool) -> list[dict[str, Any]]:
-    answer = world.client.get("/api-keys", params={"limit": 500, **query}, headers=person.headers)
-    assert answer.status_code == 200
-    found: list[dict[str, Any]] = answer.json()["items"]
+def listed(api: ApiClient, person: SignedInUser, **query: str | bool) -> list[dict[str, Any]]:
+    response = api.client.get("/api-keys", params={"limit": 500, **query}, headers=person.headers)
+    assert response.status_code == 200
+    found: list[dict[str, Any]] = response.json()["items"]
     return found
 
 
-def test_the_list_leaves_out_what_is_over_if_asked_and_an_admin_asks_for_one_person(world: World) -> None:
-    person, other = world.person(), world.person()
-    gone, kept = world.key(person)[0], world.key(person)[0]
-    theirs, _ = world.key(other)
-    world.client.delete(f"/api-keys/{gone}", headers=person.headers)
-    assert [key["id"] for key in listed(world, person)] == [kept, gone]
-    assert [key["id"] for key in listed(world, person, live=True)] == [kept]
-    assert [key["id"] for key in listed(world, world.admin, user_id=person.id, live=True)] == [kept]
-    assert [key["id"] for key in listed(world, world.admin, user_id=other.id)] == [theirs]
-    assert listed(world, person, user_id=other.id) == []
+def test_the_list_can_leave_out_invalid_keys_and_an_admin_can_filter_by_user(api: ApiClient) -> None:
+    person, other = api.person(), api.person()
+    gone, kept = api.key(person)[0], api.key(person)[0]
+    theirs, _ = api.key(other)
+    api.client.delete(f"/api-keys/{gone}", headers=person.headers)
+    assert [key["id"] for key in listed(api, person)] == [kept, gone]
+    assert [key["id"] for key in listed(api, person, live=True)] == [kept]
+    assert [key["id"] for key in listed(api, api.admin, user_id=person.id, live=True)] == [kept]
+    assert [key["id"] for key in listed(api, api.admin, user_id=other.id)] == [theirs]
+    assert listed(api, person, user_id=other.id) == []
 
 
-def test_a_use_is_noted_at_most_once_a_minute_also_when_the_call_fails(world: World, as_app: Engine) -> None:
-    person = world.person()
-    key_id, key = world.key(person, "predict")
+def test_a_use_is_stored_at_most_once_a_minute_also_when_the_call_fails(api: ApiClient, as_app: Engine) -> None:
+    person = api.person()
+    key_id, key = api.key(person, "predict")
     uses = []
     for _ in range(2):
-        assert world.client.get("/users/me", headers={"X-API-Key": key}).status_code == 403
-        uses.append(listed(world, person)[0]["last_used_at"])
+        assert api.client.get("/users/me", headers={"X-API-Key": key}).status_code == 403
+        uses.append(listed(api, person)[0]["last_used_at"])
     assert uses[0] == uses[1] is not None
     with as_app.begin() as connection:
         query = text("UPDATE api_keys SET last_used_at = last_used_at - interval '61 seconds' WHERE id = :id")
         connection.execute(query, {"id": UUID(key_id)})
-    world.client.get("/users/me", headers={"X-API-Key": key})
-    assert listed(world, person)[0]["last_used_at"] > uses[0]
+    api.client.get("/users/me", headers={"X-API-Key": key})
+    assert listed(api, person)[0]["last_used_at"] > uses[0]
 
 
-def test_uses_elsewhere_are_noted_unless_something_later_is_known(world: World) -> None:
-    person = world.person()
-    (first, key), (second, _), (third, _) = (world.key(person) for _ in range(3))
-    world.client.get("/users/me", headers={"X-API-Key": key})
+def test_uses_at_ai_api_are_stored_unless_a_later_use_is_known(api: ApiClient) -> None:
+    person = api.person()
+    (first, key), (second, _), (third, _) = (api.key(person) for _ in range(3))
+    api.client.get("/users/me", headers={"X-API-Key": key})
     now = datetime.now(UTC)
     uses = {
         first: (now - timedelta(hours=1)).isoformat(),
@@ -139,30 +139,32 @@ def test_uses_elsewhere_are_noted_unless_something_later_is_known(world: World) 
         str(new_id()): now.isoformat(),
     }
     for _ in range(2):
-        answer = world.client.post("/api-keys/uses", json={"uses": uses}, headers=world.service)
-        assert answer.status_code == 204
-    found = {one["id"]: datetime.fromisoformat(one["last_used_at"]) for one in listed(world, person)}
+        response = api.client.post("/api-keys/uses", json={"uses": uses}, headers=api.service)
+        assert response.status_code == 204
+    found = {one["id"]: datetime.fromisoformat(one["last_used_at"]) for one in listed(api, person)}
     assert abs(found[first] - now) < timedelta(seconds=30)
     assert found[second] == now - timedelta(minutes=5)
     assert abs(found[third] - now) < timedelta(seconds=30)  # a clock that is ahead
 
 
-def test_two_reports_of_uses_at_once_do_not_stop_each_other(world: World) -> None:
-    person = world.person()
-    keys = [world.key(person)[0] for _ in range(10)]
+def test_two_concurrent_reports_of_uses_do_not_deadlock(api: ApiClient) -> None:
+    person = api.person()
+    keys = [api.key(person)[0] for _ in range(10)]
 
     def report(number: int) -> int:
         order = keys if number % 2 else keys[::-1]
         moment = datetime.now(UTC).isoformat()
         body = {"uses": dict.fromkeys(order, moment)}
-        return int(world.client.post("/api-keys/uses", json=body, headers=world.service).status_code)
+        return int(api.client.post("/api-keys/uses", json=body, headers=api.service).status_code)
 
     with ThreadPoolExecutor(4) as threads:
         assert set(threads.map(report, range(12))) == {204}
 
 
-def test_a_key_of_somebody_who_is_deleted_at_that_moment_is_refused(world: World, as_app: Engine, app: FastAPI) -> None:
-    person = world.person()
+def test_creating_a_key_for_a_user_who_is_being_deleted_is_refused(
+    api: ApiClient, as_app: Engine, app: FastAPI
+) -> None:
+    person = api.person()
     with as_app.begin() as connection:
         connection.execute(text("DELETE FROM users WHERE id = :id"), {"id": UUID(person.id)})
     context: Context = app.state.context
@@ -171,16 +173,16 @@ def test_a_key_of_somebody_who_is_deleted_at_that_moment_is_refused(world: World
 
 
 @pytest.mark.parametrize("offset", ["+18:00", "-23:59"])
-def test_an_offset_that_postgres_does_not_know_is_understood(world: World, offset: str) -> None:
+def test_a_utc_offset_that_postgres_refuses_is_converted(api: ApiClient, offset: str) -> None:
     body = {"name": "far east", "scopes": ["read"], "expires_at": f"2099-01-01T00:00:00{offset}"}
-    made = world.client.post("/api-keys", json=body, headers=world.person().headers)
+    made = api.client.post("/api-keys", json=body, headers=api.person().headers)
     assert made.status_code == 201, made.text
     moment = datetime.fromisoformat(body["expires_at"]).astimezone(UTC)  # type: ignore[arg-type]
     assert datetime.fromisoformat(made.json()["expires_at"]) == moment
 
 
-def test_a_moment_beyond_the_calendar_is_its_end(world: World) -> None:
+def test_an_out_of_range_datetime_is_clamped(api: ApiClient) -> None:
     body = {"name": "x", "scopes": ["read"], "expires_at": "9999-12-31T23:59:59-01:00"}
-    made = world.client.post("/api-keys", json=body, headers=world.person().headers)
+    made = api.client.post("/api-keys", json=body, headers=api.person().headers)
     assert made.status_code == 201, made.text
     assert made.json()["expires_at"].startswith("9999-12-31T23:59:59.999999")

@@ -1,4 +1,4 @@
-"""Rows that come many at a time mean the same whether all are good or one is refused among them."""
+"""Bulk requests: a row has the same outcome whether or not another one is refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from data_api.crud.bulk import STORED, Outcome, Values
+from data_api.crud.bulk import STORED, RowOutcome, Values
 from data_api.errors import InvalidRequest
 from data_api.http.bulk import store_each
 from data_api.schemas.bulk import RowParser
@@ -20,7 +20,7 @@ from data_api.schemas.openapi_examples import EXAMPLES
 from data_api.schemas.predictions.feedback import FEEDBACK
 from data_api.schemas.predictions.prediction import PREDICTION
 from data_api.schemas.promotions import PROMOTION
-from tests.data.world import World, prediction
+from tests.data.api import ApiClient, prediction
 
 KINDS: dict[str, RowParser[Any]] = {"PredictionIn": PREDICTION, "FeedbackIn": FEEDBACK, "PromotionIn": PROMOTION}
 TEXTS = st.text() | st.sampled_from(["\0", "\ud800", "7", "1.0", "true", "null", str(EXAMPLES["PredictionIn"]["id"])])
@@ -32,7 +32,7 @@ VALUES = st.recursive(
 
 @st.composite
 def rows(draw: st.DrawFn, name: str) -> dict[str, object]:
-    """The example of a kind with some of its fields, or of what is in them, left out or anything else."""
+    """The OpenAPI example of a row, with some fields removed or replaced by any value."""
     row = deepcopy(EXAMPLES[name])
     for _ in range(draw(st.integers(0, 3))):
         inside = draw(st.sampled_from([row, *(value for value in row.values() if isinstance(value, dict))]))
@@ -43,16 +43,16 @@ def rows(draw: st.DrawFn, name: str) -> dict[str, object]:
     return row
 
 
-def judged(kind: RowParser[Any], content: bytes) -> tuple[list[Outcome], Sequence[Values]] | str:
-    """What becomes of the rows of a body and what their table would get, or why it is none."""
+def parse_and_store(parser: RowParser[Any], content: bytes) -> tuple[list[RowOutcome], Sequence[Values]] | str:
+    """The outcomes of the rows of a body and the values for the table, or the error of the body."""
     kept: list[Values] = []
 
-    def store(values: Sequence[Values]) -> list[Outcome]:
+    def store(values: Sequence[Values]) -> list[RowOutcome]:
         kept.extend(values)
         return [STORED] * len(values)
 
     try:
-        return store_each(kind, content, store), kept
+        return store_each(parser, content, store), kept
     except InvalidRequest as error:
         return str(error)
 
@@ -62,7 +62,7 @@ def judged(kind: RowParser[Any], content: bytes) -> tuple[list[Outcome], Sequenc
 def test_a_refused_row_changes_nothing_about_the_others(name: str, data: st.DataObject, ascii_only: bool) -> None:
     row = data.draw(rows(name))
     texts = [json.dumps({"rows": sent}, ensure_ascii=ascii_only) for sent in ([row], [row, {}])]
-    alone, beside = (judged(KINDS[name], text.encode(errors="surrogatepass")) for text in texts)
+    alone, beside = (parse_and_store(KINDS[name], text.encode(errors="surrogatepass")) for text in texts)
     if isinstance(beside, str):
         assert alone == beside
     else:
@@ -72,37 +72,37 @@ def test_a_refused_row_changes_nothing_about_the_others(name: str, data: st.Data
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_the_example_of_a_row_is_one_that_is_taken(name: str) -> None:
+def test_the_openapi_example_of_a_row_is_valid(name: str) -> None:
     assert KINDS[name].values(EXAMPLES[name])["id"] == UUID(str(EXAMPLES[name]["id"]))
 
 
 @given(st.binary() | VALUES.map(lambda value: json.dumps(value).encode()))
 @example(b'{"rows": [], "rows": 7}')
-def test_whatever_is_no_body_of_rows_is_an_invalid_request(content: bytes) -> None:
-    said = judged(PREDICTION, content)
-    assert isinstance(said, str) or said == ([], [])
-    if isinstance(said, str):
-        assert said.startswith("body")
+def test_a_body_without_rows_is_an_invalid_request(content: bytes) -> None:
+    outcome = parse_and_store(PREDICTION, content)
+    assert isinstance(outcome, str) or outcome == ([], [])
+    if isinstance(outcome, str):
+        assert outcome.startswith("body")
 
 
 @pytest.mark.parametrize("path", ["/predictions", "/feedback", "/promotions"])
-def test_only_a_sender_who_may_send_rows_is_told_what_is_wrong_with_them(world: World, path: str) -> None:
-    for headers, status in (({}, 401), (world.person("admin").headers, 403), (world.service, 422)):
+def test_only_the_service_gets_validation_errors_of_rows(api: ApiClient, path: str) -> None:
+    for headers, status in (({}, 401), (api.person("admin").headers, 403), (api.service, 422)):
         for kind in ("application/json", "text/plain"):
-            answer = world.client.post(path, content=b"{", headers={**headers, "Content-Type": kind})
-            assert answer.status_code == status, (headers, kind)
+            response = api.client.post(path, content=b"{", headers={**headers, "Content-Type": kind})
+            assert response.status_code == status, (headers, kind)
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/octet-stream", None])
-def test_rows_that_are_not_called_json_are_refused(world: World, task: str, kind: str | None) -> None:
+def test_rows_without_a_json_content_type_are_refused(api: ApiClient, task: str, kind: str | None) -> None:
     content = json.dumps({"rows": [prediction(task)]}).encode()
-    answer = world.client.post("/predictions", content=content, headers={**world.service, "Content-Type": kind or ""})
-    assert answer.status_code == 422
-    assert "application/json" in answer.json()["detail"]
+    response = api.client.post("/predictions", content=content, headers={**api.service, "Content-Type": kind or ""})
+    assert response.status_code == 422
+    assert "application/json" in response.json()["detail"]
 
 
 @pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/vnd.volant+json", "Application/JSON"])
-def test_every_name_of_json_will_do(world: World, task: str, kind: str) -> None:
+def test_every_json_content_type_is_accepted(api: ApiClient, task: str, kind: str) -> None:
     content = json.dumps({"rows": [prediction(task)]}).encode()
-    answer = world.client.post("/predictions", content=content, headers={**world.service, "Content-Type": kind})
-    assert answer.json() == {"results": [{"status": "stored", "reason": None}]}
+    response = api.client.post("/predictions", content=content, headers={**api.service, "Content-Type": kind})
+    assert response.json() == {"results": [{"status": "stored", "reason": None}]}

@@ -1,4 +1,4 @@
-"""The real process: started from the command line, looked at over real HTTP, hurt and healed."""
+"""The real process, started from the command line: over real HTTP, with failures of Postgres and recovery."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import psutil
 import pytest
 
 from scripts.postgres import FAST, Postgres
-from tests.data.world import prediction
+from tests.data.api import prediction
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 Eventually = Callable[[Callable[[], bool]], None]
@@ -43,8 +43,8 @@ def run(command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def server(secrets_dir: Path, open_folder: Callable[[str], Path], free_port: Callable[[], int]) -> Iterator[Postgres]:
-    """A Postgres of this module's own, to be killed, frozen and started again."""
-    kept = {**FAST, "synchronous_commit": "on"}  # what is acknowledged survives the death of its process
+    """A Postgres of this module, which tests kill, freeze and restart."""
+    kept = {**FAST, "synchronous_commit": "on"}  # acknowledged rows survive a crash of Postgres
     server = Postgres(open_folder("fragile") / "data", free_port(), secrets_dir / "postgres_password", kept)
     server.start()
     done = run("setup", environment(secrets_dir, server.port))
@@ -94,9 +94,9 @@ def test_a_row_goes_in_and_out_over_real_http(service: httpx.Client) -> None:
     assert service.get(f"/predictions/{row['id']}").json()["row"] == row["row"]
 
 
-def test_a_body_of_many_megabytes_is_answered_and_not_cut(service: httpx.Client) -> None:
-    answer = service.post("/predictions", content=b"a" * 40_000_000)
-    assert (answer.status_code, answer.json()["error"]) == (413, "TooLarge")
+def test_a_body_of_many_megabytes_gets_a_response_and_no_broken_pipe(service: httpx.Client) -> None:
+    response = service.post("/predictions", content=b"a" * 40_000_000)
+    assert (response.status_code, response.json()["error"]) == (413, "TooLarge")
 
 
 def test_metrics_have_a_port_of_their_own(
@@ -129,7 +129,7 @@ def ask_many(service: httpx.Client, times: int) -> list[tuple[int, float]]:
 
 @contextmanager
 def frozen(server: Postgres) -> Iterator[None]:
-    """A Postgres that holds its connections and says nothing."""
+    """A Postgres that keeps its connections open and does not respond."""
     assert server.process is not None
     postmaster = psutil.Process(server.process.pid)
     everybody = [postmaster, *postmaster.children(recursive=True)]
@@ -140,26 +140,26 @@ def frozen(server: Postgres) -> Iterator[None]:
         process.resume()
 
 
-def test_postgres_frozen_is_a_503_in_bounded_time_and_heals(
+def test_a_frozen_postgres_is_a_503_in_bounded_time_and_recovers(
     service: httpx.Client, server: Postgres, eventually: Eventually
 ) -> None:
     with frozen(server):
-        answers = ask_many(service, 4)
-        assert {status for status, _ in answers} == {503}
-        assert max(seconds for _, seconds in answers) < 10
+        responses = ask_many(service, 4)
+        assert {status for status, _ in responses} == {503}
+        assert max(seconds for _, seconds in responses) < 10
         assert service.get("/health/live").status_code == 200
     eventually(lambda: service.get("/predictions").status_code == 200)
 
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
-def test_postgres_away_is_a_quick_503_and_its_return_is_noticed_at_once(
+def test_a_stopped_postgres_is_a_quick_503_and_recovers_at_once(
     service: httpx.Client, server: Postgres, eventually: Eventually, how: str
 ) -> None:
     assert [status for status, _ in ask_many(service, 8)] == [200] * 8  # so that the pool holds connections to lose
     getattr(server, how)()
-    answers = ask_many(service, 8)
-    assert {status for status, _ in answers} == {503}
-    assert max(seconds for _, seconds in answers) < 2
+    responses = ask_many(service, 8)
+    assert {status for status, _ in responses} == {503}
+    assert max(seconds for _, seconds in responses) < 2
     body = service.get("/health/ready")
     assert (body.status_code, body.json()["error"]) == (503, "DatabaseUnavailable")
     assert body.headers["retry-after"] == "1"
@@ -167,7 +167,7 @@ def test_postgres_away_is_a_quick_503_and_its_return_is_noticed_at_once(
     assert [status for status, _ in ask_many(service, 8)] == [200] * 8
 
 
-def test_postgres_restarted_under_load_fails_some_calls_cleanly_and_loses_nothing(
+def test_a_postgres_restart_under_load_fails_some_calls_and_loses_no_row(
     service: httpx.Client, server: Postgres, eventually: Eventually
 ) -> None:
     task, kept, statuses, done = f"load-{uuid4().hex}", set[str](), Counter[int](), Event()
@@ -175,9 +175,9 @@ def test_postgres_restarted_under_load_fails_some_calls_cleanly_and_loses_nothin
     def send(_: int) -> None:
         while not done.is_set():
             rows = [prediction(task) for _ in range(20)]
-            answer = service.post("/predictions", json={"rows": rows})
-            statuses[answer.status_code] += 1
-            if answer.status_code == 200:
+            response = service.post("/predictions", json={"rows": rows})
+            statuses[response.status_code] += 1
+            if response.status_code == 200:
                 kept.update(row["id"] for row in rows)
 
     with ThreadPoolExecutor(4) as threads:
@@ -206,7 +206,7 @@ def stored(service: httpx.Client, task: str) -> Iterator[str]:
         query["cursor"] = page["next"]
 
 
-def test_the_log_is_plain_lines(service: httpx.Client, log: Path, eventually: Eventually) -> None:
+def test_the_log_is_plain_text_lines(service: httpx.Client, log: Path, eventually: Eventually) -> None:
     service.get("/predictions", headers={"X-Request-ID": "look-here"})
 
     def lines() -> list[str]:
@@ -225,21 +225,23 @@ def test_a_database_without_tables_is_not_ready(
     with subprocess.Popen([sys.executable, "-m", "data_api", "serve"], env=env, stdout=subprocess.DEVNULL) as process:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
 
-            def answers() -> bool:
+            def responses() -> bool:
                 try:
                     return client.get("/health/live").status_code == 200
                 except httpx.TransportError:
                     return False
 
-            eventually(answers)
+            eventually(responses)
             assert client.get("/health/ready").status_code == 503
         process.terminate()
 
 
 @pytest.mark.parametrize("command", ["setup", "serve"])
-@pytest.mark.parametrize(("content", "words"), [(None, "is missing"), ("changeme", "placeholder"), ("", "placeholder")])
-def test_a_start_without_a_secret_says_which_in_one_line(
-    secrets_dir: Path, tmp_path: Path, command: str, content: str | None, words: str
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "is missing"), ("changeme", "placeholder"), ("", "placeholder")]
+)
+def test_a_start_without_a_secret_names_it_in_one_line(
+    secrets_dir: Path, tmp_path: Path, command: str, content: str | None, message: str
 ) -> None:
     for secret in secrets_dir.iterdir():
         (tmp_path / secret.name).write_text(secret.read_text())
@@ -252,10 +254,10 @@ def test_a_start_without_a_secret_says_which_in_one_line(
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert name in done.stderr
-    assert words in done.stderr
+    assert message in done.stderr
 
 
-def test_a_signing_key_that_is_none_stops_the_start(secrets_dir: Path, tmp_path: Path) -> None:
+def test_a_malformed_signing_key_stops_the_start(secrets_dir: Path, tmp_path: Path) -> None:
     for secret in secrets_dir.iterdir():
         (tmp_path / secret.name).write_text(secret.read_text())
     (tmp_path / "signing_key").write_text("not hex")
@@ -264,7 +266,7 @@ def test_a_signing_key_that_is_none_stops_the_start(secrets_dir: Path, tmp_path:
     assert "signing_key" in done.stderr
 
 
-def test_setup_says_that_postgres_is_not_there_or_is_somebody_elses(
+def test_setup_reports_an_unreachable_postgres_and_a_wrong_password(
     server: Postgres, secrets_dir: Path, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
     away = run("setup", environment(secrets_dir, free_port(), setup_wait_seconds=1))
@@ -279,14 +281,14 @@ def test_setup_says_that_postgres_is_not_there_or_is_somebody_elses(
     assert "another" not in refused.stderr.replace("another one", "")
 
 
-def test_help_names_the_commands() -> None:
+def test_help_lists_the_commands() -> None:
     done = run("--help", dict(os.environ) | {"PYTHONPATH": str(REPOSITORY / "data-api")})
     assert done.returncode == 0
     assert "setup" in done.stdout
     assert "serve" in done.stdout
 
 
-def test_alembic_by_hand_finds_its_database_and_nothing_to_do(server: Postgres, secrets_dir: Path) -> None:
+def test_alembic_on_the_command_line_finds_the_database_up_to_date(server: Postgres, secrets_dir: Path) -> None:
     arguments = [sys.executable, "-m", "alembic", "-c", str(REPOSITORY / "data-api/alembic.ini"), "check"]
     env = environment(secrets_dir, server.port)
     done = subprocess.run(arguments, env=env, cwd="/", capture_output=True, text=True, timeout=60, check=False)

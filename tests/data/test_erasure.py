@@ -1,4 +1,4 @@
-"""Erasure: nothing of the person is left in any table, and nothing of them comes back."""
+"""Erasure: no data of the person is left in any table, and none comes back."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from data_api.errors import SetupFailed
 from data_api.ids import new_id
 from data_api.maintenance import erasure, tombstone_file
 from data_api.models.people.invitation import Invitation
-from tests.data.world import PASSWORD, Somebody, World, feedback, prediction
+from tests.data.api import PASSWORD, ApiClient, SignedInUser, feedback, prediction
 
 SECRET = "the neighbours dog is called Zwiebel"
 
 
 @pytest.fixture(autouse=True)
 def no_replicas(as_owner: Engine) -> Iterator[None]:
-    """No ai-api of another test is waited for."""
+    """Deletes the instances of other tests, so that they are not awaited."""
 
     def forget() -> None:
         with as_owner.begin() as connection:
@@ -40,71 +40,75 @@ def no_replicas(as_owner: Engine) -> Iterator[None]:
 
 
 @pytest.fixture
-def somebody(world: World) -> Somebody:
-    return world.person()
+def somebody(api: ApiClient) -> SignedInUser:
+    return api.person()
 
 
-def rows_that_hold(engine: Engine, words: list[str]) -> list[str]:
-    """Tables in which one of the words stands, in whatever column."""
+def rows_that_hold(engine: Engine, texts: list[str]) -> list[str]:
+    """Tables that contain one of the texts, in any column."""
     found = []
     with engine.connect() as connection:
         for table in inspect(engine).get_table_names():
-            for word in words:
-                query = f"SELECT count(*) FROM {table} AS t WHERE t::text ILIKE :word"
-                if connection.scalar(text(query), {"word": f"%{word}%"}):
-                    found.append(f"{table}: {word}")
+            for value in texts:
+                query = f"SELECT count(*) FROM {table} AS t WHERE t::text ILIKE :value"
+                if connection.scalar(text(query), {"value": f"%{value}%"}):
+                    found.append(f"{table}: {value}")
     return found
 
 
-def erase(world: World, somebody: Somebody, by: Somebody | None = None) -> dict[str, Any]:
-    answer = world.client.delete(f"/users/{somebody.id}/data", headers=(by or world.admin).headers)
-    assert answer.status_code == 202, answer.text
-    found: dict[str, Any] = answer.json()
+def erase(api: ApiClient, somebody: SignedInUser, by: SignedInUser | None = None) -> dict[str, Any]:
+    response = api.client.delete(f"/users/{somebody.id}/data", headers=(by or api.admin).headers)
+    assert response.status_code == 202, response.text
+    found: dict[str, Any] = response.json()
     return found
 
 
-def look(world: World, asked: dict[str, Any]) -> dict[str, Any]:
-    answer = world.client.get(f"/erasures/{asked['id']}", headers=world.admin.headers)
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
+def get_erasure(api: ApiClient, requested: dict[str, Any]) -> dict[str, Any]:
+    response = api.client.get(f"/erasures/{requested['id']}", headers=api.admin.headers)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
     return found
 
 
-def report(world: World, asked: dict[str, Any], replica: str = "r1", **removed: int) -> None:
+def report(api: ApiClient, requested: dict[str, Any], replica: str = "r1", **removed: int) -> None:
     body = {"replica": replica, "removed": removed}
-    answer = world.client.post(f"/erasures/{asked['id']}/parts", json=body, headers=world.service)
-    assert answer.status_code == 204, answer.text
+    response = api.client.post(f"/erasures/{requested['id']}/parts", json=body, headers=api.service)
+    assert response.status_code == 204, response.text
 
 
 def test_nothing_of_an_erased_person_is_left_in_any_table(
-    world: World, as_owner: Engine, somebody: Somebody, task: str
+    api: ApiClient, as_owner: Engine, somebody: SignedInUser, task: str
 ) -> None:
-    trainer = world.person("trainer")
+    trainer = api.person("trainer")
     mine, corrected = prediction(task, somebody.id, row={"text": SECRET}), prediction(task, somebody.id)
     corrected["row"] = {"text": f"{SECRET} again"}
     others = prediction(task, trainer.id)
-    assert world.statuses("/predictions", mine, corrected, others) == ["stored"] * 3
-    assert world.statuses(
+    assert api.statuses("/predictions", mine, corrected, others) == ["stored"] * 3
+    assert api.statuses(
         "/feedback",
         feedback(mine, somebody.id, comment=f"it is about {SECRET}"),
         feedback(corrected, trainer.id, comment="a dog"),
         feedback(others, trainer.id),
     ) == ["stored"] * 3  # fmt: skip
-    world.key(somebody, "read")
-    world.client.patch(f"/users/{somebody.id}", json={"role": "trainer"}, headers=world.admin.headers)
-    words = [somebody.email, SECRET]
-    assert {found.split(":")[0] for found in rows_that_hold(as_owner, words)} >= {"users", "feedback", "examples"}
+    api.key(somebody, "read")
+    api.client.patch(f"/users/{somebody.id}", json={"role": "trainer"}, headers=api.admin.headers)
+    texts = [somebody.email, SECRET]
+    assert {found.split(":")[0] for found in rows_that_hold(as_owner, texts)} >= {"users", "feedback", "examples"}
 
-    asked = erase(world, somebody)
-    assert (asked["status"], asked["user_id"], asked["requested_by"]) == ("requested", somebody.id, world.admin.id)
-    assert asked["awaited"] == ["data-api", "ai-api"]
+    requested = erase(api, somebody)
+    assert (requested["status"], requested["user_id"], requested["requested_by"]) == (
+        "requested",
+        somebody.id,
+        api.admin.id,
+    )
+    assert requested["awaited"] == ["data-api", "ai-api"]
     assert erasure.run_pending(as_owner) >= 1
 
-    assert rows_that_hold(as_owner, words) == []
+    assert rows_that_hold(as_owner, texts) == []
     held = rows_that_hold(as_owner, [somebody.id])  # the tombstone, the history, and that tokens are refused
     assert set(held) <= {f"{table}: {somebody.id}" for table in ("erasures", "deleted_users", "audit", "audit_details")}
-    assert [word["label"] for word in world.corrections(task)] == ["negative"], "what others asked stays"
-    after = look(world, asked)
+    assert [value["label"] for value in api.corrections(task)] == ["negative"], "other people's rows stay"
+    after = get_erasure(api, requested)
     assert after["status"] == "awaiting"
     assert after["awaited"] == ["ai-api"]
     removed = after["removed"]["data-api"]
@@ -112,109 +116,109 @@ def test_nothing_of_an_erased_person_is_left_in_any_table(
     assert removed["audit_details"] > 0
 
 
-def test_access_ends_with_the_request(world: World, somebody: Somebody) -> None:
-    _, key = world.key(somebody, "read")
-    erase(world, somebody)
-    assert world.client.get("/users/me", headers=somebody.headers).status_code == 401
-    assert world.client.get("/users/me", headers={"X-API-Key": key}).status_code == 401
+def test_access_ends_with_the_request(api: ApiClient, somebody: SignedInUser) -> None:
+    _, key = api.key(somebody, "read")
+    erase(api, somebody)
+    assert api.client.get("/users/me", headers=somebody.headers).status_code == 401
+    assert api.client.get("/users/me", headers={"X-API-Key": key}).status_code == 401
     form = {"username": somebody.email, "password": PASSWORD}
-    assert world.client.post("/auth/token", data=form).status_code == 401
-    refresh = world.client.post("/auth/refresh", json={"refresh_token": somebody.refresh})
+    assert api.client.post("/auth/token", data=form).status_code == 401
+    refresh = api.client.post("/auth/refresh", json={"refresh_token": somebody.refresh})
     assert refresh.status_code == 401
 
 
-def test_it_is_finished_when_every_replica_that_is_there_has_reported(
-    world: World, as_owner: Engine, somebody: Somebody
+def test_an_erasure_is_finished_when_every_present_instance_has_reported(
+    api: ApiClient, as_owner: Engine, somebody: SignedInUser
 ) -> None:
     for replica in ("r1", "r2"):
-        snapshot = world.client.get("/auth/snapshot", params={"replica": replica}, headers=world.service)
+        snapshot = api.client.get("/auth/snapshot", params={"replica": replica}, headers=api.service)
         assert snapshot.status_code == 200
-    asked = erase(world, somebody)
-    named = world.client.get("/auth/snapshot", headers=world.service).json()["erasures"]
-    assert {"id": asked["id"], "user_id": somebody.id} in named
+    requested = erase(api, somebody)
+    named = api.client.get("/auth/snapshot", headers=api.service).json()["erasures"]
+    assert {"id": requested["id"], "user_id": somebody.id} in named
 
-    report(world, asked, "r1", outbox=2, pictures=1)
-    report(world, asked, "r1", outbox=1)
+    report(api, requested, "r1", outbox=2, pictures=1)
+    report(api, requested, "r1", outbox=1)
     erasure.run_pending(as_owner)
-    assert look(world, asked)["awaited"] == ["ai-api r2"]
-    report(world, asked, "r2", outbox=0)
+    assert get_erasure(api, requested)["awaited"] == ["ai-api r2"]
+    report(api, requested, "r2", outbox=0)
     erasure.run_pending(as_owner)
-    after = look(world, asked)
+    after = get_erasure(api, requested)
     assert (after["status"], after["awaited"]) == ("finished", [])
     assert after["finished_at"]
     assert after["removed"]["ai-api r1"] == {"outbox": 3, "pictures": 1}
 
 
-def test_nobody_waits_for_a_replica_of_which_another_says_that_it_ended(
-    world: World, as_owner: Engine, somebody: Somebody
+def test_an_instance_that_was_reported_as_ended_is_not_awaited(
+    api: ApiClient, as_owner: Engine, somebody: SignedInUser
 ) -> None:
     for replica in ("ended", "alive"):
-        world.client.get("/auth/snapshot", params={"replica": replica}, headers=world.service)
-    asked = erase(world, somebody)
-    report(world, asked, "alive")
+        api.client.get("/auth/snapshot", params={"replica": replica}, headers=api.service)
+    requested = erase(api, somebody)
+    report(api, requested, "alive")
     erasure.run_pending(as_owner)
-    assert "ai-api ended" in look(world, asked)["awaited"]
+    assert "ai-api ended" in get_erasure(api, requested)["awaited"]
     for _ in range(2):
-        assert world.client.delete("/replicas/ended", headers=world.service).status_code == 204
-    assert "ai-api ended" not in look(world, asked)["awaited"]
+        assert api.client.delete("/replicas/ended", headers=api.service).status_code == 204
+    assert "ai-api ended" not in get_erasure(api, requested)["awaited"]
 
 
-def test_rows_that_arrive_late_are_kept_without_their_person(
-    world: World, as_owner: Engine, somebody: Somebody, task: str
+def test_late_rows_of_an_erased_person_are_stored_without_them(
+    api: ApiClient, as_owner: Engine, somebody: SignedInUser, task: str
 ) -> None:
-    trainer = world.person("trainer")
-    erase(world, somebody)
+    trainer = api.person("trainer")
+    erase(api, somebody)
     late = prediction(task, somebody.id, row={"text": SECRET})
-    assert world.statuses("/predictions", late, prediction(task, trainer.id)) == ["stored", "stored"]
-    results = world.send("/feedback", feedback(late, somebody.id, comment=SECRET), feedback(late, trainer.id))
+    assert api.statuses("/predictions", late, prediction(task, trainer.id)) == ["stored", "stored"]
+    results = api.send("/feedback", feedback(late, somebody.id, comment=SECRET), feedback(late, trainer.id))
     assert [result["status"] for result in results] == ["refused", "stored"]
     assert results[0]["reason"] == "Its user was erased."
 
-    kept = world.client.get(f"/predictions/{late['id']}", headers=world.service).json()
+    kept = api.client.get(f"/predictions/{late['id']}", headers=api.service).json()
     assert (kept["user_id"], kept["row"], kept["request_id"]) == (None, {}, None)
     assert kept["answer"]["label"] == "positive"
-    assert [word["reason"] for word in kept["feedback"]] == ["The prediction's row was erased."]
-    assert world.corrections(task) == []
+    assert [value["reason"] for value in kept["feedback"]] == ["The prediction's row was erased."]
+    assert api.corrections(task) == []
     assert rows_that_hold(as_owner, [SECRET]) == []
 
 
-def test_people_erase_themselves_and_nobody_else(world: World, somebody: Somebody) -> None:
-    neighbour = world.person("trainer")
+def test_people_can_erase_only_themselves(api: ApiClient, somebody: SignedInUser) -> None:
+    neighbour = api.person("trainer")
     path = f"/users/{somebody.id}/data"
-    assert world.client.delete(path, headers=neighbour.headers).status_code == 403
-    _, key = world.key(somebody, "read")
-    assert world.client.delete(path, headers={"X-API-Key": key}).status_code == 403, "a key does not open this call"
-    asked = erase(world, somebody, by=somebody)
-    assert asked["requested_by"] == somebody.id
+    assert api.client.delete(path, headers=neighbour.headers).status_code == 403
+    _, key = api.key(somebody, "read")
+    assert api.client.delete(path, headers={"X-API-Key": key}).status_code == 403, "a key does not open this call"
+    requested = erase(api, somebody, by=somebody)
+    assert requested["requested_by"] == somebody.id
 
 
-def test_a_second_request_is_the_first_one(world: World, somebody: Somebody) -> None:
-    assert erase(world, somebody)["id"] == erase(world, somebody)["id"]
+def test_a_second_request_for_erasure_returns_the_first(api: ApiClient, somebody: SignedInUser) -> None:
+    assert erase(api, somebody)["id"] == erase(api, somebody)["id"]
 
 
-def test_somebody_whom_nobody_knows_cannot_be_erased(world: World) -> None:
-    answer = world.client.delete(f"/users/{uuid4()}/data", headers=world.admin.headers)
-    assert (answer.status_code, answer.json()["error"]) == (404, "UnknownUser")
-    answer = world.client.get(f"/erasures/{new_id()}", headers=world.admin.headers)
-    assert (answer.status_code, answer.json()["error"]) == (404, "UnknownErasure")
+def test_an_unknown_person_cannot_be_erased(api: ApiClient) -> None:
+    response = api.client.delete(f"/users/{uuid4()}/data", headers=api.admin.headers)
+    assert (response.status_code, response.json()["error"]) == (404, "UnknownUser")
+    response = api.client.get(f"/erasures/{new_id()}", headers=api.admin.headers)
+    assert (response.status_code, response.json()["error"]) == (404, "UnknownErasure")
 
 
-def test_somebody_who_was_deleted_before_is_erased_with_all_that_stayed(
-    world: World, as_owner: Engine, somebody: Somebody, task: str
+def test_a_deleted_user_is_erased_with_all_remaining_data(
+    api: ApiClient, as_owner: Engine, somebody: SignedInUser, task: str
 ) -> None:
-    assert world.statuses("/predictions", prediction(task, somebody.id, row={"text": SECRET})) == ["stored"]
-    world.client.delete(f"/users/{somebody.id}", headers=world.admin.headers)
-    erase(world, somebody)
+    assert api.statuses("/predictions", prediction(task, somebody.id, row={"text": SECRET})) == ["stored"]
+    api.client.delete(f"/users/{somebody.id}", headers=api.admin.headers)
+    erase(api, somebody)
     erasure.run_pending(as_owner)
     assert rows_that_hold(as_owner, [somebody.email, SECRET]) == []
 
 
-def test_what_died_midway_is_finished_by_the_next_run(
-    world: World, as_owner: Engine, somebody: Somebody, task: str, monkeypatch: pytest.MonkeyPatch
+def test_an_interrupted_erasure_is_completed_by_the_next_run(
+    api: ApiClient, as_owner: Engine, somebody: SignedInUser, task: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erasure, "BATCH", 2)
-    world.send("/predictions", *(prediction(task, somebody.id, row={"text": SECRET}) for _ in range(7)))
-    asked = erase(world, somebody)
+    api.send("/predictions", *(prediction(task, somebody.id, row={"text": SECRET}) for _ in range(7)))
+    requested = erase(api, somebody)
     some, rounds = crud.erase_some, iter(range(2))
 
     def die(session: Session, erasure_id: UUID, most: int) -> bool:
@@ -225,36 +229,36 @@ def test_what_died_midway_is_finished_by_the_next_run(
     monkeypatch.setattr(crud, "erase_some", die)
     with pytest.raises(KeyboardInterrupt):
         erasure.run_pending(as_owner)
-    assert look(world, asked)["removed"]["data-api"]["predictions"] == 4
+    assert get_erasure(api, requested)["removed"]["data-api"]["predictions"] == 4
     monkeypatch.setattr(crud, "erase_some", some)
     erasure.run_pending(as_owner)
-    assert look(world, asked)["removed"]["data-api"]["predictions"] == 7
+    assert get_erasure(api, requested)["removed"]["data-api"]["predictions"] == 7
 
 
-def test_tombstones_stand_in_a_file_before_an_erasure_is_finished(
-    world: World, as_owner: Engine, somebody: Somebody, tmp_path: Path
+def test_tombstones_are_in_the_file_before_an_erasure_is_finished(
+    api: ApiClient, as_owner: Engine, somebody: SignedInUser, tmp_path: Path
 ) -> None:
-    asked = erase(world, somebody)
-    report(world, asked, outbox=0)
+    requested = erase(api, somebody)
+    report(api, requested, outbox=0)
     (tmp_path / "full").touch()
     erasure.run_pending(as_owner, tmp_path / "full" / "erased.jsonl")
-    assert (look(world, asked)["status"], look(world, asked)["awaited"]) == ("awaiting", ["data-api"])
+    assert (get_erasure(api, requested)["status"], get_erasure(api, requested)["awaited"]) == ("awaiting", ["data-api"])
     file = tmp_path / "erased.jsonl"
     erasure.run_pending(as_owner, file)
-    assert look(world, asked)["status"] == "finished"
-    assert asked["id"] in [json.loads(line)["id"] for line in file.read_text().splitlines()]
+    assert get_erasure(api, requested)["status"] == "finished"
+    assert requested["id"] in [json.loads(line)["id"] for line in file.read_text().splitlines()]
 
 
-def test_a_restored_database_erases_again_whom_only_the_file_still_knows(
-    world: World, as_owner: Engine, somebody: Somebody, task: str, tmp_path: Path
+def test_a_restored_database_erases_the_people_in_the_tombstone_file_again(
+    api: ApiClient, as_owner: Engine, somebody: SignedInUser, task: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "erased.jsonl"
-    world.send("/predictions", prediction(task, somebody.id, row={"text": SECRET}))
+    api.send("/predictions", prediction(task, somebody.id, row={"text": SECRET}))
     gone = Tombstone(new_id(), UUID(somebody.id), datetime(2026, 11, 1, tzinfo=UTC))
     tombstone_file.add(file, [gone])
     assert erasure.replay(as_owner, file) == 1
     assert rows_that_hold(as_owner, [somebody.email, SECRET]) == []
-    assert look(world, {"id": gone.id})["requested_by"] is None
+    assert get_erasure(api, {"id": gone.id})["requested_by"] is None
     assert erasure.replay(as_owner, file) == 0, "a start after that has nothing to do"
 
     with as_owner.begin() as connection:  # what a backup of before the erasure brings back of a person known as erased
@@ -264,7 +268,7 @@ def test_a_restored_database_erases_again_whom_only_the_file_still_knows(
     assert rows_that_hold(as_owner, [somebody.email]) == []
 
 
-def test_a_file_that_is_no_file_of_tombstones_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+def test_a_damaged_tombstone_file_is_an_error_and_not_an_empty_file(tmp_path: Path) -> None:
     file = tmp_path / "erased.jsonl"
     assert tombstone_file.read(file) == []
     for damaged in ("{", '{"id": "x"}', "[]"):
@@ -273,19 +277,19 @@ def test_a_file_that_is_no_file_of_tombstones_is_not_taken_for_an_empty_one(tmp_
             tombstone_file.read(file)
 
 
-def test_a_pending_invitation_goes_with_the_person_and_so_does_its_history(
-    world: World, as_owner: Engine, somebody: Somebody
+def test_erasure_deletes_pending_invitations_and_their_audit_values(
+    api: ApiClient, as_owner: Engine, somebody: SignedInUser
 ) -> None:
     email = somebody.email
     with Session(as_owner) as session, session.begin():
         hashed, until = str(new_id()), datetime(2100, 1, 1, tzinfo=UTC)
         session.add(Invitation(id=new_id(), hash=hashed, email=email, role="user", expires_at=until))
-    erase(world, somebody)
+    erase(api, somebody)
     erasure.run_pending(as_owner)
     assert rows_that_hold(as_owner, [email]) == []
 
 
-def test_a_service_may_neither_take_a_tombstone_down_nor_close_an_erasure(as_app: Engine) -> None:
+def test_the_service_role_can_neither_delete_a_tombstone_nor_finish_an_erasure(as_app: Engine) -> None:
     for statement in (
         "DELETE FROM erasures",
         "UPDATE erasures SET user_id = gen_random_uuid()",
@@ -295,15 +299,15 @@ def test_a_service_may_neither_take_a_tombstone_down_nor_close_an_erasure(as_app
             connection.execute(text(statement))
 
 
-def test_the_last_admin_cannot_be_erased(app: FastAPI, world: World, as_owner: Engine) -> None:
+def test_the_last_admin_cannot_be_erased(app: FastAPI, api: ApiClient, as_owner: Engine) -> None:
     with as_owner.begin() as connection:
         others = connection.execute(
             text("UPDATE users SET disabled = true WHERE role = 'admin' AND id <> :id AND NOT disabled RETURNING id"),
-            {"id": world.admin.id},
+            {"id": api.admin.id},
         ).scalars().all()  # fmt: skip
     try:
-        answer = TestClient(app).delete(f"/users/{world.admin.id}/data", headers=world.admin.headers)
-        assert (answer.status_code, answer.json()["error"]) == (409, "LastAdmin")
+        response = TestClient(app).delete(f"/users/{api.admin.id}/data", headers=api.admin.headers)
+        assert (response.status_code, response.json()["error"]) == (409, "LastAdmin")
     finally:
         with as_owner.begin() as connection:
             connection.execute(text("UPDATE users SET disabled = false WHERE id = ANY(:ids)"), {"ids": list(others)})

@@ -1,4 +1,4 @@
-"""Every error has the one shape, the documented status, and not a word of the input."""
+"""Every error has the same JSON fields and its documented status, and repeats nothing of the input."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from data_api import errors
 from data_api.http.session import DbSession
 from data_api.main import STATUS, create_app
 from data_api.settings import Settings
-from tests.data.world import World, prediction
+from tests.data.api import ApiClient, prediction
 
 SECRET = "xyzzy-secret-input"
 
@@ -27,7 +27,7 @@ def tree(cls: type[errors.DataAPIError]) -> list[type[errors.DataAPIError]]:
 CLASSES = tree(errors.DataAPIError)
 
 
-def test_every_error_has_a_status_and_words() -> None:
+def test_every_error_has_a_status_and_a_message() -> None:
     assert set(STATUS) == set(CLASSES)
     for cls in CLASSES:
         assert cls.__doc__
@@ -36,7 +36,7 @@ def test_every_error_has_a_status_and_words() -> None:
 
 @pytest.fixture(scope="module")
 def broken(prepared: Settings) -> Iterator[TestClient]:
-    """The service with one more call, which raises what it is told to."""
+    """The service with a route that raises the error named in its path."""
     app: FastAPI = create_app(prepared.model_copy(update={"max_body_bytes": 10_000}))
 
     @app.get("/raise/{name}")
@@ -51,48 +51,46 @@ def broken(prepared: Settings) -> Iterator[TestClient]:
         yield client
 
 
-def check(answer: Any, status: int, error: str) -> str:
-    assert answer.status_code == status, answer.text
-    body = answer.json()
+def check(response: Any, status: int, error: str) -> str:
+    assert response.status_code == status, response.text
+    body = response.json()
     assert set(body) == {"error", "detail", "request_id"}
     assert body["error"] == error
     assert body["detail"]
-    assert body["request_id"] == answer.headers["x-request-id"]
-    assert answer.headers["content-type"] == "application/json"
+    assert body["request_id"] == response.headers["x-request-id"]
+    assert response.headers["content-type"] == "application/json"
     return str(body["detail"])
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
-def test_every_error_is_answered_in_the_one_shape(broken: TestClient, cls: type[errors.DataAPIError]) -> None:
-    answer = broken.get(f"/raise/{cls.__name__}")
-    check(answer, STATUS[cls], cls.__name__)
-    assert ("www-authenticate" in answer.headers) == (answer.status_code == 401)
-    assert ("retry-after" in answer.headers) == (answer.status_code in (429, 503))
+def test_every_error_has_the_same_json_fields(broken: TestClient, cls: type[errors.DataAPIError]) -> None:
+    response = broken.get(f"/raise/{cls.__name__}")
+    check(response, STATUS[cls], cls.__name__)
+    assert ("www-authenticate" in response.headers) == (response.status_code == 401)
+    assert ("retry-after" in response.headers) == (response.status_code in (429, 503))
 
 
-def test_what_nobody_thought_of_is_a_500_that_says_nothing_of_itself(
-    broken: TestClient, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_unexpected_error_is_a_500_without_details(broken: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        answer = broken.get("/raise/Unheard")
-    check(answer, 500, "InternalError")
-    assert SECRET not in answer.text
+        response = broken.get("/raise/Unheard")
+    check(response, 500, "InternalError")
+    assert SECRET not in response.text
     (line,) = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert "error=RuntimeError" in line
-    assert answer.json()["request_id"] in line
+    assert response.json()["request_id"] in line
     assert SECRET not in caplog.text
 
 
 @pytest.mark.parametrize("path", [f"/{SECRET}", "/users/", "/predictions/x/y", "/%00", "/../etc/passwd"])
-def test_an_unknown_path_is_a_404(world: World, path: str) -> None:
-    assert SECRET not in check(world.client.get(path, headers=world.service), 404, "NotFound")
+def test_an_unknown_path_is_a_404(api: ApiClient, path: str) -> None:
+    assert SECRET not in check(api.client.get(path, headers=api.service), 404, "NotFound")
 
 
 @pytest.mark.parametrize(("method", "path"), [("PUT", "/users"), ("DELETE", "/predictions"), ("TRACE", "/health/live")])
-def test_an_unknown_method_is_a_405(world: World, method: str, path: str) -> None:
-    answer = world.client.request(method, path, headers=world.service)
-    check(answer, 405, "MethodNotAllowed")
-    assert answer.headers["allow"]
+def test_an_unknown_method_is_a_405(api: ApiClient, method: str, path: str) -> None:
+    response = api.client.request(method, path, headers=api.service)
+    check(response, 405, "MethodNotAllowed")
+    assert response.headers["allow"]
 
 
 @pytest.mark.parametrize(
@@ -110,11 +108,11 @@ def test_an_unknown_method_is_a_405(world: World, method: str, path: str) -> Non
     ],
     ids=["empty", "cut", "list", "bare", "number", "extra", "not utf-8", "deep", "long number"],
 )
-def test_a_malformed_body_is_a_422(world: World, content: bytes, detail: str) -> None:
-    headers = {**world.service, "Content-Type": "application/json"}
-    answer = world.client.post("/predictions", content=content, headers=headers)
-    assert check(answer, 422, "InvalidRequest").startswith(detail)
-    assert SECRET not in answer.text
+def test_a_malformed_body_is_a_422(api: ApiClient, content: bytes, detail: str) -> None:
+    headers = {**api.service, "Content-Type": "application/json"}
+    response = api.client.post("/predictions", content=content, headers=headers)
+    assert check(response, 422, "InvalidRequest").startswith(detail)
+    assert SECRET not in response.text
 
 
 @pytest.mark.parametrize(
@@ -129,16 +127,16 @@ def test_a_malformed_body_is_a_422(world: World, content: bytes, detail: str) ->
         {"username": "a", "password": "x", SECRET: "1"},
     ],
 )
-def test_a_malformed_form_is_a_422(world: World, form: dict[str, str]) -> None:
-    answer = world.client.post("/auth/token", data=form)
-    assert SECRET not in check(answer, 422, "InvalidRequest")
+def test_a_malformed_form_is_a_422(api: ApiClient, form: dict[str, str]) -> None:
+    response = api.client.post("/auth/token", data=form)
+    assert SECRET not in check(response, 422, "InvalidRequest")
 
 
-def test_a_form_that_is_none_is_a_422(world: World) -> None:
+def test_a_body_that_is_not_a_form_is_a_422(api: ApiClient) -> None:
     for kind in ("application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "multipart/form-data"):
-        answer = world.client.post("/auth/token", content=b"\xff\xfe=%ff&", headers={"Content-Type": kind})
-        check(answer, 422, "InvalidRequest")
-    check(world.client.post("/auth/token", files={"username": b"a", "password": b"b"}), 422, "InvalidRequest")
+        response = api.client.post("/auth/token", content=b"\xff\xfe=%ff&", headers={"Content-Type": kind})
+        check(response, 422, "InvalidRequest")
+    check(api.client.post("/auth/token", files={"username": b"a", "password": b"b"}), 422, "InvalidRequest")
 
 
 @pytest.mark.parametrize(
@@ -155,26 +153,26 @@ def test_a_form_that_is_none_is_a_422(world: World) -> None:
         ({"after": "2026-01-01T00:00:00"}, "query.after: Input should have timezone info"),
     ],
 )
-def test_a_malformed_query_is_a_422(world: World, query: dict[str, str], detail: str) -> None:
-    answer = world.client.get("/predictions", params=query, headers=world.service)
-    assert check(answer, 422, "InvalidRequest").startswith(detail)
-    assert SECRET not in answer.text
+def test_a_malformed_query_is_a_422(api: ApiClient, query: dict[str, str], detail: str) -> None:
+    response = api.client.get("/predictions", params=query, headers=api.service)
+    assert check(response, 422, "InvalidRequest").startswith(detail)
+    assert SECRET not in response.text
 
 
-def test_moments_at_the_ends_of_the_calendar_are_fine(world: World) -> None:
+def test_the_earliest_and_latest_datetimes_are_accepted(api: ApiClient) -> None:
     query = {"after": "0001-01-01T00:00:00+14:00", "before": "9999-12-31T23:59:59-12:00"}
-    assert world.client.get("/predictions", params=query, headers=world.service).status_code == 200
+    assert api.client.get("/predictions", params=query, headers=api.service).status_code == 200
     since = {"since": "9999-12-31T23:59:59-12:00"}
-    assert world.client.get("/tasks/x/corrections", params=since, headers=world.service).status_code == 200
+    assert api.client.get("/tasks/x/corrections", params=since, headers=api.service).status_code == 200
 
 
-def test_a_malformed_path_is_a_422(world: World) -> None:
-    answer = world.client.get(f"/predictions/{SECRET}", headers=world.service)
-    assert SECRET not in check(answer, 422, "InvalidRequest")
-    check(world.client.get("/tasks/%00/corrections", headers=world.service), 422, "InvalidRequest")
+def test_a_malformed_path_is_a_422(api: ApiClient) -> None:
+    response = api.client.get(f"/predictions/{SECRET}", headers=api.service)
+    assert SECRET not in check(response, 422, "InvalidRequest")
+    check(api.client.get("/tasks/%00/corrections", headers=api.service), 422, "InvalidRequest")
 
 
-def test_a_body_over_the_limit_is_a_413_whatever_it_says_of_itself(broken: TestClient) -> None:
+def test_a_body_over_the_limit_is_a_413_whatever_its_content_length(broken: TestClient) -> None:
     def chunks() -> Iterator[bytes]:
         for _ in range(11):
             yield b"a" * 1_000
@@ -187,25 +185,25 @@ def test_a_body_over_the_limit_is_a_413_whatever_it_says_of_itself(broken: TestC
 
 
 @pytest.mark.parametrize(
-    ("asked", "taken"),
+    ("sent", "is_adopted"),
     [("abc-DEF_1.2", True), ("a" * 64, True), ("a" * 65, False), ("", False), ("a b", False), ("<script>", False)],
 )
-def test_a_request_id_is_taken_over_if_it_is_a_plain_one(world: World, asked: str, taken: bool) -> None:
-    answer = world.client.get("/health/live", headers={"X-Request-ID": asked})
-    given = answer.headers["x-request-id"]
-    assert (given == asked) == taken
-    if not taken:
-        assert UUID(given)
+def test_a_well_formed_request_id_is_adopted(api: ApiClient, sent: str, is_adopted: bool) -> None:
+    response = api.client.get("/health/live", headers={"X-Request-ID": sent})
+    returned = response.headers["x-request-id"]
+    assert (returned == sent) == is_adopted
+    if not is_adopted:
+        assert UUID(returned)
 
 
-def test_the_log_holds_routes_and_no_inputs(world: World, caplog: pytest.LogCaptureFixture, task: str) -> None:
+def test_the_log_holds_routes_and_no_inputs(api: ApiClient, caplog: pytest.LogCaptureFixture, task: str) -> None:
     with caplog.at_level(logging.DEBUG):
-        world.send("/predictions", prediction(task, row={"text": SECRET}), {"id": SECRET})
-        world.client.get("/predictions", params={"label": SECRET}, headers=world.service)
-        world.client.get(f"/tasks/{SECRET}/corrections", headers=world.service)
-        world.client.post("/auth/token", data={"username": SECRET, "password": SECRET})
-        world.client.get(f"/{SECRET}", headers={"User-Agent": SECRET})
-        world.client.request(SECRET, "/users")
+        api.send("/predictions", prediction(task, row={"text": SECRET}), {"id": SECRET})
+        api.client.get("/predictions", params={"label": SECRET}, headers=api.service)
+        api.client.get(f"/tasks/{SECRET}/corrections", headers=api.service)
+        api.client.post("/auth/token", data={"username": SECRET, "password": SECRET})
+        api.client.get(f"/{SECRET}", headers={"User-Agent": SECRET})
+        api.client.request(SECRET, "/users")
     ours = [record.getMessage() for record in caplog.records if record.name.startswith(("data_api", "sqlalchemy"))]
     assert any("route=/tasks/{task}/corrections status=200" in line for line in ours)
     assert any("method=OTHER" in line for line in ours)

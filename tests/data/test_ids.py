@@ -1,4 +1,4 @@
-"""Ids that carry their time: which are ones, and what time that is."""
+"""UUIDv7 ids: which are valid, and their time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def is_one(key: UUID) -> bool:
 @example(UUID("0192f0c1-7a5e-7b7e-dd0a-2f6f3c1b8d11"))
 @example(UUID("0192f0c1-7a5e-4b7e-9d0a-2f6f3c1b8d11"))
 @example(UUID("ffffffff-ffff-7b7e-9d0a-2f6f3c1b8d11"))
-def test_an_id_is_one_of_version_7_before_the_year_10000(key: UUID) -> None:
+def test_an_id_is_a_uuid_of_version_7_before_the_year_10000(key: UUID) -> None:
     ends = datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
     assert ends == EPOCH + LATEST * MILLISECOND
     assert is_one(key) == (key.version == 7 and key.int >> 80 <= LATEST)
@@ -42,7 +42,7 @@ def test_the_time_of_an_id_is_its_millisecond(millisecond: int, other: UUID) -> 
     assert floor(time_of(key)) <= key
 
 
-def test_new_ids_are_ones_and_grow() -> None:
+def test_new_ids_are_valid_and_increase() -> None:
     made = [new_id() for _ in range(1_000)]
     assert all(map(is_one, made))
     assert made == sorted(made)

@@ -1,4 +1,4 @@
-"""What is sent is data: SQL in it is text, and a field that nobody asked for is refused."""
+"""Input is data: SQL in it is text, and unknown fields are refused."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from data_api.ids import new_id
 from data_api.models.people.user import User
-from tests.data.world import PASSWORD, World, feedback, prediction
+from tests.data.api import PASSWORD, ApiClient, feedback, prediction
 
 PAYLOADS = (
     "'",
@@ -34,7 +34,7 @@ METHODS = {"get", "post", "put", "patch", "delete"}
 
 @pytest.fixture
 def state(as_app: Engine) -> Any:
-    """What must not change: whom there is, and that nothing of ours is gone."""
+    """What must not change: the users and the number of rows."""
 
     def look() -> dict[str, Any]:
         with as_app.connect() as connection:
@@ -51,7 +51,7 @@ def state(as_app: Engine) -> Any:
 
 
 def string_parameters(app: FastAPI) -> list[tuple[str, str, dict[str, Any], dict[str, Any]]]:
-    """Every parameter that takes text of any kind: method, path, operation, parameter."""
+    """Every parameter that accepts any text: method, path, operation, parameter."""
     return [
         (method, path, call, parameter)
         for path, calls in app.openapi()["paths"].items()
@@ -63,12 +63,12 @@ def string_parameters(app: FastAPI) -> list[tuple[str, str, dict[str, Any], dict
 
 
 def is_text(schema: dict[str, Any]) -> bool:
-    """Whether any text is well-formed there; numbers, ids and moments are read before anything is done with them."""
+    """Whether any text is valid for the schema; numbers, ids and datetimes are parsed first."""
     kinds = schema.get("anyOf", [schema])
     return any(kind.get("type") == "string" and "format" not in kind and "enum" not in kind for kind in kinds)
 
 
-def test_sql_in_any_parameter_is_text(world: World, app: FastAPI, state: Any) -> None:
+def test_sql_in_any_parameter_is_treated_as_text(api: ApiClient, app: FastAPI, state: Any) -> None:
     found = string_parameters(app)
     assert len(found) > 20
     before = state()
@@ -81,30 +81,30 @@ def test_sql_in_any_parameter_is_text(world: World, app: FastAPI, state: Any) ->
             else:
                 query[parameter["name"]] = payload
             address = path.format(**others)
-            answer = world.client.request(method, address, params=query, headers=world.admin.headers)
-            if answer.status_code == 403:
-                answer = world.client.request(method, address, params=query, headers=world.service)
-            assert answer.status_code < 500, (method, path, parameter["name"], payload, answer.text)
-            assert "$argon2id$" not in answer.text
+            response = api.client.request(method, address, params=query, headers=api.admin.headers)
+            if response.status_code == 403:
+                response = api.client.request(method, address, params=query, headers=api.service)
+            assert response.status_code < 500, (method, path, parameter["name"], payload, response.text)
+            assert "$argon2id$" not in response.text
     assert state() == before
 
 
-def test_sql_in_a_row_is_kept_as_it_came(world: World, task: str, state: Any) -> None:
+def test_sql_in_a_row_is_stored_unchanged(api: ApiClient, task: str, state: Any) -> None:
     before = state()
-    person = world.person()
+    person = api.person()
     rows = [
-        prediction(task, person.id, row={payload: payload}, request_id=payload, answer=answer(payload))
+        prediction(task, person.id, row={payload: payload}, request_id=payload, answer=classification(payload))
         for payload in PAYLOADS
     ]
-    assert world.statuses("/predictions", *rows) == ["stored"] * len(rows)
+    assert api.statuses("/predictions", *rows) == ["stored"] * len(rows)
     for row, payload in zip(rows, PAYLOADS, strict=True):
-        word = feedback(row, person.id, label=payload, comment=payload)
-        assert world.statuses("/feedback", word) == ["stored"]
-        kept = world.client.get(f"/predictions/{row['id']}", headers=world.service).json()
+        correction = feedback(row, person.id, label=payload, comment=payload)
+        assert api.statuses("/feedback", correction) == ["stored"]
+        kept = api.client.get(f"/predictions/{row['id']}", headers=api.service).json()
         assert (kept["row"], kept["request_id"]) == (row["row"], payload)
         assert (kept["feedback"][0]["comment"], kept["feedback"][0]["status"]) == (payload, "accepted")
         query = {"task": task, "label": payload}
-        (listed,) = world.client.get("/predictions", params=query, headers=world.service).json()["items"]
+        (listed,) = api.client.get("/predictions", params=query, headers=api.service).json()["items"]
         assert listed["id"] == row["id"]
     after = state()
     assert [one for one in after if after[one] != before[one]] == [
@@ -113,31 +113,31 @@ def test_sql_in_a_row_is_kept_as_it_came(world: World, task: str, state: Any) ->
     assert len(next(iter(after.values()))) == len(next(iter(before.values()))) + 1
 
 
-def answer(label: str) -> dict[str, Any]:
+def classification(label: str) -> dict[str, Any]:
     return {"label": label, "score": 1.0, "probabilities": {label: 1.0}}
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
-def test_sql_signs_nobody_in(world: World, payload: str) -> None:
-    for email, password in ((payload, payload), (world.admin.email + payload, "x"), (world.admin.email, payload)):
-        answer = world.client.post("/auth/token", data={"username": email, "password": password})
-        assert answer.status_code == 401
+def test_sql_injection_does_not_sign_in(api: ApiClient, payload: str) -> None:
+    for email, password in ((payload, payload), (api.admin.email + payload, "x"), (api.admin.email, payload)):
+        response = api.client.post("/auth/token", data={"username": email, "password": password})
+        assert response.status_code == 401
     for headers in ({"X-API-Key": payload.encode()}, {"Authorization": f"Bearer {payload}".encode()}):
-        assert world.client.get("/users/me", headers=headers).status_code == 401  # type: ignore[arg-type]
+        assert api.client.get("/users/me", headers=headers).status_code == 401  # type: ignore[arg-type]
     body = {"refresh_token": payload}
-    assert world.client.post("/auth/refresh", json=body).status_code == 401
+    assert api.client.post("/auth/refresh", json=body).status_code == 401
 
 
-def test_wildcards_in_a_search_are_letters(world: World) -> None:
+def test_wildcards_in_a_search_are_escaped(api: ApiClient) -> None:
     mark = str(new_id())
     names = [f"100%_sure {mark}", f"100 xsure {mark}", f"back\\slash {mark}"]
     for name in names:
         body = {"email": f"{new_id()}@example.org", "name": name}
-        assert world.client.post("/users", json=body, headers=world.admin.headers).status_code == 201
+        assert api.client.post("/users", json=body, headers=api.admin.headers).status_code == 201
 
     def found(part: str) -> list[str]:
-        answer = world.client.get("/users", params={"search": part}, headers=world.admin.headers)
-        return [user["name"] for user in answer.json()["items"]]
+        response = api.client.get("/users", params={"search": part}, headers=api.admin.headers)
+        return [user["name"] for user in response.json()["items"]]
 
     assert found(f"100%_sure {mark}") == names[:1]
     assert found(f"100%sure {mark}") == []
@@ -146,7 +146,7 @@ def test_wildcards_in_a_search_are_letters(world: World) -> None:
     assert sorted(found(mark)) == sorted(names)
 
 
-def test_every_body_refuses_fields_that_it_does_not_name(app: FastAPI) -> None:
+def test_every_body_refuses_unknown_fields(app: FastAPI) -> None:
     document = app.openapi()
     bodies = [
         content["schema"]
@@ -164,22 +164,22 @@ COLUMNS = sorted({column.name for column in User.__table__.columns} | {"is_admin
 
 
 @pytest.mark.parametrize("field", COLUMNS)
-def test_nobody_writes_a_column_that_is_not_theirs_to_write(world: World, field: str, as_app: Engine) -> None:
+def test_protected_columns_cannot_be_written(api: ApiClient, field: str, as_app: Engine) -> None:
     """Each column of a user, sent by the user about themselves, and with a new user by an admin."""
-    person = world.person()
+    person = api.person()
     sent = {"role": "admin", "disabled": True, "id": str(new_id())}.get(field, "injected-value")
     query = text("SELECT * FROM users WHERE id = :id")
     with as_app.connect() as connection:
         before = connection.execute(query, {"id": person.id}).one()
-        answer = world.client.patch("/users/me", json={field: sent}, headers=person.headers)
-        assert answer.status_code == (200 if field == "name" else 422), answer.text
+        response = api.client.patch("/users/me", json={field: sent}, headers=person.headers)
+        assert response.status_code == (200 if field == "name" else 422), response.text
         after = connection.execute(query, {"id": person.id}).one()
     assert [one for one in before._fields if getattr(before, one) != getattr(after, one)] == (
         ["name"] if field == "name" else []
     )
     if field not in ("email", "name", "role"):
         body = {"email": f"{new_id()}@example.org", "password": PASSWORD, field: sent}
-        assert world.client.post("/users", json=body, headers=world.admin.headers).status_code == 422
+        assert api.client.post("/users", json=body, headers=api.admin.headers).status_code == 422
 
 
 @pytest.mark.parametrize(
@@ -194,20 +194,20 @@ def test_nobody_writes_a_column_that_is_not_theirs_to_write(world: World, field:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else None,
 )
-def test_nobody_becomes_somebody_else_by_a_field_in_a_body(
-    world: World, method: str, path: str, body: dict[str, object]
+def test_a_field_in_a_body_cannot_change_the_caller(
+    api: ApiClient, method: str, path: str, body: dict[str, object]
 ) -> None:
-    person = world.person()
-    filled = json.loads(json.dumps(body).replace("{admin}", world.admin.id).replace("{refresh}", person.refresh))
-    assert world.client.request(method, path, json=filled, headers=person.headers).status_code == 422
-    assert world.client.get("/users/me", headers=person.headers).json()["role"] == "user"
+    person = api.person()
+    filled = json.loads(json.dumps(body).replace("{admin}", api.admin.id).replace("{refresh}", person.refresh))
+    assert api.client.request(method, path, json=filled, headers=person.headers).status_code == 422
+    assert api.client.get("/users/me", headers=person.headers).json()["role"] == "user"
 
 
-def test_a_field_in_the_query_or_twice_in_a_body_changes_nothing(world: World) -> None:
-    person = world.person()
+def test_a_field_in_the_query_or_twice_in_a_body_changes_nothing(api: ApiClient) -> None:
+    person = api.person()
     twice = b'{"name": "x", "scopes": ["read"], "scopes": ["predict"], "role": "user", "role": "admin"}'
     headers = {**person.headers, "Content-Type": "application/json"}
-    assert world.client.post("/api-keys", content=twice, headers=headers).status_code == 422
-    query = {"role": "admin", "user_id": world.admin.id}
-    answer = world.client.patch("/users/me", params=query, json={"name": "Eve"}, headers=person.headers)
-    assert (answer.json()["id"], answer.json()["role"]) == (person.id, "user")
+    assert api.client.post("/api-keys", content=twice, headers=headers).status_code == 422
+    query = {"role": "admin", "user_id": api.admin.id}
+    response = api.client.patch("/users/me", params=query, json={"name": "Eve"}, headers=person.headers)
+    assert (response.json()["id"], response.json()["role"]) == (person.id, "user")

@@ -1,4 +1,4 @@
-"""The page of an invitation in a real browser, as whoever got the link uses it."""
+"""The page of an invitation in a real browser."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, expect
 
 from data_api.ids import new_id
+from tests.data.api import PASSWORD, ApiClient
 from tests.data.test_admin_browser import CHROMIUM, address, chromium  # noqa: F401  (fixtures)
-from tests.data.world import PASSWORD, World
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's package chromium")
 
 
-def test_somebody_opens_the_link_and_makes_their_account(
+def test_an_invited_person_opens_the_link_and_makes_an_account(
     app: FastAPI,
-    world: World,
+    api: ApiClient,
     address: str,  # noqa: F811
     chromium: Browser,  # noqa: F811
 ) -> None:
     body = {"email": f"ada-{new_id()}@example.org"}
-    made = world.client.post("/invitations", json=body, headers=world.admin.headers).json()
+    made = api.client.post("/invitations", json=body, headers=api.admin.headers).json()
     page = chromium.new_page()
     page.set_default_timeout(15_000)
     complaints: list[str] = []
@@ -37,8 +37,8 @@ def test_somebody_opens_the_link_and_makes_their_account(
     page.get_by_role("button").click()
     expect(page.get_by_role("status")).to_contain_text("You can sign in")
     expect(page.get_by_role("button")).to_be_hidden()
-    somebody = world.sign_in(body["email"], PASSWORD)
-    assert world.client.get("/users/me", headers=somebody.headers).json()["name"] == "Ada Lovelace"
+    somebody = api.sign_in(body["email"], PASSWORD)
+    assert api.client.get("/users/me", headers=somebody.headers).json()["name"] == "Ada Lovelace"
     page.reload()
     expect(page.get_by_role("status")).to_contain_text("There is no such invitation")
     page.close()

@@ -1,4 +1,4 @@
-"""Signing keys: sealed in the database, followed by new ones without anybody being signed out."""
+"""Signing keys: encrypted in the database, rotated without ending valid tokens."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from sqlalchemy import Engine, text
 from data_api import commands
 from data_api.errors import DatabaseUnavailable
 from data_api.http.context import Context
-from data_api.keyring import Key, Keyring, Seal
+from data_api.keyring import KeyPair, Keyring, KeySeal
 from data_api.main import create_app
 from data_api.settings import Settings
 from data_api.setup.cluster import APP
+from tests.data.api import ApiClient, SignedInUser
 from tests.data.conftest import engine_as, prepare
-from tests.data.world import Somebody, World
 
 LATER = timedelta(minutes=6)
 
 
 @pytest.fixture(scope="module")
 def keyed(prepared: Settings) -> Settings:
-    """A database of this module's own, whose keys may be exchanged."""
+    """A database of this module, in which tests replace signing keys."""
     settings = prepared.model_copy(update={"postgres_database": f"keys_{secrets.token_hex(4)}"})
     prepare(settings)
     return settings
@@ -41,7 +41,7 @@ def keyed(prepared: Settings) -> Settings:
 
 @pytest.fixture
 def rows(keyed: Settings) -> Iterator[Engine]:
-    """The rows behind, without keys at the beginning."""
+    """The database of this module, without keys at first."""
     engine = engine_as(keyed, APP, keyed.secret("postgres_app_password"), keyed.postgres_database)
     owner = engine_as(keyed, "volant_owner", keyed.secret("postgres_owner_password"), keyed.postgres_database)
     with owner.begin() as connection:
@@ -52,12 +52,12 @@ def rows(keyed: Settings) -> Iterator[Engine]:
 
 
 class Process:
-    """One data-api."""
+    """One running data-api."""
 
     def __init__(self, settings: Settings) -> None:
         self.app = create_app(settings)
         self.client = TestClient(self.app, raise_server_exceptions=False)
-        self.world = World(self.client, settings.secret)
+        self.api = ApiClient(self.client, settings.secret)
 
     @property
     def keyring(self) -> Keyring:
@@ -65,14 +65,14 @@ class Process:
         return context.tokens._keyring
 
     def forget(self) -> None:
-        """As if the keys had been read some time ago."""
+        """Makes the keys in memory old, so that they are read again."""
         self.keyring._read_at = 0
 
-    def sign_in(self) -> Somebody:
+    def sign_in(self) -> SignedInUser:
         self.forget()
-        return self.world.sign_in("admin@volant.local", self.world.secret("admin_password"))
+        return self.api.sign_in("admin@volant.local", self.api.secret("admin_password"))
 
-    def status(self, somebody: Somebody) -> int:
+    def status(self, somebody: SignedInUser) -> int:
         return self.client.get("/users/me", headers=somebody.headers).status_code
 
     def shown(self) -> list[str]:
@@ -82,7 +82,7 @@ class Process:
 
 @pytest.fixture
 def process(keyed: Settings, rows: Engine) -> Iterator[Callable[..., Process]]:
-    """Starts data-apis over the database of this module."""
+    """Starts data-api processes on the database of this module."""
     started: list[FastAPI] = []
 
     def start(settings: Settings = keyed) -> Process:
@@ -95,14 +95,14 @@ def process(keyed: Settings, rows: Engine) -> Iterator[Callable[..., Process]]:
         app.state.context.database.close()
 
 
-def command(settings: Settings, *words: str) -> list[str]:
-    """What `data-api …` says."""
+def command(settings: Settings, *arguments: str) -> list[str]:
+    """The lines that `data-api …` prints."""
     parser = argparse.ArgumentParser()
-    commands.add_to(parser.add_subparsers())
-    said: list[str] = []
-    chosen = parser.parse_args(words)
-    chosen.run(settings, chosen, said.append)
-    return said
+    commands.add_commands(parser.add_subparsers())
+    printed: list[str] = []
+    parsed = parser.parse_args(arguments)
+    parsed.run(settings, parsed, printed.append)
+    return printed
 
 
 def pass_time(rows: Engine, by: timedelta) -> None:
@@ -112,19 +112,19 @@ def pass_time(rows: Engine, by: timedelta) -> None:
         )
 
 
-def kid(somebody: Somebody) -> str:
+def kid(somebody: SignedInUser) -> str:
     return str(jwt.get_unverified_header(somebody.token)["kid"])
 
 
-def test_the_secret_is_the_first_key(process: Callable[..., Process], keyed: Settings) -> None:
-    first = Key(Seal(keyed.secret("signing_key")).first, datetime.now(UTC))
+def test_the_first_signing_key_is_made_from_the_secret(process: Callable[..., Process], keyed: Settings) -> None:
+    first = KeyPair(KeySeal(keyed.secret("signing_key")).first, datetime.now(UTC))
     one = process()
     assert one.shown() == [first.kid]
     assert kid(one.sign_in()) == first.kid
 
 
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.UnsupportedFieldAttributeWarning")
-def test_of_many_first_starts_at_once_one_makes_the_key(process: Callable[..., Process], rows: Engine) -> None:
+def test_one_of_many_concurrent_first_starts_makes_the_key(process: Callable[..., Process], rows: Engine) -> None:
     """FastAPI keeps pydantic's warnings from showing by a switch that all threads share: while several apps are
     made at once, some show.
     """
@@ -134,7 +134,7 @@ def test_of_many_first_starts_at_once_one_makes_the_key(process: Callable[..., P
     assert shown == [shown[0]] * 4
 
 
-def test_a_rotation_signs_nobody_out(process: Callable[..., Process], keyed: Settings, rows: Engine) -> None:
+def test_a_rotation_keeps_all_tokens_valid(process: Callable[..., Process], keyed: Settings, rows: Engine) -> None:
     one, other = process(), process()
     before = one.sign_in()
     command(keyed, "keys", "rotate")
@@ -152,7 +152,7 @@ def test_a_rotation_signs_nobody_out(process: Callable[..., Process], keyed: Set
     assert [one.status(somebody) for somebody in (before, after)] == [401, 200]
 
 
-def test_every_rotation_after_another_leaves_every_key_its_time(
+def test_successive_rotations_keep_the_retirement_time_of_every_key(
     process: Callable[..., Process], keyed: Settings, rows: Engine
 ) -> None:
     one = process()
@@ -165,20 +165,20 @@ def test_every_rotation_after_another_leaves_every_key_its_time(
     assert [one.status(token) for token in tokens] == [200] * 4
 
 
-def test_a_key_that_leaked_ends_at_once(process: Callable[..., Process], keyed: Settings) -> None:
+def test_a_leaked_key_is_retired_at_once(process: Callable[..., Process], keyed: Settings) -> None:
     one, other = process(), process()
     before = one.sign_in()
     assert other.status(before) == 200
-    said = command(keyed, "keys", "rotate", "--at-once")
-    assert [line.rpartition("  ")[2] for line in said] == ["retired", "signs"]
+    printed = command(keyed, "keys", "rotate", "--at-once")
+    assert [line.rpartition("  ")[2] for line in printed] == ["retired", "signs"]
     after = one.sign_in()
-    assert (kid(after) in said[1], one.status(before), one.status(after)) == (True, 401, 200)
+    assert (kid(after) in printed[1], one.status(before), one.status(after)) == (True, 401, 200)
     other.forget()
     assert (other.status(before), other.status(after)) == (401, 200)
     assert one.client.post("/auth/refresh", json={"refresh_token": before.refresh}).status_code == 200
 
 
-def test_a_key_that_another_process_signs_with_is_looked_for_at_once(
+def test_a_key_added_by_another_process_is_read_at_once(
     process: Callable[..., Process], keyed: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = process(), process()
@@ -189,12 +189,12 @@ def test_a_key_that_another_process_signs_with_is_looked_for_at_once(
     assert other.status(after) == 200
 
 
-def test_the_database_alone_signs_nothing(process: Callable[..., Process], keyed: Settings, rows: Engine) -> None:
-    """Somebody who may write into the database still makes no token that is believed."""
+def test_the_database_alone_cannot_sign_tokens(process: Callable[..., Process], keyed: Settings, rows: Engine) -> None:
+    """A key inserted into the database by others does not verify tokens."""
     one = process()
     somebody = one.sign_in()
     command(keyed, "keys", "rotate")
-    mine = Key(Ed25519PrivateKey.generate(), datetime.now(UTC))
+    mine = KeyPair(Ed25519PrivateKey.generate(), datetime.now(UTC))
     with rows.begin() as connection:
         sealed = connection.scalars(text("SELECT sealed_seed FROM signing_keys")).all()
         assert not [one for one in sealed if bytes.fromhex(keyed.secret("signing_key")) in bytes(one)]
@@ -203,7 +203,7 @@ def test_the_database_alone_signs_nothing(process: Callable[..., Process], keyed
             [
                 {"kid": mine.kid, "x": mine.x, "seed": mine.private.private_bytes_raw()},
                 {"kid": "sealed for another kid", "x": mine.x, "seed": bytes(sealed[0])},
-                {"kid": "sealed by another", "x": mine.x, "seed": Seal(secrets.token_hex(32)).close(mine)},
+                {"kid": "sealed by another", "x": mine.x, "seed": KeySeal(secrets.token_hex(32)).seal(mine)},
                 {"kid": "short", "x": mine.x, "seed": b""},
             ],
         )
@@ -215,7 +215,7 @@ def test_the_database_alone_signs_nothing(process: Callable[..., Process], keyed
     assert [line.rpartition("  ")[2] for line in listed].count("sealed by another secret") == 4
 
 
-def test_another_secret_is_another_first_key(process: Callable[..., Process], keyed: Settings, tmp_path: Path) -> None:
+def test_a_new_secret_makes_a_new_first_key(process: Callable[..., Process], keyed: Settings, tmp_path: Path) -> None:
     for secret in keyed.secrets_dir.iterdir():
         (tmp_path / secret.name).write_text(secret.read_text())
     (tmp_path / "signing_key").write_text(secrets.token_hex(32))
@@ -231,7 +231,7 @@ def test_another_secret_is_another_first_key(process: Callable[..., Process], ke
     assert (kid(again), back.status(again)) == (kid(before), 200)
 
 
-def test_a_list_of_keys_tells_their_times_and_no_secret(
+def test_the_list_of_keys_shows_their_times_and_no_secret(
     process: Callable[..., Process], keyed: Settings, rows: Engine
 ) -> None:
     process().sign_in()
@@ -250,26 +250,26 @@ def now_and_then(load: Callable[[], Any]) -> Keyring:
     return ring
 
 
-def test_while_the_database_is_away_the_last_keys_go_on() -> None:
-    key = Key(Ed25519PrivateKey.generate(), datetime.now(UTC))
-    answers = [[key]]
+def test_the_last_keys_stay_in_use_while_the_database_is_unavailable() -> None:
+    key = KeyPair(Ed25519PrivateKey.generate(), datetime.now(UTC))
+    responses = [[key]]
 
-    def load() -> list[Key]:
-        if not answers:
+    def load() -> list[KeyPair]:
+        if not responses:
             raise DatabaseUnavailable
-        return answers.pop()
+        return responses.pop()
 
     with pytest.raises(DatabaseUnavailable):
         Keyring(lambda: (_ for _ in ()).throw(DatabaseUnavailable())).signing()
     ring = now_and_then(load)
-    assert ring.named(key.kid) is key
+    assert ring.verifying(key.kid) is key
     assert ring.signing() is key
 
 
-def test_keys_are_read_by_one_thread_while_others_take_the_old_ones() -> None:
-    key, reads = Key(Ed25519PrivateKey.generate(), datetime.now(UTC)), []
+def test_keys_are_read_by_one_thread_while_others_use_the_old_ones() -> None:
+    key, reads = KeyPair(Ed25519PrivateKey.generate(), datetime.now(UTC)), []
 
-    def load() -> list[Key]:
+    def load() -> list[KeyPair]:
         reads.append(1)
         if len(reads) == 2:
             with ThreadPoolExecutor(1) as thread:
@@ -281,15 +281,15 @@ def test_keys_are_read_by_one_thread_while_others_take_the_old_ones() -> None:
     assert len(reads) == 2
 
 
-def test_a_storm_of_unknown_keys_asks_the_database_once_a_second() -> None:
+def test_many_unknown_key_ids_cause_one_query_per_second() -> None:
     reads: list[float] = []
 
-    def load() -> list[Key]:
+    def load() -> list[KeyPair]:
         reads.append(time.monotonic())
-        return [Key(Ed25519PrivateKey.generate(), datetime.now(UTC))]
+        return [KeyPair(Ed25519PrivateKey.generate(), datetime.now(UTC))]
 
     ring = Keyring(load)
     start = time.monotonic()
     for number in range(1_000):
-        assert ring.named(f"nobody {number}") is None
+        assert ring.verifying(f"nobody {number}") is None
     assert len(reads) <= 2 + time.monotonic() - start

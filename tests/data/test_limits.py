@@ -1,4 +1,4 @@
-"""Nobody takes more than their share of requests; whoever is refused is told when to come again."""
+"""Rate limits: requests over the limit are refused with a Retry-After."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from data_api.errors import ConfigurationError
 from data_api.main import create_app
 from data_api.settings import Settings
 from scripts.postgres import Postgres
+from tests.data.api import PASSWORD, ApiClient
 from tests.data.conftest import settings_for
-from tests.data.world import PASSWORD, World
 
 STORES = ("memory", "postgres")
 
 
 @pytest.fixture
-def limited(secrets_dir: Path, postgres_server: Postgres, prepared: Settings) -> Iterator[list[World]]:
-    """Two data-apis on one Postgres that share their counts."""
+def limited(secrets_dir: Path, postgres_server: Postgres, prepared: Settings) -> Iterator[list[ApiClient]]:
+    """Two data-api processes that share their counts through one Postgres."""
     with (
         apart(secrets_dir, postgres_server, rate_limit_store="postgres") as first,
         apart(secrets_dir, postgres_server, rate_limit_store="postgres") as second,
@@ -30,22 +30,22 @@ def limited(secrets_dir: Path, postgres_server: Postgres, prepared: Settings) ->
 
 
 @contextmanager
-def apart(secrets_dir: Path, postgres: Postgres, **others: object) -> Iterator[World]:
+def apart(secrets_dir: Path, postgres: Postgres, **others: object) -> Iterator[ApiClient]:
     few = {"rate_limit_per_caller": "20/hour", "rate_limit_per_address": "100000/hour", **others}
     settings = settings_for(secrets_dir, postgres.port, **few)
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
-        yield World(client, settings.secret)
+        yield ApiClient(client, settings.secret)
 
 
-def statuses(world: World, headers: dict[str, str], count: int) -> list[int]:
-    return [world.client.get("/users/me", headers=headers).status_code for _ in range(count)]
+def statuses(api: ApiClient, headers: dict[str, str], count: int) -> list[int]:
+    return [api.client.get("/users/me", headers=headers).status_code for _ in range(count)]
 
 
 @pytest.mark.parametrize("store", STORES)
 def test_a_caller_over_the_limit_is_refused_until_the_window_ends(
-    store: str, secrets_dir: Path, postgres_server: Postgres, world: World
+    store: str, secrets_dir: Path, postgres_server: Postgres, api: ApiClient
 ) -> None:
-    somebody, other = world.person(), world.person()
+    somebody, other = api.person(), api.person()
     with apart(secrets_dir, postgres_server, rate_limit_store=store) as limited:
         assert statuses(limited, somebody.headers, 21) == [200] * 20 + [429]
         refused = limited.client.get("/users/me", headers=somebody.headers)
@@ -55,15 +55,15 @@ def test_a_caller_over_the_limit_is_refused_until_the_window_ends(
         assert statuses(limited, limited.service, 30) == [403] * 30
 
 
-def test_several_data_apis_share_their_counts_through_postgres(limited: list[World], world: World) -> None:
-    somebody = world.person()
+def test_several_processes_share_their_counts_through_postgres(limited: list[ApiClient], api: ApiClient) -> None:
+    somebody = api.person()
     here, there = limited
     assert statuses(here, somebody.headers, 12) == [200] * 12
     assert statuses(there, somebody.headers, 12) == [200] * 8 + [429] * 4
 
 
 @pytest.mark.parametrize("store", STORES)
-def test_an_address_is_bounded_whoever_it_says_it_is(
+def test_an_address_is_limited_with_or_without_authentication(
     store: str, secrets_dir: Path, postgres_server: Postgres, prepared: Settings
 ) -> None:
     few = {"rate_limit_per_caller": "1000/hour", "rate_limit_per_address": "30/hour", "rate_limit_store": store}
@@ -75,8 +75,8 @@ def test_an_address_is_bounded_whoever_it_says_it_is(
         assert client.get("/auth/snapshot", headers={"X-API-Key": settings.secret("service_key")}).status_code == 200
 
 
-def test_the_admin_page_counts_too(secrets_dir: Path, postgres_server: Postgres, world: World) -> None:
-    admin = world.person("admin")
+def test_requests_to_the_admin_page_count_too(secrets_dir: Path, postgres_server: Postgres, api: ApiClient) -> None:
+    admin = api.person("admin")
     few = {"rate_limit_per_caller": "5/hour", "rate_limit_per_address": "8/hour"}
     app, here = create_app(settings_for(secrets_dir, postgres_server.port, **few)), {"Sec-Fetch-Site": "same-origin"}
 
@@ -97,6 +97,6 @@ def test_the_admin_page_counts_too(secrets_dir: Path, postgres_server: Postgres,
         assert int(refused.headers["retry-after"]) > 1
 
 
-def test_a_limit_that_cannot_be_read_stops_the_start(prepared: Settings) -> None:
+def test_a_malformed_rate_limit_stops_the_start(prepared: Settings) -> None:
     with pytest.raises(ConfigurationError, match="100/minute"):
         create_app(prepared.model_copy(update={"rate_limit_per_caller": "often"}))

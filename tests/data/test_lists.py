@@ -1,4 +1,4 @@
-"""Lists of predictions over many rows: which filters there are, that they use an index, and where a page goes on."""
+"""Lists of predictions over many rows: filters, the indexes they use, and cursors."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from sqlalchemy.orm import Session
 
 from data_api.crud.predictions import prediction as crud
 from data_api.crud.predictions.partition import Month, make
-from data_api.crud.predictions.prediction import Filter
+from data_api.crud.predictions.prediction import PredictionFilter
 from data_api.ids import floor
 from data_api.settings import Settings
 from data_api.setup.cluster import APP, OWNER
+from tests.data.api import ApiClient, feedback, prediction, promotion
 from tests.data.conftest import engine_as, prepare
-from tests.data.world import World, feedback, prediction, promotion
 
 ROWS = 100_000
 MAY = datetime(2026, 5, 1, tzinfo=UTC)
@@ -35,12 +35,12 @@ FILL = """
            ('00000000-0000-4000-8000-' || lpad((n % 1000)::text, 12, '0'))::uuid, 'champion'
     FROM generate_series(1, :rows) AS n, LATERAL (SELECT :start + n * 50000::bigint AS milliseconds) AS moment
 """
-"""One every 50 seconds from May on, through two months."""
+"""One prediction every 50 seconds, through May and June."""
 
 
 @pytest.fixture(scope="module")
 def many(settings: Settings) -> Iterator[Engine]:
-    """A database with many predictions, as the service sees it."""
+    """A database with many predictions, with the service's role."""
     prepare(settings, "many")
     owner = engine_as(settings, OWNER, settings.secret("postgres_owner_password"), "many")
     with owner.begin() as connection:
@@ -55,8 +55,8 @@ def many(settings: Settings) -> Iterator[Engine]:
     app.dispose()
 
 
-def plan_of(engine: Engine, wanted: Filter, below: UUID | None) -> tuple[dict[str, Any], list[Any]]:
-    """How Postgres reads a page, run for real; and the page."""
+def plan_of(engine: Engine, wanted: PredictionFilter, below: UUID | None) -> tuple[dict[str, Any], list[Any]]:
+    """The plan of an executed query of a page, and the page."""
     caught: list[tuple[str, Any]] = []
     with Session(engine) as session:
         connection = session.connection()
@@ -83,33 +83,33 @@ WEEK: dict[str, Any] = {"after": MAY + timedelta(days=3), "before": MAY + timede
 @pytest.mark.parametrize(
     "wanted",
     [
-        Filter(),
-        Filter(task="task-1"),
-        Filter(task="task-1", version=2),
-        Filter(task="task-1", label="label-5"),
-        Filter(user_id=SOMEBODY),
-        Filter(owner=SOMEBODY, task="task-3"),
-        Filter(**WEEK),
-        Filter(min_score=0.99, **WEEK),
-        Filter(task="task-1", max_score=0.01, **WEEK),
-        Filter(role="champion", **WEEK),
-        Filter(version=7, **WEEK),
-        Filter(label="label-5", **WEEK),
-        Filter(corrected=True, **WEEK),
-        Filter(corrected=False, **WEEK),
+        PredictionFilter(),
+        PredictionFilter(task="task-1"),
+        PredictionFilter(task="task-1", version=2),
+        PredictionFilter(task="task-1", label="label-5"),
+        PredictionFilter(user_id=SOMEBODY),
+        PredictionFilter(owner=SOMEBODY, task="task-3"),
+        PredictionFilter(**WEEK),
+        PredictionFilter(min_score=0.99, **WEEK),
+        PredictionFilter(task="task-1", max_score=0.01, **WEEK),
+        PredictionFilter(role="champion", **WEEK),
+        PredictionFilter(version=7, **WEEK),
+        PredictionFilter(label="label-5", **WEEK),
+        PredictionFilter(corrected=True, **WEEK),
+        PredictionFilter(corrected=False, **WEEK),
     ],
     ids=[
         "everything", "task", "task and version", "task and label", "user", "owner and task", "window", "score",
         "task and score", "role", "version in a window", "label in a window", "corrected", "not corrected",
     ],
 )  # fmt: skip
-def test_a_page_is_read_from_an_index_however_deep_it_lies(many: Engine, wanted: Filter, depth: int) -> None:
+def test_a_page_is_read_from_an_index_at_any_depth(many: Engine, wanted: PredictionFilter, depth: int) -> None:
     moment = MAY + timedelta(seconds=50 * (ROWS - depth))
     plan, rows = plan_of(many, wanted, floor(moment) if depth else None)
     reading = [node for node in nodes(plan) if "Relation Name" in node and "predictions" in node["Relation Name"]]
     big = [node for node in reading if node["Relation Name"] in FULL]
     assert {node["Node Type"] for node in big} <= {"Index Scan", "Bitmap Heap Scan", "Index Only Scan"}
-    if wanted.after is None:  # no more is touched than the page needs
+    if wanted.after is None:  # no more rows are read than the page needs
         assert plan["Shared Hit Blocks"] + plan["Shared Read Blocks"] < 1_000
     keys = [row.id for row in rows]
     assert keys == sorted(keys, reverse=True)
@@ -117,8 +117,8 @@ def test_a_page_is_read_from_an_index_however_deep_it_lies(many: Engine, wanted:
         assert rows
 
 
-def test_a_window_leaves_other_months_alone(many: Engine) -> None:
-    plan, _ = plan_of(many, Filter(min_score=0.5, **WEEK), None)
+def test_a_time_window_reads_only_its_months(many: Engine) -> None:
+    plan, _ = plan_of(many, PredictionFilter(min_score=0.5, **WEEK), None)
     assert {node["Relation Name"] for node in nodes(plan) if "Relation Name" in node} == {Month(2026, 5).table}
 
 
@@ -140,35 +140,35 @@ WINDOW = {"after": "2026-05-01T00:00:00Z", "before": "2026-05-20T00:00:00Z"}
     ],
     ids=lambda query: " ".join(query),
 )
-def test_a_filter_without_an_index_needs_a_window(world: World, query: dict[str, str]) -> None:
-    refused = world.client.get("/predictions", params=query, headers=world.service)
+def test_a_filter_without_an_index_needs_a_window(api: ApiClient, query: dict[str, str]) -> None:
+    refused = api.client.get("/predictions", params=query, headers=api.service)
     assert (refused.status_code, refused.json()["error"]) == (422, "InvalidRequest")
     assert "`after`" in refused.json()["detail"]
-    assert world.client.get("/predictions", params=query | WINDOW, headers=world.service).status_code == 200
+    assert api.client.get("/predictions", params=query | WINDOW, headers=api.service).status_code == 200
 
 
 @pytest.mark.parametrize("score", ["nan", "inf", "x"])
-def test_a_score_that_is_none_is_refused(world: World, score: str) -> None:
-    answer = world.client.get("/predictions", params={"min_score": score} | WINDOW, headers=world.service)
-    assert answer.status_code == 422
+def test_a_score_that_is_not_finite_is_refused(api: ApiClient, score: str) -> None:
+    response = api.client.get("/predictions", params={"min_score": score} | WINDOW, headers=api.service)
+    assert response.status_code == 422
 
 
-def test_score_role_and_corrections_narrow_the_list(world: World, task: str) -> None:
-    user = world.person()
+def test_score_role_and_corrected_filter_the_list(api: ApiClient, task: str) -> None:
+    user = api.person()
     rows = [
         prediction(task, user.id, answer={"label": "a", "score": score, "probabilities": {"a": score, "b": 1 - score}})
         for score in (0.6, 0.7, 0.8)
     ]
     rows.append(prediction(task, user.id, role="canary"))
-    world.send("/predictions", *rows)
-    world.send("/feedback", feedback(rows[0], user.id, label="b"), feedback(rows[1], user.id, label="a"))
+    api.send("/predictions", *rows)
+    api.send("/feedback", feedback(rows[0], user.id, label="b"), feedback(rows[1], user.id, label="a"))
     after = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
 
     def find(**query: str) -> list[int]:
         query |= {"task": task, "after": after}
-        answer = world.client.get("/predictions", params=query, headers=world.service)
+        response = api.client.get("/predictions", params=query, headers=api.service)
         ids = [row["id"] for row in rows]
-        return sorted(ids.index(item["id"]) for item in answer.json()["items"])
+        return sorted(ids.index(item["id"]) for item in response.json()["items"])
 
     assert find(min_score="0.7") == [1, 2, 3]
     assert find(max_score="0.7") == [0, 1, 3]
@@ -179,14 +179,14 @@ def test_score_role_and_corrections_narrow_the_list(world: World, task: str) -> 
 
 
 @pytest.mark.parametrize("path", ["/predictions", "/feedback"])
-def test_a_cursor_goes_on_in_its_own_list_only(world: World, task: str, path: str) -> None:
-    user = world.person()
+def test_a_cursor_is_valid_only_for_its_own_list(api: ApiClient, task: str, path: str) -> None:
+    user = api.person()
     rows = [prediction(task, user.id) for _ in range(3)]
-    world.send("/predictions", *rows)
-    world.send("/feedback", *(feedback(row, user.id) for row in rows))
+    api.send("/predictions", *rows)
+    api.send("/feedback", *(feedback(row, user.id) for row in rows))
 
     def ask(**query: str) -> Any:
-        return world.client.get(path, params=query, headers=user.headers)
+        return api.client.get(path, params=query, headers=user.headers)
 
     cursor = ask(task=task, limit="2").json()["next"]
     assert len(ask(task=task, limit="1", cursor=cursor).json()["items"]) == 1
@@ -196,14 +196,14 @@ def test_a_cursor_goes_on_in_its_own_list_only(world: World, task: str, path: st
         assert "another list" in refused.json()["detail"]
 
 
-def test_a_prediction_tells_of_its_version_and_the_run_that_trained_it(world: World, task: str) -> None:
+def test_a_prediction_names_the_promotion_and_the_run_of_its_version(api: ApiClient, task: str) -> None:
     row, other = prediction(task, version=4), prediction(task, version=5)
-    world.send("/predictions", row, other)
+    api.send("/predictions", row, other)
     first = promotion(task, version=4, run_id="run-of-4", reason="first")
-    world.send("/promotions", first, promotion(task, version=3), promotion(f"{task}-other", version=4))
+    api.send("/promotions", first, promotion(task, version=3), promotion(f"{task}-other", version=4))
 
     def look(which: dict[str, Any]) -> Any:
-        return world.client.get(f"/predictions/{which['id']}", headers=world.service).json()["promotion"]
+        return api.client.get(f"/predictions/{which['id']}", headers=api.service).json()["promotion"]
 
     assert look(other) is None
     found = look(row)

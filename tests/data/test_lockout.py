@@ -1,4 +1,4 @@
-"""Guessing at passwords gets slower with every guess, by account and by address."""
+"""Lockout after failed sign-ins, by account and by address."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from data_api.ids import new_id
 from data_api.main import create_app
 from data_api.security import pseudonym
 from data_api.settings import Settings
-from tests.data.world import PASSWORD, World
+from tests.data.api import PASSWORD, ApiClient
 
 TRIES, TRIES_PER_ADDRESS, LONGEST = 3, 8, 600
 Guess = Callable[..., Any]
@@ -28,7 +28,7 @@ Guess = Callable[..., Any]
 
 @pytest.fixture(scope="module")
 def strict(prepared: Settings) -> Iterator[FastAPI]:
-    """A data-api that locks out early."""
+    """A data-api that locks out after few failures."""
     limits = {"sign_in_tries": TRIES, "sign_in_tries_per_address": TRIES_PER_ADDRESS, "sign_in_wait_seconds": LONGEST}
     app = create_app(prepared.model_copy(update=limits))
     yield app
@@ -37,13 +37,13 @@ def strict(prepared: Settings) -> Iterator[FastAPI]:
 
 @pytest.fixture(autouse=True)
 def long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Longer than a test takes on a busy machine."""
+    """A lockout longer than a test takes on a busy machine."""
     monkeypatch.setattr(sign_in_failure, "SHORTEST_WAIT", timedelta(seconds=100))
 
 
 @pytest.fixture
 def address() -> str:
-    """An address that nobody else calls from."""
+    """An address that no other test uses."""
     number = new_id().int
     return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
@@ -61,7 +61,7 @@ def guess(strict: FastAPI, address: str) -> Guess:
 
 @pytest.fixture
 def after(strict: FastAPI, as_app: Engine) -> Callable[[str, float], None]:
-    """Lets time pass for one account or address."""
+    """Moves the failures of an account or address into the past."""
 
     def shift(subject: str, seconds: float) -> None:
         with as_app.begin() as connection:
@@ -81,17 +81,17 @@ def hashed(app: FastAPI, subject: str) -> str:
     return pseudonym(context.pseudonym_key, subject)
 
 
-def outcome(answer: Any) -> tuple[int, str]:
-    return answer.status_code, answer.json().get("error", "")
+def outcome(response: Any) -> tuple[int, str]:
+    return response.status_code, response.json().get("error", "")
 
 
 WRONG, LOCKED = (401, "WrongCredentials"), (429, "LockedOut")
 
 
-def test_after_some_wrong_passwords_even_the_right_one_waits(
-    world: World, guess: Guess, after: Callable[[str, float], None]
+def test_after_some_wrong_passwords_the_right_one_is_locked_out_too(
+    api: ApiClient, guess: Guess, after: Callable[[str, float], None]
 ) -> None:
-    person = world.person()
+    person = api.person()
     assert [outcome(guess(person.email)) for _ in range(TRIES + 1)] == [WRONG] * TRIES + [LOCKED]
     locked = guess(person.email, PASSWORD)
     assert outcome(locked) == LOCKED
@@ -100,17 +100,17 @@ def test_after_some_wrong_passwords_even_the_right_one_waits(
     assert guess(person.email, PASSWORD).status_code == 200
 
 
-def test_who_knows_the_password_begins_anew(world: World, guess: Guess) -> None:
-    person = world.person()
+def test_a_successful_sign_in_resets_the_count(api: ApiClient, guess: Guess) -> None:
+    person = api.person()
     for _ in range(2):
         assert [outcome(guess(person.email)) for _ in range(TRIES - 1)] == [WRONG] * (TRIES - 1)
         assert guess(person.email, PASSWORD).status_code == 200
 
 
 def test_each_further_failure_doubles_the_wait_up_to_the_longest(
-    world: World, guess: Guess, after: Callable[[str, float], None], address: str, strict: FastAPI, as_app: Engine
+    api: ApiClient, guess: Guess, after: Callable[[str, float], None], address: str, strict: FastAPI, as_app: Engine
 ) -> None:
-    person = world.person()
+    person = api.person()
     query = text(
         "SELECT extract(epoch FROM blocked_until - failed_at)::int FROM sign_in_failures WHERE subject = :subject"
     )
@@ -123,28 +123,28 @@ def test_each_further_failure_doubles_the_wait_up_to_the_longest(
     assert waits == [None, None, 100, 200, 400, LONGEST, LONGEST, LONGEST]
 
 
-def test_a_day_without_failures_is_a_new_beginning(
-    world: World, guess: Guess, after: Callable[[str, float], None]
+def test_a_day_without_failures_resets_the_count(
+    api: ApiClient, guess: Guess, after: Callable[[str, float], None]
 ) -> None:
-    person = world.person()
+    person = api.person()
     for _ in range(TRIES):
         guess(person.email)
     after(f"account {person.email}", 86_401)
     assert [outcome(guess(person.email)) for _ in range(TRIES)] == [WRONG] * TRIES
 
 
-def test_an_account_that_nobody_has_behaves_like_one_that_somebody_has(world: World, guess: Guess) -> None:
-    known, unknown = world.person().email, f"{new_id()}@example.org"
-    answers = {email: [guess(email) for _ in range(TRIES + 2)] for email in (known, unknown)}
-    told = {email: [(outcome(one), one.json()["detail"]) for one in found] for email, found in answers.items()}
-    assert told[known] == told[unknown]
-    assert told[known][-1][0] == LOCKED
+def test_an_unknown_account_behaves_like_an_existing_one(api: ApiClient, guess: Guess) -> None:
+    known, unknown = api.person().email, f"{new_id()}@example.org"
+    responses = {email: [guess(email) for _ in range(TRIES + 2)] for email in (known, unknown)}
+    results = {email: [(outcome(one), one.json()["detail"]) for one in found] for email, found in responses.items()}
+    assert results[known] == results[unknown]
+    assert results[known][-1][0] == LOCKED
 
 
-def test_an_account_that_nobody_has_costs_the_same_statements_and_hashes(
-    world: World, guess: Guess, strict: FastAPI, monkeypatch: pytest.MonkeyPatch
+def test_an_unknown_account_takes_the_same_statements_and_hashes(
+    api: ApiClient, guess: Guess, strict: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that the time tells nothing either."""
+    """So that the response time does not reveal whether an account exists."""
     context: Context = strict.state.context
     seen: list[str] = []
     real = context.passwords.verify
@@ -160,8 +160,8 @@ def test_an_account_that_nobody_has_costs_the_same_statements_and_hashes(
     engine = context.database.engine
     event.listen(engine, "before_cursor_execute", note)
     costs, only_keys = [], f"{new_id()}@example.org"
-    world.client.post("/users", json={"email": only_keys}, headers=world.admin.headers)
-    for email in (world.person().email, f"{new_id()}@example.org", only_keys):
+    api.client.post("/users", json={"email": only_keys}, headers=api.admin.headers)
+    for email in (api.person().email, f"{new_id()}@example.org", only_keys):
         seen.clear()
         guess(email)
         costs.append(list(seen))
@@ -170,14 +170,14 @@ def test_an_account_that_nobody_has_costs_the_same_statements_and_hashes(
     assert costs[0].count("a hash") == 1
 
 
-def test_whoever_waits_costs_no_hash_and_does_not_wait_longer_for_asking(
-    world: World, guess: Guess, strict: FastAPI, as_app: Engine, monkeypatch: pytest.MonkeyPatch
+def test_a_sign_in_during_a_lockout_takes_no_hash_and_does_not_extend_it(
+    api: ApiClient, guess: Guess, strict: FastAPI, as_app: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    person = world.person()
+    person = api.person()
     for _ in range(TRIES):
         guess(person.email)
     hashes: list[str] = []
-    monkeypatch.setattr(strict.state.context.passwords, "verify", lambda *given: hashes.append("one"))
+    monkeypatch.setattr(strict.state.context.passwords, "verify", lambda *_: hashes.append("one"))
     query = text("SELECT failures, blocked_until FROM sign_in_failures WHERE subject = :subject")
     subject = {"subject": hashed(strict, f"account {person.email}")}
     with as_app.connect() as connection:
@@ -187,25 +187,25 @@ def test_whoever_waits_costs_no_hash_and_does_not_wait_longer_for_asking(
     assert hashes == []
 
 
-def test_many_guesses_at_once_are_no_better_than_one_after_the_other(
-    world: World, guess: Guess, strict: FastAPI, as_app: Engine
+def test_concurrent_guesses_are_limited_like_sequential_ones(
+    api: ApiClient, guess: Guess, strict: FastAPI, as_app: Engine
 ) -> None:
-    person = world.person()
+    person = api.person()
     with as_app.begin() as connection:
         connection.execute(
             text("INSERT INTO sign_in_failures (subject, failures, failed_at) VALUES (:subject, 10, now())"),
             {"subject": hashed(strict, f"account {person.email}")},
         )
     with ThreadPoolExecutor(8) as threads:
-        outcomes = [outcome(answer) for answer in threads.map(lambda _: guess(person.email), range(8))]
+        outcomes = [outcome(response) for response in threads.map(lambda _: guess(person.email), range(8))]
     assert sorted(outcomes) == [WRONG] + [LOCKED] * 7
     assert outcome(guess(person.email, PASSWORD)) == LOCKED
 
 
-def test_a_right_password_whose_turn_comes_after_too_many_wrong_ones_is_not_told_so(
-    world: World, guess: Guess, strict: FastAPI, monkeypatch: pytest.MonkeyPatch
+def test_a_right_password_checked_after_too_many_wrong_ones_is_locked_out(
+    api: ApiClient, guess: Guess, strict: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    person = world.person()
+    person = api.person()
     passwords = strict.state.context.passwords
     real = passwords.verify
 
@@ -219,15 +219,15 @@ def test_a_right_password_whose_turn_comes_after_too_many_wrong_ones_is_not_told
     assert outcome(guess(person.email, PASSWORD)) == LOCKED
 
 
-def test_an_address_that_tries_many_accounts_waits_and_others_do_not(world: World, guess: Guess) -> None:
-    person = world.person()
+def test_an_address_that_tries_many_accounts_is_locked_out_and_others_are_not(api: ApiClient, guess: Guess) -> None:
+    person = api.person()
     assert {outcome(guess(f"{new_id()}@example.org")) for _ in range(TRIES_PER_ADDRESS)} == {WRONG}
     assert outcome(guess(person.email, PASSWORD)) == LOCKED
     assert guess(person.email, PASSWORD, origin="192.0.2.1").status_code == 200
 
 
-def test_a_good_account_of_ones_own_does_not_open_the_address_to_more_guesses(world: World, guess: Guess) -> None:
-    person = world.person()
+def test_an_own_account_does_not_reset_the_lockout_of_the_address(api: ApiClient, guess: Guess) -> None:
+    person = api.person()
     for _ in range(TRIES_PER_ADDRESS - 1):
         guess(f"{new_id()}@example.org")
     assert guess(person.email, PASSWORD).status_code == 200
@@ -246,18 +246,18 @@ def test_addresses_of_one_ipv6_network_count_as_one(guess: Guess) -> None:
 
 
 def test_the_current_password_is_no_easier_to_guess_than_at_sign_in(
-    world: World, strict: FastAPI, guess: Guess, address: str
+    api: ApiClient, strict: FastAPI, guess: Guess, address: str
 ) -> None:
-    person = world.person()
+    person = api.person()
     client = TestClient(strict, client=(address, 1), raise_server_exceptions=False)
     body = {"current_password": "wrong", "password": "another horse battery"}
-    answers = [client.patch("/users/me", json=body, headers=person.headers) for _ in range(TRIES + 1)]
-    assert [outcome(answer) for answer in answers] == [(403, "WrongPassword")] * TRIES + [LOCKED]
+    responses = [client.patch("/users/me", json=body, headers=person.headers) for _ in range(TRIES + 1)]
+    assert [outcome(response) for response in responses] == [(403, "WrongPassword")] * TRIES + [LOCKED]
     assert outcome(guess(person.email, PASSWORD)) == LOCKED
 
 
-def test_failures_are_counted_without_a_word_on_whose(world: World, guess: Guess, as_app: Engine, address: str) -> None:
-    person = world.person()
+def test_failure_counts_hold_no_personal_data(api: ApiClient, guess: Guess, as_app: Engine, address: str) -> None:
+    person = api.person()
     guess(person.email)
     with as_app.connect() as connection:
         rows = str(connection.execute(text("SELECT * FROM sign_in_failures")).all())
@@ -266,13 +266,13 @@ def test_failures_are_counted_without_a_word_on_whose(world: World, guess: Guess
 
 
 @pytest.mark.parametrize(("proxies", "believed"), [("", False), ("10.0.0.1", True)])
-def test_whose_word_on_addresses_is_believed_is_a_setting(
+def test_trusted_proxies_are_a_setting(
     prepared: Settings, monkeypatch: pytest.MonkeyPatch, proxies: str, believed: bool
 ) -> None:
-    """By itself uvicorn believes everybody on this machine, who could then be everybody else."""
-    given: dict[str, Any] = {}
-    monkeypatch.setattr("uvicorn.run", lambda _, **options: given.update(options))
-    for name in ("start_http_server", "give_up_on_silence"):
+    """By default uvicorn trusts X-Forwarded-For from every process of this machine."""
+    used: dict[str, Any] = {}
+    monkeypatch.setattr("uvicorn.run", lambda _, **options: used.update(options))
+    for name in ("start_http_server", "set_wait_timeout"):
         monkeypatch.setattr(command_line, name, lambda *_: None)
     command_line.serve(prepared.model_copy(update={"trusted_proxies": proxies}), argparse.Namespace())
-    assert (given["proxy_headers"], given["forwarded_allow_ips"]) == (believed, proxies)
+    assert (used["proxy_headers"], used["forwarded_allow_ips"]) == (believed, proxies)

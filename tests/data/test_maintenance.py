@@ -1,4 +1,4 @@
-"""Maintenance: every step does its work, one that fails leaves the others alone, and the process goes on."""
+"""Maintenance: each step, the independence of failed steps, and the long-running command."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def owner(settings: Settings) -> Iterator[Engine]:
 
 @pytest.fixture
 def untouched(settings: Settings) -> Iterator[Engine]:
-    """A database that no other test put predictions of past months into, which get partitions, too."""
+    """A database without predictions of past months by other tests, as these would get partitions too."""
     yield from owner_of(settings, "untouched")
 
 
@@ -59,7 +59,7 @@ def metric(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(f"volant_data_maintenance_{name}", labels) or 0.0
 
 
-def test_what_has_expired_goes_and_the_rest_stays(owner: Engine) -> None:
+def test_expired_rows_are_deleted_and_others_kept(owner: Engine) -> None:
     person = uuid4()
     rows = {
         "deleted_users": "(id, deleted_at) VALUES (gen_random_uuid(), :moment)",
@@ -82,7 +82,7 @@ def test_what_has_expired_goes_and_the_rest_stays(owner: Engine) -> None:
     assert count(owner, "audit", "entity = 'invitations' AND action = 'delete' AND actor_kind = 'command'") == 1
 
 
-def test_answers_are_filled_into_examples_that_lack_them(owner: Engine) -> None:
+def test_predictions_are_filled_into_examples_that_lack_them(owner: Engine) -> None:
     key, gone = new_id(), new_id()
     with owner.begin() as connection:
         connection.execute(
@@ -108,7 +108,7 @@ def test_answers_are_filled_into_examples_that_lack_them(owner: Engine) -> None:
     assert found == {key: (4, "yes", 0.9, None), gone: (None, None, None, None)}
 
 
-def test_a_step_that_fails_leaves_the_others_alone_and_is_named(
+def test_a_failed_step_does_not_affect_the_others_and_is_named(
     owner: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(engine: Engine, _: MaintenancePlan) -> int:
@@ -135,7 +135,7 @@ def test_a_step_that_fails_leaves_the_others_alone_and_is_named(
     assert metric("done_timestamp_seconds", step="broken") == 0
 
 
-def test_erasures_that_wait_are_counted_with_the_age_of_the_oldest(owner: Engine) -> None:
+def test_open_erasures_are_counted_with_the_age_of_the_oldest(owner: Engine) -> None:
     maintenance.run(owner, PLAN)
     assert (ERASURES_OPEN._value.get(), ERASURES_OLDEST._value.get()) == (0, 0)
     with owner.begin() as connection:
@@ -143,11 +143,11 @@ def test_erasures_that_wait_are_counted_with_the_age_of_the_oldest(owner: Engine
         row = f"INSERT INTO erasures {columns} VALUES (:id, :id, :at, 'requested', '{{}}')"
         connection.execute(text(row), [{"id": new_id(), "at": moment} for moment in (LONG_AGO, JUST_NOW)])
     maintenance.run(owner, PLAN)
-    assert ERASURES_OPEN._value.get() == 2, "no ai-api was there to say that it holds nothing"
+    assert ERASURES_OPEN._value.get() == 2, "no ai-api instance has reported"
     assert ERASURES_OLDEST._value.get() == pytest.approx(timedelta(days=40).total_seconds(), rel=0.01)
 
 
-def test_signing_keys_go_long_after_they_retired(owner: Engine) -> None:
+def test_signing_keys_are_deleted_long_after_they_retired(owner: Engine) -> None:
     columns = "(kid, public_key, sealed_seed, signs_from, retires_at)"
     row = f"INSERT INTO signing_keys {columns} VALUES (:kid, '', '', now(), :at)"
     times = {"old": datetime.now(UTC) - timedelta(days=91), "late": JUST_NOW, "used": None}
@@ -159,7 +159,7 @@ def test_signing_keys_go_long_after_they_retired(owner: Engine) -> None:
     assert count(owner, "audit", "entity = 'signing_keys' AND action = 'delete'") == 1
 
 
-def test_one_round_works_at_a_time(owner: Engine, caplog: pytest.LogCaptureFixture) -> None:
+def test_one_round_runs_at_a_time(owner: Engine, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "data_api")
     with owner.begin() as other:
         other.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": maintenance.ROUND_LOCK})
@@ -167,12 +167,12 @@ def test_one_round_works_at_a_time(owner: Engine, caplog: pytest.LogCaptureFixtu
     assert "another maintenance is at work" in caplog.text
 
 
-def test_postgres_away_fails_every_step_and_raises_nothing(free_port: Callable[[], int]) -> None:
+def test_an_unavailable_postgres_fails_every_step_and_raises_nothing(free_port: Callable[[], int]) -> None:
     engine = create_engine(f"postgresql+psycopg2://nobody@127.0.0.1:{free_port()}/nothing")
     assert maintenance.run(engine, PLAN) == list(STEPS)
 
 
-def test_the_command_makes_one_round_or_goes_on(
+def test_the_command_runs_one_round_or_repeats(
     settings: Settings,
     untouched: Engine,
     tmp_path: Path,
@@ -213,7 +213,7 @@ def test_the_command_makes_one_round_or_goes_on(
 
 
 @pytest.mark.parametrize("every", ["0", "-1", "soon", "nan", "inf"])
-def test_a_span_that_is_none_is_refused(every: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_malformed_interval_is_refused(every: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["maintain", f"--every={every}"])
     assert ended.value.code == 2

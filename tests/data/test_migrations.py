@@ -1,4 +1,4 @@
-"""Migrations: up, down and up again, with rows in the tables, and equal to the models."""
+"""Migrations: up, down and up again with rows in the tables; the result matches the models."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ def owner(settings: Settings) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_migrations_are_one_line_with_one_head() -> None:
+def test_migrations_have_one_head() -> None:
     script = ScriptDirectory.from_config(migrations.config())
     assert script.get_heads() == [migrations.head()]
     revisions = [revision.revision for revision in script.walk_revisions()]
     assert revisions == sorted(revisions, reverse=True)
 
 
-def test_the_models_are_what_the_migrations_make(owner: Engine) -> None:
+def test_the_models_match_the_migrated_tables(owner: Engine) -> None:
     with owner.connect() as connection:
         options = {"include_name": lambda name, kind, _: not (kind == "table" and name.startswith("predictions_"))}
         context = MigrationContext.configure(connection, opts={**options, "compare_server_default": True})
         assert compare_metadata(context, Base.metadata) == []
 
 
-def test_checks_and_names_are_those_of_the_models(owner: Engine) -> None:
-    """Alembic compares neither."""
+def test_checks_and_names_match_the_models(owner: Engine) -> None:
+    """Alembic does not compare these."""
     inspector = inspect(owner)
     for table in Base.metadata.sorted_tables:
         ours = {str(constraint.name) for constraint in table.constraints if constraint.name}
@@ -61,7 +61,7 @@ def test_checks_and_names_are_those_of_the_models(owner: Engine) -> None:
         assert ours == theirs, table.name
 
 
-def test_every_step_goes_down_and_up_again_over_rows(owner: Engine) -> None:
+def test_every_migration_goes_down_and_up_again_with_rows(owner: Engine) -> None:
     rows = {
         "users": "(id, email, role) VALUES (gen_random_uuid(), 'x@example.org', 'user')",
         "api_keys": "(id, user_id, name, hash, scopes, last_used_at)"
@@ -110,5 +110,5 @@ def test_a_failed_migration_leaves_nothing_behind(owner: Engine) -> None:
         connection.execute(text("DROP TABLE promotions"))
 
 
-def test_every_table_says_what_the_service_may_do_with_it() -> None:
+def test_every_table_has_grants_for_the_service() -> None:
     assert set(GRANTS) == {table.name for table in Base.metadata.sorted_tables} | {"alembic_version"}

@@ -1,4 +1,4 @@
-"""Months: every prediction lies in its own, and only that one is looked into."""
+"""Partitions: every prediction is in that of its month, and queries read only the needed ones."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from data_api.crud.predictions.partition import Month, make
 from data_api.ids import floor, new_id
 from data_api.settings import Settings
 from data_api.setup.cluster import APP, OWNER
+from tests.data.api import ApiClient, prediction
 from tests.data.conftest import engine_as, prepare
-from tests.data.world import World, prediction
 
 MAY = datetime(2026, 5, 1, tzinfo=UTC)
 
 
 @contextmanager
 def months(settings: Settings, name: str) -> Iterator[tuple[Engine, Engine]]:
-    """A database of its own, set up on 1 May 2026 for two months ahead, as its owner and as the service see it."""
+    """A database of this module, set up for May 2026 and two months ahead: with the owner's and the service's role."""
     prepare(settings, name)
     owner = engine_as(settings, OWNER, settings.secret("postgres_owner_password"), name)
     app = engine_as(settings, APP, settings.secret("postgres_app_password"), name)
@@ -39,20 +39,20 @@ def months(settings: Settings, name: str) -> Iterator[tuple[Engine, Engine]]:
 
 @pytest.fixture(scope="module")
 def app_engine(settings: Settings) -> Iterator[Engine]:
-    """Months that stay as they are, as the service sees them."""
+    """The database with the service's role, for tests that add no month."""
     with months(settings, "months") as (_, app):
         yield app
 
 
 @pytest.fixture(scope="module")
 def changing(settings: Settings) -> Iterator[tuple[Engine, Engine]]:
-    """Months that tests add to."""
+    """The database with the owner's role, for tests that add months."""
     with months(settings, "changing_months") as engines:
         yield engines
 
 
 def key_at(moment: datetime, last: bool = False) -> UUID:
-    """The first or the last id of a millisecond."""
+    """The smallest or the largest id of a millisecond."""
     base = floor(moment).int | (7 << 76) | (2 << 62)
     return UUID(int=base | ((2**76 - 1) & ~(3 << 62)) if last else base)
 
@@ -72,7 +72,7 @@ def home(connection: Connection, key: UUID) -> str:
     return str(connection.scalar(text("SELECT tableoid::regclass FROM predictions WHERE id = :id"), {"id": key}))
 
 
-def test_rows_at_the_bounds_of_a_month_lie_on_their_own_side(app_engine: Engine) -> None:
+def test_rows_at_the_bounds_of_a_month_are_in_the_right_partition(app_engine: Engine) -> None:
     millisecond = timedelta(milliseconds=1)
     june, august = MAY.replace(month=6), MAY.replace(month=8)
     homes = {
@@ -96,7 +96,7 @@ def test_rows_at_the_bounds_of_a_month_lie_on_their_own_side(app_engine: Engine)
         ("id >= '{may}' AND id < '{june}'", {"predictions_2026_05"}),
     ],
 )
-def test_only_the_months_asked_for_are_looked_into(app_engine: Engine, where: str, tables: set[str]) -> None:
+def test_only_the_requested_months_are_scanned(app_engine: Engine, where: str, tables: set[str]) -> None:
     bounds = {"may": floor(MAY), "june": floor(MAY.replace(month=6))}
     with app_engine.connect() as connection:
         query = f"EXPLAIN (FORMAT JSON) SELECT * FROM predictions WHERE {where.format(**bounds)}"
@@ -105,11 +105,11 @@ def test_only_the_months_asked_for_are_looked_into(app_engine: Engine, where: st
     assert {table for table in everything if f"'{table}'" in plan} == tables
 
 
-def test_the_services_own_look_ups_prune(app_engine: Engine) -> None:
-    """The statements that the routes send, caught on their way, name the id in a form that the planner prunes by."""
+def test_queries_of_the_service_prune_partitions(app_engine: Engine) -> None:
+    """The statements of the routes, captured, compare the id in a form by which the planner prunes partitions."""
     caught: list[tuple[str, object]] = []
     event.listen(app_engine, "before_cursor_execute", lambda c, cur, sql, params, *_: caught.append((sql, params)))
-    wanted = crud.Filter(after=MAY, before=MAY.replace(month=6))
+    wanted = crud.PredictionFilter(after=MAY, before=MAY.replace(month=6))
     with Session(app_engine) as session:
         crud.get(session, key_at(MAY))
         crud.find(session, wanted, 10, None)
@@ -129,7 +129,7 @@ def test_a_page_comes_from_an_index_without_a_sort(app_engine: Engine) -> None:
     assert "Sort" not in plan.replace("Sort Key", "")
 
 
-def test_setup_makes_missing_months_and_moves_their_rows_out_of_the_default(
+def test_setup_makes_missing_partitions_and_moves_their_rows_out_of_the_default(
     changing: tuple[Engine, Engine],
 ) -> None:
     owner, app = changing
@@ -150,7 +150,7 @@ def test_setup_makes_missing_months_and_moves_their_rows_out_of_the_default(
         assert make(connection, MAY.replace(month=6), 2) == []
 
 
-def test_moving_rows_loses_none_that_arrive_meanwhile(
+def test_no_row_is_lost_while_rows_move_to_a_new_partition(
     changing: tuple[Engine, Engine],
 ) -> None:
     owner, app = changing
@@ -175,14 +175,14 @@ def test_moving_rows_loses_none_that_arrive_meanwhile(
         assert {home(connection, key) for key in keys[::50]} == {"predictions_2027_01"}
 
 
-def test_todays_rows_lie_in_this_month(world: World, as_app: Engine, task: str) -> None:
+def test_todays_rows_are_in_the_partition_of_this_month(api: ApiClient, as_app: Engine, task: str) -> None:
     row = prediction(task)
-    world.send("/predictions", row)
+    api.send("/predictions", row)
     with as_app.connect() as connection:
         assert home(connection, UUID(row["id"])) == Month.of(datetime.now(UTC)).table
 
 
-def test_months_know_their_neighbours() -> None:
+def test_a_month_has_the_next_month_and_its_bounds() -> None:
     assert Month(2026, 12).next == Month(2027, 1)
     assert Month.of(datetime(2026, 1, 1, tzinfo=UTC) - timedelta(seconds=1)) == Month(2025, 12)
     assert Month(2026, 5).start <= key_at(MAY) < Month(2026, 6).start

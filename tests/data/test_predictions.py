@@ -1,4 +1,4 @@
-"""Predictions: kept once each, judged alone, found again."""
+"""Predictions: stored once each, accepted or refused by themselves, and listed."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from sqlalchemy.orm import Session
 from data_api.crud import bulk
 from data_api.ids import EPOCH, floor, new_id, time_of
 from data_api.models.promotions import Promotion
-from tests.data.world import World, estimate, prediction, promotion
+from tests.data.api import ApiClient, prediction, promotion, regression
 
 SECRET = "xyzzy-secret-input"
 
 
-def test_a_prediction_is_found_as_it_was_sent(world: World, task: str) -> None:
+def test_a_prediction_is_found_as_it_was_sent(api: ApiClient, task: str) -> None:
     sent = prediction(task)
-    assert world.send("/predictions", sent) == [{"status": "stored", "reason": None}]
-    found = world.client.get(f"/predictions/{sent['id']}", headers=world.service).json()
+    assert api.send("/predictions", sent) == [{"status": "stored", "reason": None}]
+    found = api.client.get(f"/predictions/{sent['id']}", headers=api.service).json()
     for name in ("id", "task", "version", "row", "row_schema", "answer", "user_id", "role", "rollout", "request_id"):
         assert found[name] == sent[name]
     assert (found["queue_ms"], found["compute_ms"], found["feedback"]) == (0.4, 2.5, [])
     assert found["created_at"] == time_of(UUID(sent["id"])).isoformat()
 
 
-def test_sending_again_changes_nothing(world: World, task: str) -> None:
-    first, second = prediction(task), estimate(task)
-    assert world.statuses("/predictions", first, second, first) == ["stored", "stored", "duplicate"]
+def test_sending_again_changes_nothing(api: ApiClient, task: str) -> None:
+    first, second = prediction(task), regression(task)
+    assert api.statuses("/predictions", first, second, first) == ["stored", "stored", "duplicate"]
     changed = {**first, "version": 9}
-    assert world.statuses("/predictions", changed, prediction(task), second) == ["duplicate", "stored", "duplicate"]
-    assert world.client.get(f"/predictions/{first['id']}", headers=world.service).json()["version"] == 3
+    assert api.statuses("/predictions", changed, prediction(task), second) == ["duplicate", "stored", "duplicate"]
+    assert api.client.get(f"/predictions/{first['id']}", headers=api.service).json()["version"] == 3
 
 
 @pytest.mark.parametrize(
@@ -66,38 +66,38 @@ def test_sending_again_changes_nothing(world: World, task: str) -> None:
         ({"request_id": SECRET * 9}, "request_id: String should have at most 64 characters"),
     ],
 )
-def test_a_malformed_row_is_refused_alone_and_without_an_echo(
-    world: World, task: str, change: dict[str, Any], reason: str
+def test_a_malformed_row_is_refused_alone_and_not_repeated_in_the_error(
+    api: ApiClient, task: str, change: dict[str, Any], reason: str
 ) -> None:
     before, after = prediction(task), prediction(task)
-    results = world.send("/predictions", before, {**prediction(task), **change}, after)
+    results = api.send("/predictions", before, {**prediction(task), **change}, after)
     assert [result["status"] for result in results] == ["stored", "refused", "stored"]
     assert results[1]["reason"] == reason
     assert SECRET not in str(results)
 
 
 @pytest.mark.parametrize("row", [None, 7, SECRET, [], {}, [[]]])
-def test_what_is_no_row_at_all_is_refused(world: World, task: str, row: object) -> None:
-    results = world.send("/predictions", row, prediction(task))
+def test_a_value_that_is_no_row_is_refused(api: ApiClient, task: str, row: object) -> None:
+    results = api.send("/predictions", row, prediction(task))
     assert [result["status"] for result in results] == ["refused", "stored"]
     assert SECRET not in str(results)
 
 
-def test_numbers_that_are_none_and_bottomless_rows_are_refused(world: World, task: str) -> None:
+def test_non_finite_numbers_and_deeply_nested_rows_are_refused(api: ApiClient, task: str) -> None:
     deep: object = 1
     for _ in range(40):
         deep = [deep]
     rows = [prediction(task, row={"x": deep}), prediction(task, row={"x": "INFINITE"}), prediction(task)]
-    body = world.client.build_request("POST", "/predictions", json={"rows": rows}).content
+    body = api.client.build_request("POST", "/predictions", json={"rows": rows}).content
     body = body.replace(b'"INFINITE"', b"1e999")
-    headers = {**world.service, "Content-Type": "application/json"}
-    results = world.client.post("/predictions", content=body, headers=headers).json()["results"]
+    headers = {**api.service, "Content-Type": "application/json"}
+    results = api.client.post("/predictions", content=body, headers=headers).json()["results"]
     assert [result["status"] for result in results] == ["refused", "refused", "stored"]
     assert "deeper than 32" in results[0]["reason"]
     assert "finite" in results[1]["reason"]
 
 
-def test_a_row_that_only_postgres_refuses_leaves_the_others_alone(as_app: Engine, task: str) -> None:
+def test_a_row_that_only_postgres_refuses_does_not_affect_the_others(as_app: Engine, task: str) -> None:
     def row(**others: object) -> dict[str, object]:
         key = new_id()
         return {**promotion(task), "id": key, "created_at": time_of(key), **others}
@@ -107,32 +107,32 @@ def test_a_row_that_only_postgres_refuses_leaves_the_others_alone(as_app: Engine
         outcomes = bulk.insert(session, Promotion, rows)
     assert [outcome.status for outcome in outcomes] == ["stored", "refused", "refused", "refused", "stored"]
     assert [outcome.reason for outcome in outcomes[1:4]] == [
-        bulk.ABOUT_A_ROW["23"],
-        bulk.ABOUT_A_ROW["22"],
-        bulk.ABOUT_A_ROW["22"],
+        bulk.ROW_ERRORS["23"],
+        bulk.ROW_ERRORS["22"],
+        bulk.ROW_ERRORS["22"],
     ]
     with Session(as_app) as session:
         assert [bulk.insert(session, Promotion, [row]) for row in (rows[0], rows[4])] == [[bulk.DUPLICATE]] * 2
 
 
-def test_a_thousand_rows_fit_and_one_more_does_not(world: World, task: str) -> None:
+def test_a_thousand_rows_are_accepted_and_one_more_is_refused(api: ApiClient, task: str) -> None:
     rows = [prediction(task) for _ in range(1_000)]
-    assert set(world.statuses("/predictions", *rows)) == {"stored"}
-    assert set(world.statuses("/predictions", *reversed(rows))) == {"duplicate"}
-    refused = world.post("/predictions", *rows, prediction(task))
+    assert set(api.statuses("/predictions", *rows)) == {"stored"}
+    assert set(api.statuses("/predictions", *reversed(rows))) == {"duplicate"}
+    refused = api.post("/predictions", *rows, prediction(task))
     assert (refused.status_code, refused.json()["error"]) == (422, "InvalidRequest")
-    assert world.send("/predictions") == []
+    assert api.send("/predictions") == []
 
 
-def test_pages_go_back_in_time_without_gaps(world: World, task: str) -> None:
+def test_pages_go_back_in_time_without_gaps(api: ApiClient, task: str) -> None:
     sent = [prediction(task) for _ in range(7)]
-    world.send("/predictions", *sent)
+    api.send("/predictions", *sent)
     found: list[str] = []
     cursor: str | None = None
     sizes = []
     while True:
         query = {"task": task, "limit": "3"} | ({"cursor": cursor} if cursor else {})
-        page = world.client.get("/predictions", params=query, headers=world.service).json()
+        page = api.client.get("/predictions", params=query, headers=api.service).json()
         found += [item["id"] for item in page["items"]]
         sizes.append(len(page["items"]))
         cursor = page["next"]
@@ -142,8 +142,8 @@ def test_pages_go_back_in_time_without_gaps(world: World, task: str) -> None:
     assert sizes == [3, 3, 1]
 
 
-def test_filters_narrow_the_list(world: World, task: str) -> None:
-    user = world.person()
+def test_filters_select_rows_of_the_list(api: ApiClient, task: str) -> None:
+    user = api.person()
     moment = datetime(2026, 3, 5, 12, tzinfo=UTC)
 
     def at(offset: timedelta, **others: Any) -> dict[str, Any]:
@@ -154,11 +154,11 @@ def test_filters_narrow_the_list(world: World, task: str) -> None:
     here = at(timedelta(), version=5)
     new = at(timedelta(milliseconds=1), user_id=user.id)
     labelled = at(timedelta(days=3), answer={"label": "bad", "score": 0.9, "probabilities": {"bad": 0.9, "good": 0.1}})
-    world.send("/predictions", old, here, new, labelled)
+    api.send("/predictions", old, here, new, labelled)
 
     def find(**query: str) -> list[str]:
-        answer = world.client.get("/predictions", params={"task": task, **query}, headers=world.service)
-        return [item["id"] for item in answer.json()["items"]]
+        response = api.client.get("/predictions", params={"task": task, **query}, headers=api.service)
+        return [item["id"] for item in response.json()["items"]]
 
     assert find() == [row["id"] for row in (labelled, new, here, old)]
     assert find(version="5") == [here["id"]]
@@ -170,32 +170,32 @@ def test_filters_narrow_the_list(world: World, task: str) -> None:
     assert find(label="'; DROP TABLE predictions; --") == []
 
 
-def test_people_see_their_own_and_trainers_see_all(world: World, task: str) -> None:
-    one, other, trainer = world.person(), world.person(), world.person("trainer")
+def test_people_see_their_own_and_trainers_see_all(api: ApiClient, task: str) -> None:
+    one, other, trainer = api.person(), api.person(), api.person("trainer")
     mine, theirs = prediction(task, one.id), prediction(task, other.id)
-    world.send("/predictions", mine, theirs)
+    api.send("/predictions", mine, theirs)
 
     def sees(headers: dict[str, str], **query: str) -> set[str]:
-        answer = world.client.get("/predictions", params={"task": task, **query}, headers=headers)
-        return {item["id"] for item in answer.json()["items"]}
+        response = api.client.get("/predictions", params={"task": task, **query}, headers=headers)
+        return {item["id"] for item in response.json()["items"]}
 
     assert sees(one.headers) == {mine["id"]}
     assert sees(one.headers, user_id=other.id) == set()
     assert sees(trainer.headers) == {mine["id"], theirs["id"]}
     assert sees(trainer.headers, user_id=other.id) == {theirs["id"]}
     path = f"/predictions/{theirs['id']}"
-    statuses = [world.client.get(path, headers=who.headers).status_code for who in (one, other, trainer)]
+    statuses = [api.client.get(path, headers=person.headers).status_code for person in (one, other, trainer)]
     assert statuses == [404, 200, 200]
 
 
 @pytest.mark.parametrize("cursor", ["not-a-cursor", "AAAA", "%00", "é", "A" * 22 + "A"])
-def test_a_cursor_of_ones_own_making_is_refused(world: World, cursor: str) -> None:
-    answer = world.client.get("/predictions", params={"cursor": cursor}, headers=world.service)
-    assert answer.status_code == 422
-    assert cursor not in answer.text
+def test_a_forged_cursor_is_refused(api: ApiClient, cursor: str) -> None:
+    response = api.client.get("/predictions", params={"cursor": cursor}, headers=api.service)
+    assert response.status_code == 422
+    assert cursor not in response.text
 
 
-def test_ids_order_by_time() -> None:
+def test_ids_are_ordered_by_time() -> None:
     keys = [new_id() for _ in range(1_000)]
     assert keys == sorted(keys)
     moment = time_of(keys[0])

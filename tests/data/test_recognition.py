@@ -1,4 +1,4 @@
-"""What ai-api makes of the real snapshot: who calls it, who does not any more, and what it tells of them."""
+"""ai-api's recognition of callers with the snapshot of the real data-api, and its reports of key uses."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ai_api.auth import Callers
 from ai_api.data_client import DataClient
 from ai_api.errors import DataUnavailable, NotSignedIn
 from ai_api.settings import Settings as AISettings
-from tests.data.world import Somebody, World
+from tests.data.api import ApiClient, SignedInUser
 
 WITHIN_SECONDS = 30
 
 
 @pytest.fixture
-def callers(app: FastAPI, world: World, tmp_path: Path) -> Callers:
+def callers(app: FastAPI, api: ApiClient, tmp_path: Path) -> Callers:
     """ai-api's own code, against the real data-api."""
-    client = DataClient("http://data-api", world.secret("service_key"))
+    client = DataClient("http://data-api", api.secret("service_key"))
     client._opened = httpx.AsyncClient(
         base_url="http://data-api", transport=httpx.ASGITransport(app), headers=client._headers
     )
@@ -39,26 +39,26 @@ def knows(callers: Callers, headers: dict[str, str]) -> bool:
     return True
 
 
-def revoke_key(world: World, person: Somebody, key_id: str) -> None:
-    assert world.client.delete(f"/api-keys/{key_id}", headers=person.headers).status_code == 204
+def revoke_key(api: ApiClient, person: SignedInUser, key_id: str) -> None:
+    assert api.client.delete(f"/api-keys/{key_id}", headers=person.headers).status_code == 204
 
 
-def disable(world: World, person: Somebody, _: str) -> None:
-    answer = world.client.patch(f"/users/{person.id}", json={"disabled": True}, headers=world.admin.headers)
-    assert answer.status_code == 200
+def disable(api: ApiClient, person: SignedInUser, _: str) -> None:
+    response = api.client.patch(f"/users/{person.id}", json={"disabled": True}, headers=api.admin.headers)
+    assert response.status_code == 200
 
 
-def delete(world: World, person: Somebody, _: str) -> None:
-    assert world.client.delete(f"/users/{person.id}", headers=world.admin.headers).status_code == 204
+def delete(api: ApiClient, person: SignedInUser, _: str) -> None:
+    assert api.client.delete(f"/users/{person.id}", headers=api.admin.headers).status_code == 204
 
 
-def sign_out_everywhere(world: World, person: Somebody, _: str) -> None:
-    assert world.client.post("/auth/logout-everywhere", headers=person.headers).status_code == 204
+def sign_out_everywhere(api: ApiClient, person: SignedInUser, _: str) -> None:
+    assert api.client.post("/auth/logout-everywhere", headers=person.headers).status_code == 204
 
 
-def be_signed_out(world: World, person: Somebody, _: str) -> None:
+def be_signed_out(api: ApiClient, person: SignedInUser, _: str) -> None:
     path = f"/users/{person.id}/logout-everywhere"
-    assert world.client.post(path, headers=world.admin.headers).status_code == 204
+    assert api.client.post(path, headers=api.admin.headers).status_code == 204
 
 
 @pytest.mark.parametrize(
@@ -71,18 +71,22 @@ def be_signed_out(world: World, person: Somebody, _: str) -> None:
         (be_signed_out, False, True),
     ],
 )
-def test_what_is_ended_here_is_ended_in_ai_api_with_its_next_look(
-    world: World, callers: Callers, end: Callable[[World, Somebody, str], None], keys_too: bool, tokens_too: bool
+def test_ended_tokens_and_keys_are_refused_by_ai_api_after_its_next_snapshot(
+    api: ApiClient,
+    callers: Callers,
+    end: Callable[[ApiClient, SignedInUser, str], None],
+    keys_too: bool,
+    tokens_too: bool,
 ) -> None:
-    person = world.person()
-    key_id, key = world.key(person, "predict")
+    person = api.person()
+    key_id, key = api.key(person, "predict")
     by_key = {"X-API-Key": key}
 
     async def watch() -> float:
         looking = asyncio.create_task(callers.run())
         try:
             await until(lambda: callers.are_known and knows(callers, by_key) and knows(callers, person.headers))
-            await asyncio.to_thread(end, world, person, key_id)
+            await asyncio.to_thread(end, api, person, key_id)
             start = time.monotonic()
             await until(lambda: knows(callers, by_key) != keys_too and knows(callers, person.headers) != tokens_too)
             return time.monotonic() - start
@@ -92,8 +96,8 @@ def test_what_is_ended_here_is_ended_in_ai_api_with_its_next_look(
     assert asyncio.run(watch()) < WITHIN_SECONDS / 2
 
 
-def test_ai_api_looks_often_enough() -> None:
-    """A look that just missed a revocation, the wait for the next one, and as long again for a slow answer."""
+def test_ai_api_polls_the_snapshot_often_enough() -> None:
+    """One poll that just missed a revocation, the wait for the next one, and as long again for a slow response."""
     seconds: float = AISettings.model_fields["auth_refresh_seconds"].default
     assert 2 * seconds + 2 < WITHIN_SECONDS
 
@@ -101,14 +105,16 @@ def test_ai_api_looks_often_enough() -> None:
 async def until(question: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not question():
-        assert time.monotonic() < deadline, "it never came true"
+        assert time.monotonic() < deadline, "the condition never became true"
         await asyncio.sleep(0.02)
 
 
-def test_a_key_that_expires_needs_no_look(world: World, callers: Callers, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_expired_key_is_refused_by_ai_api_without_a_new_snapshot(
+    api: ApiClient, callers: Callers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     soon = time.time() + 3_600
     expires_at = datetime.fromtimestamp(soon).astimezone().isoformat()
-    _, key = world.key(world.person(), "predict", expires_at=expires_at)
+    _, key = api.key(api.person(), "predict", expires_at=expires_at)
     asyncio.run(callers.refresh())
     assert knows(callers, {"X-API-Key": key})
     monkeypatch.setattr("ai_api.auth.time.time", lambda: soon + 1)
@@ -116,12 +122,12 @@ def test_a_key_that_expires_needs_no_look(world: World, callers: Callers, monkey
     assert not knows(callers, {"X-API-Key": key})
 
 
-def test_a_use_at_ai_api_is_seen_here(world: World, callers: Callers) -> None:
-    person = world.person()
-    key_id, key = world.key(person, "predict")
+def test_a_use_at_ai_api_is_reported_to_data_api(api: ApiClient, callers: Callers) -> None:
+    person = api.person()
+    key_id, key = api.key(person, "predict")
 
     def last_used() -> str | None:
-        (found,) = world.client.get("/api-keys", headers=person.headers).json()["items"]
+        (found,) = api.client.get("/api-keys", headers=person.headers).json()["items"]
         assert found["id"] == key_id
         used: str | None = found["last_used_at"]
         return used
@@ -139,7 +145,7 @@ def test_a_use_at_ai_api_is_seen_here(world: World, callers: Callers) -> None:
     assert abs(datetime.fromisoformat(used).timestamp() - time.time()) < 10
     assert knows(callers, {"X-API-Key": key})
     asyncio.run(look())
-    assert last_used() == used  # told once a minute
+    assert last_used() == used  # reported once a minute
     assert set(callers._used) == {key_id}
     callers._report_at = 0
     asyncio.run(look())
@@ -147,9 +153,9 @@ def test_a_use_at_ai_api_is_seen_here(world: World, callers: Callers) -> None:
     assert not callers._used
 
 
-def test_a_use_that_could_not_be_told_is_told_later(world: World, callers: Callers) -> None:
-    person = world.person()
-    key_id, key = world.key(person, "predict")
+def test_a_use_that_could_not_be_reported_is_reported_later(api: ApiClient, callers: Callers) -> None:
+    person = api.person()
+    key_id, key = api.key(person, "predict")
     asyncio.run(callers.refresh())
     assert knows(callers, {"X-API-Key": key})
     opened = callers._client._opened
@@ -161,5 +167,5 @@ def test_a_use_that_could_not_be_told_is_told_later(world: World, callers: Calle
     assert set(callers._used) == {key_id}
     callers._client._opened = opened
     asyncio.run(callers.report())
-    (found,) = world.client.get("/api-keys", headers=person.headers).json()["items"]
+    (found,) = api.client.get("/api-keys", headers=person.headers).json()["items"]
     assert found["last_used_at"] is not None

@@ -1,4 +1,4 @@
-"""How long rows are kept: set by admins, carried out by maintenance, whole months at once where all tasks agree."""
+"""Retention: set by admins, applied by maintenance, whole months at once if every task allows it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from data_api.maintenance.steps import MaintenancePlan, expired_predictions
 from data_api.models.audit import Audit
 from data_api.settings import Settings
 from data_api.setup.cluster import OWNER
+from tests.data.api import ApiClient
 from tests.data.conftest import engine_as, prepare
-from tests.data.world import World
 
 PLAN = MaintenancePlan(partitions_ahead=1, pending_days=30, token_lifetime=timedelta(minutes=15))
 NOW = datetime.now(UTC)
@@ -31,7 +31,7 @@ OLD, NEXT = Month.of(LAST_YEAR), Month.of(LAST_YEAR).next
 
 @pytest.fixture
 def owner(settings: Settings) -> Iterator[Engine]:
-    """A database of its own, empty but for two months of a year ago."""
+    """A database of this module, empty but for partitions of two months a year ago."""
     prepare(settings, "kept")
     engine = engine_as(settings, OWNER, settings.secret("postgres_owner_password"), "kept")
     with engine.begin() as connection:
@@ -71,7 +71,7 @@ def months(owner: Engine) -> set[Month]:
         return set(partition.months(connection))
 
 
-def test_a_month_that_every_task_is_done_with_is_dropped_at_once(owner: Engine) -> None:
+def test_a_month_past_every_tasks_retention_is_dropped_at_once(owner: Engine) -> None:
     predict(owner, "a", LAST_YEAR, 3)
     predict(owner, "b", LAST_YEAR, 3)
     predict(owner, "a", NOW)
@@ -86,7 +86,7 @@ def test_a_month_that_every_task_is_done_with_is_dropped_at_once(owner: Engine) 
     assert Month.of(NOW) in months(owner)
 
 
-def test_a_month_that_one_task_still_needs_loses_the_others_rows_only(owner: Engine) -> None:
+def test_a_month_that_one_task_keeps_loses_only_the_rows_of_others(owner: Engine) -> None:
     predict(owner, "a", LAST_YEAR, 3)
     predict(owner, "forever", LAST_YEAR, 2)
     predict(owner, "a", NOW - timedelta(days=10), 4)
@@ -96,7 +96,7 @@ def test_a_month_that_one_task_still_needs_loses_the_others_rows_only(owner: Eng
     assert OLD in months(owner)
 
 
-def test_rows_go_in_batches_until_none_are_left(owner: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_deleted_in_batches_until_none_is_left(owner: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "BATCH", 2)
     predict(owner, "a", NOW - timedelta(days=10), 5)
     predict(owner, "b", NOW - timedelta(days=10), 3)
@@ -107,7 +107,7 @@ def test_rows_go_in_batches_until_none_are_left(owner: Engine, monkeypatch: pyte
     assert left(owner) == {"a": 1}
 
 
-def test_a_row_that_arrives_for_a_month_about_to_go_keeps_it(owner: Engine) -> None:
+def test_a_row_that_arrives_in_an_expired_month_keeps_the_month(owner: Engine) -> None:
     predict(owner, "a", LAST_YEAR)
     before = {"a": floor(NOW)}
     with owner.connect() as connection:
@@ -118,7 +118,7 @@ def test_a_row_that_arrives_for_a_month_about_to_go_keeps_it(owner: Engine) -> N
     assert left(owner) == {"a": 1, "late": 1}
 
 
-def test_a_month_that_somebody_reads_is_left_for_the_next_round(owner: Engine) -> None:
+def test_a_month_that_is_being_read_is_dropped_in_the_next_round(owner: Engine) -> None:
     predict(owner, "a", LAST_YEAR)
     keep(owner, "a", 30)
     with owner.connect() as reader:
@@ -129,7 +129,7 @@ def test_a_month_that_somebody_reads_is_left_for_the_next_round(owner: Engine) -
     assert left(owner) == {}
 
 
-def test_examples_and_their_feedback_have_days_of_their_own(owner: Engine) -> None:
+def test_examples_and_their_feedback_have_their_own_retention(owner: Engine) -> None:
     old, new = NOW - timedelta(days=40), NOW - timedelta(days=20)
     with owner.begin() as connection:
         for moment in (old, new):
@@ -150,18 +150,18 @@ def test_examples_and_their_feedback_have_days_of_their_own(owner: Engine) -> No
     assert [left(owner, table) for table in ("feedback", "examples", "samples", "predictions")] == [{"a": 1}] * 4
 
 
-def test_days_beyond_the_calendar_keep_everything(owner: Engine) -> None:
+def test_a_retention_beyond_the_calendar_deletes_nothing(owner: Engine) -> None:
     predict(owner, "a", LAST_YEAR)
     keep(owner, "a", 36_500)
     assert maintenance.run(owner, PLAN) == []
     assert left(owner) == {"a": 1}
 
 
-def test_admins_set_days_by_task_and_the_audit_tells(world: World, as_app: Engine, task: str) -> None:
-    path, headers = f"/retention/{task}", world.admin.headers
+def test_admins_set_the_retention_by_task_and_it_is_audited(api: ApiClient, as_app: Engine, task: str) -> None:
+    path, headers = f"/retention/{task}", api.admin.headers
 
     def ask(method: str, body: Any = None) -> Any:
-        return world.client.request(method, path, json=body, headers=headers)
+        return api.client.request(method, path, json=body, headers=headers)
 
     assert (ask("GET").status_code, ask("GET").json()["error"]) == (404, "UnknownRetention")
     made = ask("PUT", {"predictions_days": 90, "examples_days": None})
@@ -169,13 +169,13 @@ def test_admins_set_days_by_task_and_the_audit_tells(world: World, as_app: Engin
     changed = ask("PUT", {"predictions_days": 30, "examples_days": 700}).json()
     assert changed["changed_at"] > made.json()["changed_at"]
     assert ask("GET").json() == changed
-    assert changed in world.client.get("/retention", headers=headers).json()["items"]
+    assert changed in api.client.get("/retention", headers=headers).json()["items"]
     assert ask("DELETE").status_code == 204
     assert [ask(method).status_code for method in ("GET", "DELETE")] == [404, 404]
     with Session(as_app) as session:
         lines = session.query(Audit).filter_by(entity="retention", entity_id=task).order_by(Audit.id).all()
         assert [line.action for line in lines] == ["create", "change", "delete"]
-        assert {line.actor_id for line in lines} == {UUID(world.admin.id)}
+        assert {line.actor_id for line in lines} == {UUID(api.admin.id)}
         assert lines[1].fields == ["examples_days", "predictions_days"]
 
 
@@ -191,15 +191,17 @@ def test_admins_set_days_by_task_and_the_audit_tells(world: World, as_app: Engin
     ],
     ids=["empty", "half", "no days", "centuries", "text", "another task"],
 )
-def test_days_that_are_none_are_refused(world: World, task: str, body: dict[str, Any]) -> None:
-    answer = world.client.put(f"/retention/{task}", json=body, headers=world.admin.headers)
-    assert (answer.status_code, answer.json()["error"]) == (422, "InvalidRequest")
+def test_malformed_days_are_refused(api: ApiClient, task: str, body: dict[str, Any]) -> None:
+    response = api.client.put(f"/retention/{task}", json=body, headers=api.admin.headers)
+    assert (response.status_code, response.json()["error"]) == (422, "InvalidRequest")
 
 
-def test_ai_api_hears_how_long_anything_may_refer_to_a_picture(world: World) -> None:
-    days = {"both": (30, 365), "rows": (30, None), "words": (None, 365), "none": (None, None)}
+def test_the_snapshot_holds_how_long_images_may_be_referred_to(api: ApiClient) -> None:
+    days = {"both": (30, 365), "rows": (30, None), "examples": (None, 365), "none": (None, None)}
     for task, (predictions, examples) in days.items():
         body = {"predictions_days": predictions, "examples_days": examples}
-        assert world.client.put(f"/retention/heard-{task}", json=body, headers=world.admin.headers).status_code == 200
-    told = world.client.get("/auth/snapshot", headers=world.service).json()["kept_days"]
-    assert {task: number for task, number in told.items() if task.startswith("heard-")} == {"heard-both": 395}
+        assert api.client.put(f"/retention/in-snapshot-{task}", json=body, headers=api.admin.headers).status_code == 200
+    kept_days = api.client.get("/auth/snapshot", headers=api.service).json()["kept_days"]
+    assert {task: number for task, number in kept_days.items() if task.startswith("in-snapshot-")} == {
+        "in-snapshot-both": 395
+    }

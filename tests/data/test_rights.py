@@ -1,4 +1,4 @@
-"""Roles in Postgres: each enters its own database, and the service changes rows, never tables."""
+"""Roles in Postgres: each can connect to its own database, and the service can change rows but not tables."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ GRANTS = (
         "SET ROLE volant_owner",
     ],
 )
-def test_the_service_cannot(as_app: Engine, statement: str) -> None:
+def test_the_service_role_cannot(as_app: Engine, statement: str) -> None:
     with as_app.connect() as connection, pytest.raises(ProgrammingError, match=r"permission denied|must be owner"):
         connection.execution_options(isolation_level="AUTOCOMMIT").execute(text(statement))
 
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("database", ["volant", "queue", "mlflow", "postgres", "template1"])
-def test_a_role_enters_its_own_database_only(prepared: Settings, role: str, database: str) -> None:
+def test_a_role_can_connect_to_its_own_database_only(prepared: Settings, role: str, database: str) -> None:
     def connect(password: str) -> None:
         psycopg2.connect(
             host="127.0.0.1", port=prepared.postgres_port, dbname=database, user=role, password=password
@@ -71,7 +71,7 @@ def test_a_role_enters_its_own_database_only(prepared: Settings, role: str, data
         connect("wrong")
 
 
-def test_no_role_of_ours_is_more_than_a_role(as_app: Engine) -> None:
+def test_no_role_has_cluster_privileges(as_app: Engine) -> None:
     query = (
         "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'volant%'"
         " AND NOT (rolsuper OR rolcreatedb OR rolcreaterole OR rolreplication OR rolbypassrls)"

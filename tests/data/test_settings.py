@@ -1,4 +1,4 @@
-"""The README of data-api tells of every setting, and no setting can be changed after the start."""
+"""The README of data-api lists every setting, and settings are frozen."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ README = (Path(__file__).resolve().parents[2] / "data-api" / "README.md").read_t
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
-def test_the_readme_tells_of_the_setting(name: str) -> None:
+def test_the_readme_lists_the_setting(name: str) -> None:
     field = Settings.model_fields[name]
     assert f"| `DATA_{name.upper()}` | `{field.default}` | {field.description} |" in README
 
 
-def test_settings_come_from_the_environment_and_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_come_from_the_environment_and_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATA_PORT", "9")
     monkeypatch.setenv("DATA_HOST", "")
     settings = Settings()
@@ -27,6 +27,6 @@ def test_settings_come_from_the_environment_and_stay(monkeypatch: pytest.MonkeyP
         settings.port = 10  # type: ignore[misc]
 
 
-def test_a_database_name_that_is_none_is_refused() -> None:
+def test_a_malformed_database_name_is_refused() -> None:
     with pytest.raises(ValidationError):
         Settings(postgres_database='volant"; DROP DATABASE volant; --')

@@ -1,4 +1,4 @@
-"""The web page at /admin: the tables for people, behind the same passwords, rules and history as the calls."""
+"""The admin page at /admin (sqladmin), with the same passwords, rules and audit as the HTTP interface."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from data_api.database import unavailable
 from data_api.errors import DataAPIError, DatabaseUnavailable, InvalidRequest
 from data_api.http.context import Context
 
-from .guard import Guard
+from .guard import SameOriginGuard
 from .people import PEOPLE
 from .records import RECORDS
 from .session import PATH, AdminSession
@@ -29,28 +29,30 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 def mount(app: FastAPI, context: Context, lifetime: timedelta, status: Mapping[type[DataAPIError], int]) -> None:
-    """Puts the page into the app."""
-    logging.getLogger("sqladmin").setLevel(logging.CRITICAL)  # it logs a refused change with values; we log by name
+    """Adds the page to the app."""
+    logging.getLogger("sqladmin").setLevel(
+        logging.CRITICAL
+    )  # its log of refused changes holds values; view.py's does not
     admin = Admin(
         app,
         session_maker=sessionmaker(context.database.engine),
         base_url=PATH,
         title="Volant",
         templates_dir=str(TEMPLATES),
-        middlewares=[Middleware(Guard, path=PATH)],
+        middlewares=[Middleware(SameOriginGuard, path=PATH)],
         authentication_backend=AdminSession(context, lifetime),
     )
     admin.admin.state.context = context
     for view in (*PEOPLE, *RECORDS):
-        admin.add_view(type(view.__name__, (view,), {}))  # it is tied to this app and its database: each has its own
+        admin.add_view(type(view.__name__, (view,), {}))  # sqladmin binds a view class to one app and database
 
     async def on_error(request: Request, error: Exception) -> Response:
-        named = _named(error)
-        code = status[type(named)]
-        shown = {"status_code": code, "message": str(named)}
+        known = _known_error(error)
+        code = status[type(known)]
+        shown = {"status_code": code, "message": str(known)}
         page = await admin.templates.TemplateResponse(request, "sqladmin/error.html", shown, status_code=code)
         if code in (429, 503):
-            page.headers["Retry-After"] = str(getattr(named, "retry_after", 1))
+            page.headers["Retry-After"] = str(getattr(known, "retry_after", 1))
         return page
 
     for kind in (DataAPIError, SQLAlchemyError, ValueError):
@@ -62,8 +64,8 @@ def mount(app: FastAPI, context: Context, lifetime: timedelta, status: Mapping[t
     app.add_route(PATH, with_slash, include_in_schema=False)
 
 
-def _named(error: Exception) -> DataAPIError:
-    """The error by a name of ours. A ValueError is an address that holds no id, or a text that Postgres cannot hold."""
+def _known_error(error: Exception) -> DataAPIError:
+    """The error as a DataAPIError. A ValueError is a path without a valid id, or text that Postgres cannot store."""
     if isinstance(error, DataAPIError):
         return error
     if isinstance(error, ValueError):
@@ -71,5 +73,5 @@ def _named(error: Exception) -> DataAPIError:
     try:
         with unavailable():
             raise error
-    except DatabaseUnavailable as named:
-        return cast("DataAPIError", named)
+    except DatabaseUnavailable as unavailable_error:
+        return cast("DataAPIError", unavailable_error)

@@ -1,4 +1,4 @@
-"""Callers and things of theirs, made past HTTP: so cheap that each case has its own, and none spoils another's."""
+"""Callers and resources that belong to them, created directly in the database, so that each test case has its own."""
 
 from __future__ import annotations
 
@@ -17,45 +17,47 @@ from data_api.ids import new_id
 from data_api.models.people.api_key import Scope
 from data_api.models.people.user import Role
 from data_api.security import digest, new_api_key, new_invitation
-from tests.data.world import World, prediction
+from tests.data.api import ApiClient, prediction
 
 
 @dataclass(frozen=True)
-class Member:
-    """Somebody who calls. `id` is None for those who are no person."""
+class CallerAccount:
+    """A caller: the headers to send, and the user id; None for the service and without authentication."""
 
     headers: dict[str, str]
     id: UUID | None = None
 
 
-class Cast:
-    """Makes members of each kind, and things that belong to somebody."""
+class Accounts:
+    """Creates callers of each kind, and resources that belong to a user."""
 
-    def __init__(self, app: FastAPI, world: World) -> None:
+    def __init__(self, app: FastAPI, api: ApiClient) -> None:
         self._context: Context = app.state.context
-        self._world = world
+        self._world = api
 
-    def member(self, kind: str) -> Member:
-        """A new caller of a kind: `nobody`, `service`, a role, or a role with `key` and scopes: `user key read`."""
+    def caller(self, kind: str) -> CallerAccount:
+        """A new caller: `nobody` (no authentication), `service`, a role, or a role with an API key and its scopes, as
+        in `user key read`.
+        """
         if kind == "nobody":
-            return Member({})
+            return CallerAccount({})
         if kind == "service":
-            return Member(self._world.service)
+            return CallerAccount(self._world.service)
         role, _, scopes = kind.partition(" key ")
         with self._context.database.session() as session:
             made = user.create(session, f"{kind.replace(' ', '-')}-{new_id()}@example.org", Role(role), None)
             if scopes:
-                return Member({"X-API-Key": _key(session, made.id, *map(Scope, scopes.split()))}, made.id)
-        return Member({"Authorization": f"Bearer {self._context.tokens.issue(made.id, role)}"}, made.id)
+                return CallerAccount({"X-API-Key": _key(session, made.id, *map(Scope, scopes.split()))}, made.id)
+        return CallerAccount({"Authorization": f"Bearer {self._context.tokens.issue(made.id, role)}"}, made.id)
 
     def person(self) -> UUID:
-        """Somebody else, who does not call."""
+        """The id of another user, who does not call."""
         with self._context.database.session() as session:
             return _person(session)
 
-    def thing(self, parameter: str, owner: UUID) -> str:
-        """What a parameter in a path may name, belonging to `owner` where it can belong to anybody."""
-        return THINGS[parameter](self, owner)
+    def resource(self, parameter: str, owner: UUID) -> str:
+        """A value for a path parameter: a new resource, which belongs to `owner` if it can belong to a user."""
+        return RESOURCES[parameter](self, owner)
 
     def key(self, owner: UUID) -> str:
         with self._context.database.session() as session:
@@ -79,16 +81,16 @@ class Cast:
             return str(erasure.request(session, _person(session), None).id)
 
 
-THINGS: dict[str, Callable[[Cast, UUID], str]] = {
+RESOURCES: dict[str, Callable[[Accounts, UUID], str]] = {
     "user_id": lambda _, owner: str(owner),
-    "key_id": Cast.key,
-    "prediction_id": Cast.prediction,
-    "invitation": lambda cast, _: cast.invitation(),
-    "erasure_id": lambda cast, _: cast.erasure(),
-    "replica_name": lambda *_: "nobody-heard-of-it",
-    "task": lambda *_: "nobody-knows-it",
+    "key_id": Accounts.key,
+    "prediction_id": Accounts.prediction,
+    "invitation": lambda accounts, _: accounts.invitation(),
+    "erasure_id": lambda accounts, _: accounts.erasure(),
+    "replica_name": lambda *_: "unknown-instance",
+    "task": lambda *_: "unknown-task",
 }
-"""By the name of the parameter. A route with a new one says here how to make it."""
+"""How to create the resource of each path parameter. A route with a new parameter needs an entry here."""
 
 
 def _person(session: Session) -> UUID:

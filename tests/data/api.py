@@ -1,4 +1,4 @@
-"""People to call as, and rows to send: what most tests of data-api begin with."""
+"""A client of data-api that calls as the admin, as the service or as new users; and rows to send."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PASSWORD = "correct horse battery staple"
 
 
 @dataclass(frozen=True)
-class Somebody:
+class SignedInUser:
     """A user who is signed in."""
 
     id: str
@@ -30,8 +30,8 @@ class Somebody:
         return {"Authorization": f"Bearer {self.token}"}
 
 
-class World:
-    """Makes people as the admin, and speaks for the service."""
+class ApiClient:
+    """Calls data-api: creates users as the admin, sends rows as the service."""
 
     def __init__(self, client: TestClient, secret: Callable[[str], str]) -> None:
         self.client = client
@@ -40,54 +40,54 @@ class World:
         self.demo = {"X-API-Key": secret("demo_api_key")}
         self.admin = self.sign_in("admin@volant.local", secret("admin_password"))
 
-    def sign_in(self, email: str, password: str) -> Somebody:
-        answer = self.client.post("/auth/token", data={"username": email, "password": password})
-        assert answer.status_code == 200, answer.text
-        pair = answer.json()
+    def sign_in(self, email: str, password: str) -> SignedInUser:
+        response = self.client.post("/auth/token", data={"username": email, "password": password})
+        assert response.status_code == 200, response.text
+        pair = response.json()
         bearer = {"Authorization": f"Bearer {pair['access_token']}"}
         me = self.client.get("/users/me", headers=bearer).json()
-        return Somebody(me["id"], email, pair["access_token"], pair["refresh_token"])
+        return SignedInUser(me["id"], email, pair["access_token"], pair["refresh_token"])
 
-    def person(self, role: str = "user") -> Somebody:
+    def person(self, role: str = "user") -> SignedInUser:
         """A new user with this role, signed in."""
         email = f"{role}-{secrets.token_hex(6)}@example.org"
         body = {"email": email, "password": PASSWORD, "role": role}
-        answer = self.client.post("/users", json=body, headers=self.admin.headers)
-        assert answer.status_code == 201, answer.text
+        response = self.client.post("/users", json=body, headers=self.admin.headers)
+        assert response.status_code == 201, response.text
         return self.sign_in(email, PASSWORD)
 
-    def key(self, somebody: Somebody, *scopes: str, **others: object) -> tuple[str, str]:
+    def key(self, somebody: SignedInUser, *scopes: str, **others: object) -> tuple[str, str]:
         """A new API key: its id, and the key."""
         body = {"name": "test", "scopes": scopes or ["predict", "feedback", "read", "train"], **others}
-        answer = self.client.post("/api-keys", json=body, headers=somebody.headers)
-        assert answer.status_code == 201, answer.text
-        return answer.json()["id"], answer.json()["key"]
+        response = self.client.post("/api-keys", json=body, headers=somebody.headers)
+        assert response.status_code == 201, response.text
+        return response.json()["id"], response.json()["key"]
 
     def send(self, path: str, *rows: object) -> list[dict[str, Any]]:
-        """Rows in bulk, as the service sends them; their results."""
-        answer = self.post(path, *rows)
-        assert answer.status_code == 200, answer.text
-        results: list[dict[str, Any]] = answer.json()["results"]
+        """Sends rows as the service does; the result of each row."""
+        response = self.post(path, *rows)
+        assert response.status_code == 200, response.text
+        results: list[dict[str, Any]] = response.json()["results"]
         return results
 
     def post(self, path: str, *rows: object) -> Any:
-        body = json.dumps({"rows": rows})  # in ASCII, so that a lone surrogate travels too
+        body = json.dumps({"rows": rows})  # in ASCII, so that lone surrogates can be sent too
         return self.client.post(path, content=body, headers={**self.service, "Content-Type": "application/json"})
 
     def statuses(self, path: str, *rows: object) -> list[str]:
         return [result["status"] for result in self.send(path, *rows)]
 
     def corrections(self, task: str, **query: str) -> list[dict[str, Any]]:
-        answer = self.client.get(f"/tasks/{task}/corrections", params=query, headers=self.service)
-        assert answer.status_code == 200, answer.text
-        assert answer.headers["content-type"] == "application/x-ndjson"
-        return [json.loads(line) for line in answer.iter_lines()]
+        response = self.client.get(f"/tasks/{task}/corrections", params=query, headers=self.service)
+        assert response.status_code == 200, response.text
+        assert response.headers["content-type"] == "application/x-ndjson"
+        return [json.loads(line) for line in response.iter_lines()]
 
-    def said(self, prediction: Mapping[str, object]) -> list[dict[str, Any]]:
-        """The feedback about a prediction that is there."""
-        answer = self.client.get(f"/predictions/{prediction['id']}", headers=self.service)
-        assert answer.status_code == 200, answer.text
-        feedback: list[dict[str, Any]] = answer.json()["feedback"]
+    def feedback_about(self, prediction: Mapping[str, object]) -> list[dict[str, Any]]:
+        """The feedback about a stored prediction."""
+        response = self.client.get(f"/predictions/{prediction['id']}", headers=self.service)
+        assert response.status_code == 200, response.text
+        feedback: list[dict[str, Any]] = response.json()["feedback"]
         return feedback
 
 
@@ -109,13 +109,13 @@ def prediction(task: str, user: str | None = None, **others: object) -> dict[str
     }
 
 
-def estimate(task: str, user: str | None = None, **others: object) -> dict[str, Any]:
+def regression(task: str, user: str | None = None, **others: object) -> dict[str, Any]:
     """A regression, as ai-api sends it."""
     return prediction(task, user, row={"MedInc": 3.2}, answer={"value": 2.1}, **others)
 
 
 def feedback(about: Mapping[str, object] | UUID, user: str, **others: object) -> dict[str, Any]:
-    """A word on a prediction, as ai-api sends it."""
+    """Feedback about a prediction, as ai-api sends it."""
     truth = {} if "value" in others else {"label": "negative"}
     subject = about if isinstance(about, UUID) else about["id"]
     return {
