@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets
 from collections.abc import Callable, Mapping
@@ -142,3 +143,27 @@ def promotion(task: str, **others: object) -> dict[str, Any]:
         "actor": "gate",
         **others,
     }
+
+
+def status(api: ApiClient, headers: dict[str, str]) -> int:
+    """The status of a call that every signed-in user may make."""
+    return api.client.get("/users/me", headers=headers).status_code
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def refresh(api: ApiClient, token: str) -> Any:
+    return api.client.post("/auth/refresh", json={"refresh_token": token})
+
+
+def snapshot(api: ApiClient) -> dict[str, Any]:
+    response = api.client.get("/auth/snapshot", headers=api.service)
+    assert response.status_code == 200
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def key_hash(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

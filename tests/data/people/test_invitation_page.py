@@ -7,8 +7,8 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, expect
 
 from data_api.ids import new_id
+from tests.data.admin.test_browser import CHROMIUM, address, chromium  # noqa: F401  (fixtures)
 from tests.data.api import PASSWORD, ApiClient
-from tests.data.test_admin_browser import CHROMIUM, address, chromium  # noqa: F401  (fixtures)
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's package chromium")
 

@@ -22,7 +22,7 @@ import pytest
 from scripts.postgres import FAST, Postgres
 from tests.data.api import prediction
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 Eventually = Callable[[Callable[[], bool]], None]
 
 

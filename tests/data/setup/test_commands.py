@@ -16,7 +16,7 @@ from data_api.errors import DataAPIError, EmailTaken, InvalidRequest
 from data_api.ids import new_id
 from data_api.settings import Settings
 from tests.data.api import PASSWORD, ApiClient
-from tests.data.test_command_line import environment
+from tests.data.setup.test_processes import environment
 
 
 def run(settings: Settings, *arguments: str) -> list[str]:

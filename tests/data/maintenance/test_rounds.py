@@ -25,9 +25,9 @@ from data_api.metrics import ERASURES_OLDEST, ERASURES_OPEN
 from data_api.settings import Settings
 from data_api.setup.cluster import OWNER
 from tests.data.conftest import engine_as, prepare
-from tests.data.test_command_line import environment
+from tests.data.setup.test_processes import environment
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 PLAN = MaintenancePlan(partitions_ahead=2, pending_days=30, token_lifetime=timedelta(minutes=15))
 LONG_AGO, JUST_NOW = datetime.now(UTC) - timedelta(days=40), datetime.now(UTC) - timedelta(minutes=1)
 
