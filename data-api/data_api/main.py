@@ -13,7 +13,8 @@ from fastapi.responses import JSONResponse
 from limits.storage import MemoryStorage, Storage
 from starlette.exceptions import HTTPException
 
-from . import __version__, admin, errors
+from . import __version__, errors
+from .admin.page import mount as mount_admin_page
 from .crud.rate_limit import PostgresStorage
 from .database import Database, address, replica_address
 from .http.context import Context, LockoutPolicy
@@ -123,7 +124,7 @@ def create_app(settings: Settings) -> FastAPI:
         health,
     ):
         app.include_router(subject.router)
-    admin.mount(app, context, timedelta(seconds=settings.admin_session_seconds), STATUS)
+    mount_admin_page(app, context, timedelta(seconds=settings.admin_session_seconds), STATUS)
     app.add_middleware(RequestMiddleware, max_body_bytes=settings.max_body_bytes)
     return app
 

@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from data_api.ids import EPOCH, LATEST, MILLISECOND, check, floor, new_id, time_of
+from tests.data.untimed import UNTIMED
 
 IDS = st.integers(0, 2**128 - 1).map(lambda number: UUID(int=number))
 
@@ -22,6 +23,7 @@ def is_one(key: UUID) -> bool:
     return True
 
 
+@UNTIMED
 @given(IDS)
 @example(UUID("0192f0c1-7a5e-7b7e-9d0a-2f6f3c1b8d11"))
 @example(UUID("0192f0c1-7a5e-7b7e-1d0a-2f6f3c1b8d11"))
@@ -34,6 +36,7 @@ def test_an_id_is_a_uuid_of_version_7_before_the_year_10000(key: UUID) -> None:
     assert is_one(key) == (key.version == 7 and key.int >> 80 <= LATEST)
 
 
+@UNTIMED
 @given(st.integers(0, LATEST), IDS)
 def test_the_time_of_an_id_is_its_millisecond(millisecond: int, other: UUID) -> None:
     tail = other.int & (2**80 - 1) & ~(0xF << 76) & ~(0b11 << 62) | 7 << 76 | 0b10 << 62

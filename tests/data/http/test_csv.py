@@ -23,6 +23,7 @@ from data_api.main import create_app
 from data_api.schemas.audit import AuditOut
 from data_api.settings import Settings
 from tests.data.api import ApiClient, SignedInUser, feedback, prediction, promotion, regression
+from tests.data.untimed import UNTIMED
 
 LISTS = ("users", "predictions", "feedback", "promotions", "audit")
 
@@ -152,6 +153,7 @@ def test_a_negative_number_stays_a_number(api: ApiClient, reader: SignedInUser, 
     assert [row["value"] for row in table(api, reader, "/feedback", task=task)] == ["-2.5"]
 
 
+@UNTIMED
 @given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=5))
 def test_any_text_is_preserved_and_starts_no_formula(row: list[str]) -> None:
     text = export.csv_lines([row]).decode()

@@ -21,6 +21,7 @@ from data_api.schemas.predictions.feedback import FEEDBACK
 from data_api.schemas.predictions.prediction import PREDICTION
 from data_api.schemas.promotions import PROMOTION
 from tests.data.api import ApiClient, prediction
+from tests.data.untimed import UNTIMED
 
 KINDS: dict[str, RowParser[Any]] = {"PredictionIn": PREDICTION, "FeedbackIn": FEEDBACK, "PromotionIn": PROMOTION}
 TEXTS = st.text() | st.sampled_from(["\0", "\ud800", "7", "1.0", "true", "null", str(EXAMPLES["PredictionIn"]["id"])])
@@ -58,6 +59,7 @@ def parse_and_store(parser: RowParser[Any], content: bytes) -> tuple[list[RowOut
 
 
 @pytest.mark.parametrize("name", KINDS)
+@UNTIMED
 @given(data=st.data(), ascii_only=st.booleans())
 def test_a_refused_row_changes_nothing_about_the_others(name: str, data: st.DataObject, ascii_only: bool) -> None:
     row = data.draw(rows(name))
@@ -76,6 +78,7 @@ def test_the_openapi_example_of_a_row_is_valid(name: str) -> None:
     assert KINDS[name].values(EXAMPLES[name])["id"] == UUID(str(EXAMPLES[name]["id"]))
 
 
+@UNTIMED
 @given(st.binary() | VALUES.map(lambda value: json.dumps(value).encode()))
 @example(b'{"rows": [], "rows": 7}')
 def test_a_body_without_rows_is_an_invalid_request(content: bytes) -> None:
