@@ -20,7 +20,7 @@ from sklearn.pipeline import Pipeline
 from ai_api.datasets import Table, frame
 from ai_api.errors import InvalidParams
 from ai_api.estimators.fusion import LateFusion, _aside
-from ai_api.evaluation.evaluate import answer
+from ai_api.evaluation.evaluate import predict_table
 from ai_api.evaluation.member_gains import gains
 from ai_api.features.image import Pixels
 from ai_api.images import ImageRef
@@ -85,7 +85,7 @@ def test_what_it_gains_over_each_member_is_measured_on_the_same_rows() -> None:
     inputs, truths = rows(400, seed=2)
     held_out = Table(inputs.to_dict("records"), truths)
     fused = Pipeline([("estimator", fitted())])
-    answers = answer(fused, TASK, held_out)
+    answers = predict_table(fused, TASK, held_out)
     found = gains(TASK, fused, held_out, answers, rounds=100)
     assert {f"over {name}{end}" for name in ("words", "looks") for end in ("", " low", " high")} == found.keys()
     assert 0 < found["over words low"] < found["over words"] < found["over words high"] < found["over looks"]

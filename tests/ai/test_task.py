@@ -1,4 +1,4 @@
-"""The words: rows refuse what cannot be stored, recipes have names, tasks are found."""
+"""Rows refuse what cannot be stored, recipes have names, tasks are found."""
 
 from __future__ import annotations
 

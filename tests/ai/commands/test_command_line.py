@@ -1,4 +1,4 @@
-"""The command line as an operator uses it: a trainer that brings its starters, and the versions moved by hand."""
+"""The commands of ai-api as an operator types them: a trainer that trains first versions, trainings, promotions."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import httpx
 import pytest
 
 from ai_api.__main__ import COMMANDS, main
@@ -19,13 +20,13 @@ from ai_api.registry.registry import Registry
 from scripts.dev.postgres import Postgres
 from tests.ai.conftest import open_registry
 
-SECONDS, STARTER_SECONDS = 120, 240
+SECONDS, STARTER_SECONDS = 300, 600
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-Here = Callable[..., list[str]]
+Failing = Callable[..., list[str]]
 
 
 class NoCorrections(http.server.BaseHTTPRequestHandler):
-    """data-api before anybody corrected anything."""
+    """data-api without corrections."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -55,7 +56,7 @@ def environment(
     open_folder: Callable[[str], Path],
     free_port: Callable[[], int],
 ) -> Mapping[str, str]:
-    """A machine without data sets and without a network: rows are generated, and trainings take a moment."""
+    """The settings of a machine without data sets and network: rows are generated, and trainings are short."""
     folder = open_folder("command-line")
     return {
         **service_environment,
@@ -82,8 +83,10 @@ def run(environment: Mapping[str, str]) -> Run:
 
 
 @pytest.fixture
-def here(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
-    """A command in this process, which fails: what it writes to stderr."""
+def failing(
+    environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Failing:
+    """Runs a command in this process, which must fail. Returns the lines that it writes to stderr."""
 
     def call(*words: str, **more: str) -> list[str]:
         for name, value in {**environment, **more}.items():
@@ -95,16 +98,16 @@ def here(environment: Mapping[str, str], monkeypatch: pytest.MonkeyPatch, capsys
 
 
 @pytest.fixture(scope="module")
-def registry_of_all(mlflow_url: str, secrets_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Registry:
+def module_registry(mlflow_url: str, secrets_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Registry:
     return open_registry(mlflow_url, secrets_dir, tmp_path_factory.mktemp("versions"))
 
 
 @pytest.fixture(scope="module")
-def starters(environment: Mapping[str, str], registry_of_all: Registry) -> dict[str, int]:
-    """The champions after a trainer was started, left alone, and stopped."""
+def starters(environment: Mapping[str, str], module_registry: Registry) -> dict[str, int]:
+    """The champions that a trainer has made from its start to its stop."""
     with subprocess.Popen([sys.executable, "-m", "ai_api", "work"], env=dict(environment)) as trainer:
         try:
-            return trained(trainer, registry_of_all)
+            return trained(trainer, module_registry)
         finally:
             trainer.kill()
 
@@ -119,41 +122,71 @@ def trained(trainer: subprocess.Popen[bytes], registry: Registry) -> dict[str, i
         found = {task: number for task, number in champions.items() if number is not None}
         time.sleep(0.2)
     trainer.send_signal(signal.SIGTERM)
-    assert trainer.wait(20) == 0
+    assert trainer.wait(SECONDS) == 0
     return found
 
 
-def test_a_trainer_trains_a_starter_of_every_task_and_stops_when_told(
-    starters: dict[str, int], registry_of_all: Registry
+def test_a_trainer_trains_a_first_version_of_every_task_and_stops_on_sigterm(
+    starters: dict[str, int], module_registry: Registry
 ) -> None:
     for task, number in starters.items():
-        version = registry_of_all.version(task, number)
+        version = module_registry.version(task, number)
         assert version.synthetic
         assert version.lineage["reason"] == "first version"
         assert "job" in version.lineage
 
 
-def test_a_training_by_hand_prints_a_table_and_may_be_promoted_and_rolled_back(
-    run: Run, starters: dict[str, int], registry_of_all: Registry, environment: Mapping[str, str]
+def test_serve_serves_the_champions_until_sigterm(
+    environment: Mapping[str, str], starters: dict[str, int], free_port: Callable[[], int]
+) -> None:
+    port = free_port()
+    more = {"AI_PORT": str(port), "AI_METRICS_PORT": str(free_port())}
+    with subprocess.Popen([sys.executable, "-m", "ai_api", "serve"], env={**environment, **more}) as server:
+        try:
+            deadline = time.monotonic() + STARTER_SECONDS
+            while not is_live(port):
+                assert time.monotonic() < deadline, "ai-api did not start"
+                assert server.poll() is None, "ai-api ended"
+                time.sleep(0.2)
+            server.send_signal(signal.SIGTERM)
+            assert server.wait(SECONDS) == 0
+        finally:
+            server.kill()
+
+
+def is_live(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health/live", timeout=5, trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_migrate_can_be_repeated(run: Run) -> None:
+    migrated = run("migrate")
+    assert (migrated.returncode, migrated.stdout) == (0, "The queue database is up to date.\n")
+
+
+def test_a_version_trained_by_hand_is_promoted_and_rolled_back(
+    run: Run, starters: dict[str, int], module_registry: Registry, environment: Mapping[str, str]
 ) -> None:
     trained = run("train", "housing", "--recipe", "forest", "--param", "n_estimators=5", "--seed", "4")
     assert trained.returncode == 0, trained.stderr
     assert "rmse" in trained.stdout
     assert "GENERATED ROWS" in trained.stderr
-    newest = registry_of_all.versions("housing")[0]
+    newest = module_registry.versions("housing")[0]
     assert (newest.recipe, newest.lineage["seed"]) == ("forest", "4")
 
-    before = registry_of_all.champion("housing")
+    before = module_registry.champion("housing")
     if before != newest.number:
         assert run("promote", "housing", str(newest.number)).returncode == 0
-    assert registry_of_all.champion("housing") == newest.number
+    assert module_registry.champion("housing") == newest.number
     assert f"Version {starters['housing']} of housing is champion now" in run("rollback", "housing").stdout
-    assert registry_of_all.champion("housing") == starters["housing"]
-    assert told(Path(environment["AI_STATE_DIR"]) / "outbox") >= 3
+    assert module_registry.champion("housing") == starters["housing"]
+    assert promotions_in(Path(environment["AI_STATE_DIR"]) / "outbox") >= 3
 
 
-def told(folder: Path) -> int:
-    """Events that ai-api finds when it takes over the files that trainers left."""
+def promotions_in(folder: Path) -> int:
+    """How many events ai-api finds in the files that trainers and commands have written."""
     outbox = Outbox(folder, max_rows=1_000)
     try:
         return len(outbox) + len(list(folder.glob("*.db"))) - 1
@@ -162,7 +195,7 @@ def told(folder: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "detail"),
     [
         (["train", "cats"], "There is no task 'cats'. There are housing, tweets."),
         (["train", "housing", "--recipe", "oracle"], "It has boosting, forest, xgboost, lightgbm, catboost."),
@@ -172,13 +205,13 @@ def told(folder: Path) -> int:
         (["promote", "housing", "99999"], "This task has no such version."),
     ],
 )
-def test_a_wrong_word_is_answered_with_one_line(here: Here, words: list[str], said: str) -> None:
-    [line] = here(*words)
-    assert said in line
+def test_a_wrong_argument_is_one_line_on_stderr(failing: Failing, words: list[str], detail: str) -> None:
+    [line] = failing(*words)
+    assert detail in line
 
 
-def test_a_missing_secret_is_named(here: Here, tmp_path: Path) -> None:
-    [line] = here("rollback", "housing", AI_SECRETS_DIR=str(tmp_path))
+def test_a_missing_secret_file_is_one_line_on_stderr(failing: Failing, tmp_path: Path) -> None:
+    [line] = failing("rollback", "housing", AI_SECRETS_DIR=str(tmp_path))
     assert str(tmp_path / "mlflow_password") in line
 
 
