@@ -16,12 +16,15 @@ from xdist.scheduler import LoadScopeScheduling
 
 from scripts.ports import free_port as find_free_port
 from scripts.postgres import FAST, Postgres
-from tests import shared
+from tests import selection, shared
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        selection.mark(item)
     items.sort(key=shared.turn)
 
 

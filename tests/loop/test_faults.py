@@ -154,18 +154,18 @@ def test_an_erasure_does_not_wait_for_a_name_that_ai_api_lost_with_a_restart(sma
     erase(small, ann_id)
 
 
-@pytest.mark.campaign
+@pytest.mark.campaign(part="faults")
 def test_twenty_rounds_of_kills_lose_nothing_that_was_answered(small: Volant) -> None:
     kill_rounds(small, rounds=20, seed=2)
 
 
-@pytest.mark.campaign
+@pytest.mark.campaign(part="faults")
 @pytest.mark.parametrize("name", ["data-api", "mlflow", "postgres"])
 def test_predictions_go_on_while_a_service_is_away_for_a_minute(small: Volant, name: str) -> None:
     absence(small, name, seconds=60)
 
 
-@pytest.mark.campaign
+@pytest.mark.campaign(part="load")
 def test_a_minute_of_load_from_many_clients_is_answered_and_kept(small: Volant) -> None:
     with Traffic(small.url, small.key, "housing", [HOUSE], threads=32, rows_at_once=8, pause_seconds=0) as traffic:
         threading.Event().wait(60)
