@@ -107,6 +107,14 @@ async def test_a_full_disk_refuses_the_event(tmp_path: Path) -> None:
     outbox.close()
 
 
+async def test_settled_events_are_overwritten_on_the_disk(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    await outbox.put("prediction", [{"id": str(number), "row": "a private text"} for number in range(50)])
+    await outbox.settle(await outbox.oldest(100), [])
+    outbox.close()
+    assert [path.name for path in tmp_path.iterdir() if b"a private text" in path.read_bytes()] == []
+
+
 async def test_a_refused_event_becomes_a_dead_letter_with_its_reason(tmp_path: Path) -> None:
     outbox = opened(tmp_path)
     await outbox.put("prediction", bodies("a", "b", "c"))
