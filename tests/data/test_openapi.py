@@ -38,7 +38,7 @@ def test_no_call_ends_in_a_5xx_or_in_what_the_document_does_not_say(app: FastAPI
             fuzz(operation, headers, CHECKS, calls=4)
 
 
-@pytest.mark.campaign
+@pytest.mark.campaign(part="fuzz")
 def test_twenty_thousand_calls_that_follow_from_each_other_end_in_no_5xx(app: FastAPI, world: World) -> None:
     """What one call answers (an id, a cursor, a token) is what the next asks for, as schemathesis infers the links."""
     statuses, broken = Counter[str](), list[str]()

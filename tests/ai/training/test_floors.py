@@ -46,7 +46,7 @@ def test_the_starter_of_housing_reaches_its_floor_on_the_held_out_rows(tmp_path:
     assert found["rmse"] <= 0.48 < found["baseline_rmse"]
 
 
-@pytest.mark.campaign
+@pytest.mark.campaign(part="training")
 @pytest.mark.parametrize(
     ("name", "recipe", "floor"),
     [("housing", "lightgbm", 0.440), ("fraud", "lightgbm", 0.918), ("churn", "catboost", 0.847)],
@@ -62,7 +62,7 @@ def test_a_recipe_reaches_its_floor_in_five_folds(name: str, recipe: str, floor:
         assert found.mean["weighted_to_real_pr_auc"] < found.mean["pr_auc"]
 
 
-@pytest.mark.campaign
+@pytest.mark.campaign(part="training")
 @pytest.mark.parametrize(
     ("name", "recipe", "floor"),
     [
