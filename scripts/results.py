@@ -25,8 +25,8 @@ from ai_api.task import Task
 from ai_api.tasks import find_tasks
 
 from . import mlflow_server, settings
-from .ports import free_port
-from .stack import python
+from .dev.ports import free_port
+from .dev.stack import python
 
 FOLDED = ("housing", "fraud", "churn")
 """Tasks whose published figures are of folds."""

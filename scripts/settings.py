@@ -7,8 +7,6 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-from dotenv import dotenv_values
-
 from .mlflow_server import near
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -33,8 +31,7 @@ FOLDERS = ("AI_SECRETS_DIR", "AI_STATE_DIR", "AI_RAW_DIR", "VOLANT_BACKUPS_DIR")
 
 def read(root: Path, overrides: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of the services of a stack that keeps its state under `root`."""
-    defaults = {name: value for name, value in dotenv_values(REPOSITORY / ".env").items() if value is not None}
-    settings = {**defaults, **os.environ, **(overrides or {})}
+    settings = {**defaults(), **os.environ, **(overrides or {})}
     for name in FOLDERS:
         settings[name] = str(root / settings[name])
     for name in ("AI_DATA_MIRROR", "AI_WEIGHTS_DIR", "AI_TASKS_DIR"):
@@ -57,6 +54,13 @@ def read(root: Path, overrides: Mapping[str, str] | None = None) -> dict[str, st
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "PYTHONUNBUFFERED": "1",
     }
+
+
+def defaults() -> dict[str, str]:
+    """What `.env` says."""
+    command = ["sh", str(REPOSITORY / "scripts/setting.sh"), "--defaults"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return dict(line.split("=", 1) for line in done.stdout.splitlines())
 
 
 def names(settings: Mapping[str, str]) -> str:

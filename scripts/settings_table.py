@@ -1,4 +1,4 @@
-"""Writes the settings table of README.md from the settings classes: python -m scripts.settings_table"""
+"""Writes the settings tables of docs/settings.md from the settings classes: python -m scripts.settings_table"""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic_settings import BaseSettings
 from ai_api.settings import Settings as AISettings
 from data_api.settings import Settings as DataSettings
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 START, END = "<!-- settings -->", "<!-- /settings -->"
 SHARED = {
     "VOLANT_BIND": ("127.0.0.1", "Address on which every published port listens. 0.0.0.0: the whole network."),
-    "VOLANT_NAMES": ("", "More names of this machine, comma-separated, to which MLflow answers. Others it refuses."),
+    "VOLANT_NAMES": ("", "More host names of this machine, comma-separated, that MLflow accepts. It refuses others."),
     "MLFLOW_PORT": ("5000", "Port of MLflow."),
     "POSTGRES_PORT": ("5433", "Port of Postgres; only `make dev` opens it, on loopback."),
     "PROMETHEUS_PORT": ("9090", "Port of Prometheus."),
@@ -21,17 +21,17 @@ SHARED = {
     "KUMA_PORT": ("3001", "Port of Uptime Kuma."),
     "VOLANT_BACKUPS_DIR": (
         "backups",
-        "Where `make backup` puts its sets, and the tombstones of erased people lie. Best on another disk.",
+        "Where `make backup` writes its sets; the tombstones of erased people are in it too. Best on another disk.",
     ),
     "VOLANT_BACKUPS_DAYS": (
         "",
-        "After how many days `make backup` deletes older sets, once it has made a new one. Empty: never.",
+        "Age in days from which `make backup` deletes older sets, after it has made a new one. Empty: never.",
     ),
 }
 
 
 def rows(settings: type[BaseSettings]) -> list[tuple[str, str, str]]:
-    """Name, default and sentence of every setting of a class."""
+    """Name, default and description of every setting of a class."""
     prefix = settings.model_config["env_prefix"]
     return [
         (
@@ -44,7 +44,7 @@ def rows(settings: type[BaseSettings]) -> list[tuple[str, str, str]]:
 
 
 def table() -> str:
-    """The three tables, as README.md holds them."""
+    """The three Markdown tables: shared settings, ai-api, data-api."""
     groups = {
         "Both ways to run": [(name, default, sentence) for name, (default, sentence) in SHARED.items()],
         "ai-api and its trainer": rows(AISettings),
@@ -52,7 +52,7 @@ def table() -> str:
     }
     parts = []
     for title, found in groups.items():
-        lines = [f"| {title} | default | what it does |", "| --- | --- | --- |"]
+        lines = [f"| {title} | default | description |", "| --- | --- | --- |"]
         lines += [
             f"| `{name}` | {f'`{default}`' if default else ''} | {sentence} |" for name, default, sentence in found
         ]
@@ -61,10 +61,10 @@ def table() -> str:
 
 
 def with_table(text: str) -> str:
-    """README.md's text with the table as the classes have it now."""
+    """The page's text with the tables replaced by those of the settings classes now."""
     before, _, rest = text.partition(START)
     return f"{before}{START}\n{table()}\n{END}{rest.partition(END)[2]}"
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text()))
+    PAGE.write_text(with_table(PAGE.read_text()))

@@ -19,7 +19,7 @@ if [ -n "${VOLANT_DOCKER_HOST:-}" ]; then
     services=$("$VOLANT_DOCKER_HOST" services)
 fi
 sh scripts/secrets.sh "$AI_SECRETS_DIR"
-sh scripts/backups_dir.sh "$VOLANT_BACKUPS_DIR"
+sh scripts/backup/folder.sh "$VOLANT_BACKUPS_DIR"
 
 finish() {
     status=$?

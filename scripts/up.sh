@@ -11,7 +11,7 @@ docker info >/dev/null 2>&1 || {
     exit 1
 }
 sh scripts/secrets.sh "$(sh scripts/setting.sh AI_SECRETS_DIR)"
-sh scripts/backups_dir.sh "$(sh scripts/setting.sh VOLANT_BACKUPS_DIR)"
+sh scripts/backup/folder.sh "$(sh scripts/setting.sh VOLANT_BACKUPS_DIR)"
 
 VOLANT_NAMES=$(sh scripts/names.sh)
 export VOLANT_NAMES

@@ -14,8 +14,8 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from scripts.ports import free_port as find_free_port
-from scripts.postgres import FAST, Postgres
+from scripts.dev.ports import free_port as find_free_port
+from scripts.dev.postgres import FAST, Postgres
 from tests import selection, shared
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -7,8 +7,6 @@ import pytest
 PROCESS_FIXTURES = frozenset({"postgres_server", "mlflow_url"})
 """Fixtures that start a process. What uses them, through other fixtures too, is not for `make quick`."""
 PROCESS_FOLDERS = ("tests/loop/", "tests/e2e/")
-COMMAND_LINE = "test_command_line.py"
-"""Files of this name run a service's commands as processes."""
 CAMPAIGNS = frozenset({"faults", "load", "loops", "fuzz", "training"})
 """Parts of `make campaign`, as in the Makefile."""
 
@@ -16,8 +14,7 @@ CAMPAIGNS = frozenset({"faults", "load", "loops", "fuzz", "training"})
 def mark(item: pytest.Item) -> None:
     """Sets `process` where it follows from fixtures or folder. UsageError for a campaign that names no known part."""
     fixtures = getattr(item, "fixturenames", ())
-    in_process = not item.nodeid.startswith(PROCESS_FOLDERS) and item.path.name != COMMAND_LINE
-    if PROCESS_FIXTURES.intersection(fixtures) or not in_process:
+    if PROCESS_FIXTURES.intersection(fixtures) or item.nodeid.startswith(PROCESS_FOLDERS):
         item.add_marker(pytest.mark.process)
     for marker in item.iter_markers("campaign"):
         if marker.kwargs.get("part") not in CAMPAIGNS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.ports import free_port
+from scripts.dev.ports import free_port
 from scripts.settings import PORTS
 
 QUICK = {

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from .corrections import Correction, resolve
 from .errors import LeakedRows
 from .images import ImageRef
 
@@ -152,17 +153,6 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Correction:
-    """What a person says about a row. `trusted` when that person is a trainer or admin."""
-
-    row: dict[str, object]
-    truth: str | float
-    user: str
-    trusted: bool
-    created_at: str
-
-
-@dataclass(frozen=True)
 class LiveRows:
     """Held-out corrections: the rows of real use, with who vouches for each truth."""
 
@@ -197,7 +187,7 @@ def split(table: Table, corrections: Iterable[Correction] = (), share: float = 1
     outside = table.official if table.official is not None else [is_held_out(side) for side in table.sides]
     held_out = _distinct(table.pick(outside))
     fixed = set(held_out.sides)
-    said = _by_row(table, corrections)
+    said = resolve(corrections, table.identify)
     sides = {digest: table.side(correction.row) for digest, correction in said.items()}
     live = {d: c for d, c in said.items() if is_held_out(sides[d]) or sides[d] in fixed}
     seen = {sides[d] for d in live}
@@ -221,26 +211,6 @@ def without_unseen(table: Table) -> Table:
 def _distinct(table: Table) -> Table:
     first = {digest: place for place, digest in reversed(list(enumerate(table.hashes)))}
     return table.pick(first[digest] == place for place, digest in enumerate(table.hashes))
-
-
-def _by_row(table: Table, corrections: Iterable[Correction]) -> dict[str, Correction]:
-    groups: dict[str, list[Correction]] = {}
-    for correction in corrections:
-        groups.setdefault(table.identify(correction.row), []).append(correction)
-    return {digest: _settle(group) for digest, group in groups.items()}
-
-
-def _settle(group: list[Correction]) -> Correction:
-    """One word on a row that several people corrected: the latest trusted one, else the one most people share."""
-    group = sorted(group, key=lambda correction: correction.created_at)
-    if trusted := [correction for correction in group if correction.trusted]:
-        return trusted[-1]
-    latest = list({correction.user: correction for correction in group}.values())
-    truths = [correction.truth for correction in latest]
-    if isinstance(truths[0], str):
-        return max(latest, key=lambda correction: (truths.count(correction.truth), correction.created_at))
-    middle = float(np.median(np.array(truths, dtype=np.float64)))
-    return min(latest, key=lambda correction: abs(float(correction.truth) - middle))
 
 
 def _joined(base: Table, taught: Mapping[str, Correction]) -> Table:

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -14,12 +15,14 @@ from . import __version__
 from .auth import Callers
 from .blobs import Blobs
 from .data_client import DataClient
+from .jobs.lock import promotion_lock
 from .jobs.queue import Jobs
 from .middleware import RequestMiddleware
 from .outbox.outbox import Outbox
 from .outbox.shipper import Shipper
 from .privacy.eraser import Eraser
 from .privacy.expirer import Expirer
+from .promotion import Promotions
 from .registry.registry import Registry
 from .routes import feedback, health, images, models, predict, train
 from .routes.context import Context
@@ -118,6 +121,11 @@ def wire(
     blobs = Blobs(settings.blobs)
     eraser = Eraser(outbox, blobs, client, lambda: callers.erased)
     expirer = Expirer(blobs, lambda: callers.kept_days)
+    loop = asyncio.get_running_loop()
+
+    def announce(event: Mapping[str, object]) -> None:
+        asyncio.run_coroutine_threadsafe(outbox.put("promotion", [event]), loop).result()
+
     context = Context(
         callers=callers,
         loader=loader,
@@ -127,6 +135,7 @@ def wire(
         blobs=blobs,
         shipper=shipper,
         registry=registry,
+        promotions=Promotions(registry, partial(promotion_lock, settings.queue_conninfo), announce),
         jobs=jobs,
         max_rows=settings.max_rows,
     )

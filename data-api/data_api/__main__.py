@@ -14,17 +14,18 @@ import uvicorn
 from prometheus_client import REGISTRY, start_http_server
 from sqlalchemy import Engine
 
-from .cluster import OWNER
+from .accuracy import recent as recent_accuracy
 from .commands import add_to as add_people_and_keys
-from .crud.accuracy import recent as recent_accuracy
 from .database import Database, address, give_up_on_silence, owner_engine
-from .erasure import replay
 from .errors import DataAPIError
 from .main import create_app
-from .maintenance import Plan, forever, once
+from .maintenance.erasure import replay
+from .maintenance.rounds import run_forever, run_once
+from .maintenance.steps import MaintenancePlan
 from .metrics import RecentAccuracy
-from .provisioning import provision
 from .settings import Settings
+from .setup.cluster import OWNER
+from .setup.provisioning import provision
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 PASSWORD_BYTES = 20 * 2**20
@@ -88,7 +89,7 @@ def as_owner(settings: Settings) -> Engine:
 
 def maintain(settings: Settings, chosen: argparse.Namespace) -> None:
     """One round, or rounds until SIGTERM or Ctrl-C: what is cut off is rolled back and done the next time."""
-    plan = Plan(
+    plan = MaintenancePlan(
         partitions_ahead=settings.partitions_ahead,
         pending_days=settings.pending_days,
         token_lifetime=timedelta(seconds=settings.access_token_seconds),
@@ -96,8 +97,8 @@ def maintain(settings: Settings, chosen: argparse.Namespace) -> None:
     )
     if chosen.every:
         start_http_server(settings.maintain_metrics_port, settings.metrics_host)
-        forever(as_owner(settings), plan, chosen.every)
-    once(as_owner(settings), plan)
+        run_forever(as_owner(settings), plan, chosen.every)
+    run_once(as_owner(settings), plan)
 
 
 def seconds(value: str) -> float:
@@ -113,7 +114,7 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
     give_memory_back(settings.sign_ins_at_once)
     app = create_app(settings)
     give_up_on_silence(settings.statement_seconds + 1)
-    database: Database = app.state.parts.database
+    database: Database = app.state.context.database
     REGISTRY.register(RecentAccuracy(lambda: recent_accuracy(database)))
     start_http_server(settings.metrics_port, settings.metrics_host)
     leave_out_of_collections()

@@ -11,19 +11,18 @@ from getpass import getpass
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
-from .cluster import APP
-from .crud import invitation, user
-from .database import Database, address
+from .crud.people import invitation, user
 from .errors import InvalidRequest
 from .keyring import Seal
-from .models import Role
-from .routes.invitations import link
-from .schemas.problem import why
-from .schemas.user import Email, Password
+from .main import primary
+from .models.people.user import Role
+from .routes.people.invitation import link
+from .schemas.people.user import Email, Password
+from .schemas.validation import describe
 from .security import Passwords, digest, new_invitation
 from .settings import Settings
-from .signing import describe as describe_keys
-from .signing import rotate
+from .signing_keys import describe as describe_keys
+from .signing_keys import rotate
 
 Say = Callable[[str], None]
 EMAIL, PASSWORD = TypeAdapter[str](Email), TypeAdapter[str](Password)
@@ -85,19 +84,7 @@ def list_keys(settings: Settings, _: argparse.Namespace, say: Say = print) -> No
 @contextmanager
 def database(settings: Settings) -> Iterator[Session]:
     """One transaction with the rights of the service: a command can do no more than the calls could."""
-    url = address(
-        settings.postgres_host,
-        settings.postgres_port,
-        settings.postgres_database,
-        APP,
-        settings.secret("postgres_app_password"),
-    )
-    opened = Database(
-        url,
-        pool_size=1,
-        pool_wait_seconds=settings.pool_wait_seconds,
-        statement_seconds=settings.statement_seconds,
-    )
+    opened = primary(settings, connections=1)
     try:
         with opened.session() as session:
             yield session
@@ -109,4 +96,4 @@ def _checked(kind: TypeAdapter[str], given: str) -> str:
     try:
         return kind.validate_python(given)
     except ValidationError as error:
-        raise InvalidRequest(why(error) + ".") from None
+        raise InvalidRequest(describe(error) + ".") from None

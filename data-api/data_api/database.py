@@ -20,7 +20,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, QueuePool
 
-from .errors import DataAPIError, DatabaseUnavailable, MisSet
+from .errors import ConfigurationError, DataAPIError, DatabaseUnavailable
 from .metrics import CONNECTIONS, POOL_SIZE, POOL_WAIT_SECONDS, POOL_WAITING, UNAVAILABLE
 
 NAMES = {
@@ -94,8 +94,25 @@ class Database:
             session.commit()
 
     def close(self) -> None:
-        """Gives the connections back."""
+        """Closes every connection."""
         self.engine.dispose()
+
+
+def commit_early(session: Session) -> None:
+    """Commits what a request has changed so far, before its end, and gives its connection and its locks back."""
+    session.commit()
+
+
+def release(session: Session) -> None:
+    """Gives a request's connection back through a rollback, so that none is held during a long wait."""
+    session.rollback()
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Session]:
+    """One transaction of a job or of the setup: committed at the end, rolled back when anything is raised."""
+    with Session(engine) as session, session.begin():
+        yield session
 
 
 @contextmanager
@@ -113,16 +130,18 @@ def unavailable() -> Iterator[None]:
         raise DatabaseUnavailable from error
 
 
-def elsewhere(url: str, user: str, password: str) -> URL:
-    """The address in a setting, for a role of ours; MisSet when it is none, or holds a password."""
+def replica_address(url: str, user: str, password: str) -> URL:
+    """The address in the setting `DATA_REPLICA_URL`, for one of the roles; ConfigurationError when it is malformed or
+    holds a password.
+    """
     try:
         found = make_url(url)
     except ArgumentError:
-        raise MisSet(f"{MALFORMED}.") from None
+        raise ConfigurationError(f"{MALFORMED}.") from None
     if found.get_backend_name() != "postgresql" or not found.host or not found.database:
-        raise MisSet(f"{MALFORMED}.")
+        raise ConfigurationError(f"{MALFORMED}.")
     if found.username or found.password:
-        raise MisSet(f"{MALFORMED}, without user and password: data-api has its own.")
+        raise ConfigurationError(f"{MALFORMED}, without user and password: data-api has its own.")
     return address(found.host, found.port or 5432, found.database, user, password)
 
 

@@ -8,7 +8,7 @@ DataAPIError
 ├── EmailTaken, LastAdmin, KeyReused, ChangedMeanwhile
 ├── TooLarge, Overloaded, TooManyRequests (LockedOut)
 ├── DatabaseUnavailable, NotReady
-└── MisSet, SetupFailed, MaintenanceFailed
+└── ConfigurationError, SetupFailed, MaintenanceFailed
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class NotReady(DataAPIError):
     """The service cannot do its work now."""
 
 
-class MisSet(DataAPIError):
+class ConfigurationError(DataAPIError):
     """A setting or a secret is missing or a placeholder, so the service does not start."""
 
 

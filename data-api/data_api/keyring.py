@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from .errors import DatabaseUnavailable, MisSet
+from .errors import ConfigurationError, DatabaseUnavailable
 
 ALGORITHM = "EdDSA"
 REFRESH_SECONDS = 10.0
@@ -85,7 +85,7 @@ class Seal:
             self._seed = bytes.fromhex(secret)
             self.first = Ed25519PrivateKey.from_private_bytes(self._seed)
         except ValueError:
-            raise MisSet(
+            raise ConfigurationError(
                 "The secret signing_key must be 32 bytes in hex. Delete it: the next start makes one"
             ) from None
         self._box = Box(self.derive("seal signing keys"))

@@ -1,4 +1,4 @@
-"""Builds the app: the parts, the calls, and which error is which status."""
+"""Builds the app: wires the context, adds the routes, and maps each error to a status."""
 
 from __future__ import annotations
 
@@ -14,36 +14,23 @@ from limits.storage import MemoryStorage, Storage
 from starlette.exceptions import HTTPException
 
 from . import __version__, admin, errors
-from .cluster import APP
 from .crud.rate_limit import PostgresStorage
-from .database import Database, address, elsewhere
+from .database import Database, address, replica_address
+from .http.context import Context, LockoutPolicy
+from .http.error_body import ErrorBody
+from .http.middleware import RequestMiddleware
+from .http.quota import within_quota
+from .http.rate_limit import RateLimits
 from .keyring import Keyring, Seal
-from .limiting import Limits
-from .routes import (
-    accuracy,
-    api_keys,
-    audit,
-    auth,
-    corrections,
-    erasures,
-    feedback,
-    health,
-    invitations,
-    labelling,
-    own_data,
-    predictions,
-    promotions,
-    retention,
-    users,
-)
-from .routes.caller import Parts, Patience
-from .routes.edge import Edge
-from .routes.quota import within_quota
-from .schemas.failure import Failure
-from .schemas.problem import describe
+from .routes import audit, health, promotions
+from .routes.people import api_key, auth, invitation, snapshot, user
+from .routes.predictions import accuracy, correction, feedback, labelling, prediction
+from .routes.privacy import erasure, own_data, retention
+from .schemas.validation import describe_errors
 from .security import Passwords, Tokens
 from .settings import Settings
-from .signing import load
+from .setup.cluster import APP
+from .signing_keys import load
 
 STATUS: dict[type[errors.DataAPIError], int] = {
     errors.InvalidRequest: 422,
@@ -69,16 +56,18 @@ STATUS: dict[type[errors.DataAPIError], int] = {
     errors.TooManyRequests: 429,
     errors.DatabaseUnavailable: 503,
     errors.NotReady: 503,
-    errors.MisSet: 500,
+    errors.ConfigurationError: 500,
     errors.SetupFailed: 500,
     errors.MaintenanceFailed: 500,
 }
-COUNTING = 2
-"""Connections for counting requests, apart from the others: who waits for one of those must not hold one of these."""
+RATE_LIMIT_CONNECTIONS = 2
+"""Connections for counting requests, in a pool of their own: a request that waits for one of the others must not hold
+one of these.
+"""
 HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "1"}}
 HTTP_NAMES = {404: "NotFound", 405: "MethodNotAllowed"}
 DESCRIPTIONS = {
-    401: "Nobody was recognised.",
+    401: "The caller is not authenticated.",
     403: "Role or scopes do not allow it.",
     404: "There is no such thing, or it is not the caller's.",
     409: "It conflicts with what is there.",
@@ -92,16 +81,13 @@ DESCRIPTIONS = {
 
 def create_app(settings: Settings) -> FastAPI:
     """The whole service. It connects to Postgres with the first request that needs it."""
-    database = primary(settings, settings.pool_size)
-    replica = copy_of_postgres(settings)
-    counts = primary(settings, COUNTING, "limits") if settings.rate_limit_store == "postgres" else None
-    storage: Storage = PostgresStorage(counts) if counts else MemoryStorage()
-    seal = Seal(settings.secret("signing_key"))
+    counters = primary(settings, RATE_LIMIT_CONNECTIONS, "limits") if settings.rate_limit_store == "postgres" else None
+    context = wire(settings, PostgresStorage(counters) if counters else MemoryStorage())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        for pool in filter(None, (database, replica, counts)):
+        for pool in filter(None, (context.database, context.replica, counters)):
             pool.close()
 
     app = FastAPI(
@@ -112,12 +98,41 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         dependencies=[Depends(within_quota)],
-        responses={status: {"model": Failure, "description": text} for status, text in DESCRIPTIONS.items()},
+        responses={status: {"model": ErrorBody, "description": text} for status, text in DESCRIPTIONS.items()},
     )
     app.add_exception_handler(errors.DataAPIError, on_error)
     app.add_exception_handler(RequestValidationError, on_malformed)
     app.add_exception_handler(HTTPException, on_http_error)
-    app.state.parts = Parts(
+    app.state.context = context
+    for subject in (
+        audit,
+        auth,
+        snapshot,
+        own_data,
+        erasure,
+        user,
+        invitation,
+        api_key,
+        labelling,  # before prediction: else GET /predictions/uncertain would match /predictions/{prediction_id}
+        prediction,
+        feedback,
+        correction,
+        promotions,
+        accuracy,
+        retention,
+        health,
+    ):
+        app.include_router(subject.router)
+    admin.mount(app, context, timedelta(seconds=settings.admin_session_seconds), STATUS)
+    app.add_middleware(RequestMiddleware, max_body_bytes=settings.max_body_bytes)
+    return app
+
+
+def wire(settings: Settings, rate_limit_storage: Storage) -> Context:
+    """Makes the pieces that the calls need, from the settings and the secrets."""
+    database = primary(settings, settings.pool_size)
+    seal = Seal(settings.secret("signing_key"))
+    return Context(
         database=database,
         passwords=Passwords(settings.sign_ins_at_once),
         tokens=Tokens(Keyring(lambda: load(database, seal)), settings.access_token_seconds),
@@ -125,39 +140,18 @@ def create_app(settings: Settings) -> FastAPI:
         refresh_lifetime=timedelta(seconds=settings.refresh_token_seconds),
         invitation_lifetime=timedelta(seconds=settings.invitation_seconds),
         public_url=settings.reached_at,
-        patience=Patience(
+        lockout=LockoutPolicy(
             settings.sign_in_tries,
             settings.sign_in_tries_per_address,
             timedelta(seconds=settings.sign_in_wait_seconds),
         ),
         label_share=settings.label_share,
         label_lifetime=timedelta(minutes=settings.label_minutes),
-        replica=replica,
+        replica=read_replica(settings),
         pseudonym_key=seal.derive("count failed sign-ins"),
-        answers_key=seal.derive("keep answers to repeated requests"),
-        limits=Limits(storage, settings.rate_limit_per_caller, settings.rate_limit_per_address),
+        responses_key=seal.derive("keep answers to repeated requests"),
+        rate_limits=RateLimits(rate_limit_storage, settings.rate_limit_per_caller, settings.rate_limit_per_address),
     )
-    for subject in (
-        audit,
-        auth,
-        own_data,
-        erasures,
-        users,
-        invitations,
-        api_keys,
-        labelling,  # before the predictions, whose ids its path would be taken for
-        predictions,
-        feedback,
-        corrections,
-        promotions,
-        accuracy,
-        retention,
-        health,
-    ):
-        app.include_router(subject.router)
-    admin.mount(app, app.state.parts, timedelta(seconds=settings.admin_session_seconds), STATUS)
-    app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes)
-    return app
 
 
 def primary(settings: Settings, connections: int, name: str = "main") -> Database:
@@ -177,12 +171,12 @@ def primary(settings: Settings, connections: int, name: str = "main") -> Databas
     )
 
 
-def copy_of_postgres(settings: Settings) -> Database | None:
-    """Where lists are read, if there is such a place."""
+def read_replica(settings: Settings) -> Database | None:
+    """A pool of connections to the read-only copy of Postgres, if the settings name one."""
     if not settings.replica_url:
         return None
     return Database(
-        elsewhere(settings.replica_url, APP, settings.secret("postgres_app_password")),
+        replica_address(settings.replica_url, APP, settings.secret("postgres_app_password")),
         pool_size=settings.pool_size,
         pool_wait_seconds=settings.pool_wait_seconds,
         statement_seconds=settings.statement_seconds,
@@ -191,32 +185,32 @@ def copy_of_postgres(settings: Settings) -> Database | None:
 
 
 def on_error(request: Request, error: Exception) -> JSONResponse:
-    """An error of ours, by its name."""
+    """The response to an error of this service, with the error's class name."""
     error = cast("errors.DataAPIError", error)
-    answer = failure(request, STATUS[type(error)], type(error).__name__, str(error))
+    response = error_response(request, STATUS[type(error)], type(error).__name__, str(error))
     if isinstance(error, errors.TooManyRequests):
-        answer.headers["Retry-After"] = str(error.retry_after)
-    return answer
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
 
 
 def on_malformed(request: Request, error: Exception) -> JSONResponse:
-    """A request that does not fit the schema, without a word of what was sent."""
+    """The response to a request that does not fit the schema. It repeats nothing of the request."""
     error = cast("RequestValidationError", error)
-    return failure(request, 422, "InvalidRequest", describe(error.errors()))
+    return error_response(request, 422, "InvalidRequest", describe_errors(error.errors()))
 
 
 def on_http_error(request: Request, error: Exception) -> JSONResponse:
-    """What the framework itself answers: an unknown path or method, a body that cannot be read."""
+    """The response to an error of the framework: an unknown path or method, a body that cannot be read."""
     error = cast("HTTPException", error)
     if error.status_code == 400:
-        return failure(request, 422, "InvalidRequest", "body: cannot be read")
+        return error_response(request, 422, "InvalidRequest", "body: cannot be read")
     name = HTTP_NAMES.get(error.status_code, "InvalidRequest")
-    answer = failure(request, error.status_code, name, str(error.detail))
-    answer.headers.update(error.headers or {})
-    return answer
+    response = error_response(request, error.status_code, name, str(error.detail))
+    response.headers.update(error.headers or {})
+    return response
 
 
-def failure(request: Request, status: int, error: str, detail: str) -> JSONResponse:
-    """The one shape of every error."""
-    body = Failure(error=error, detail=detail, request_id=request.state.request_id)
+def error_response(request: Request, status: int, error: str, detail: str) -> JSONResponse:
+    """The response with the JSON that every error has."""
+    body = ErrorBody(error=error, detail=detail, request_id=request.state.request_id)
     return JSONResponse(body.model_dump(), status, HEADERS.get(status))

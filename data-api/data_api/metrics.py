@@ -55,7 +55,7 @@ UNAVAILABLE = Counter("volant_data_postgres_unavailable_total", "Requests that f
 
 
 @dataclass(frozen=True)
-class Accuracy:
+class VersionAccuracy:
     """How right a version was of late, by one kind of feedback. Of numbers: the mean absolute error alone."""
 
     task: str
@@ -84,10 +84,10 @@ class RecentAccuracy(Collector):
         ("mean_absolute_error", "volant_data_mean_absolute_error", "Of tasks whose answers are numbers."),
     )
 
-    def __init__(self, ask: Callable[[], Sequence[Accuracy]], seconds: float = 60) -> None:
+    def __init__(self, ask: Callable[[], Sequence[VersionAccuracy]], seconds: float = 60) -> None:
         self._ask = ask
         self._seconds = seconds
-        self._known: Sequence[Accuracy] = ()
+        self._known: Sequence[VersionAccuracy] = ()
         self._until = 0.0
         self._turn = Lock()
 
@@ -109,7 +109,7 @@ class RecentAccuracy(Collector):
                     family.add_metric((one.task, str(one.version), one.kind), value)
             yield family
 
-    def _asked(self) -> Sequence[Accuracy]:
+    def _asked(self) -> Sequence[VersionAccuracy]:
         try:
             return self._ask()
         except DataAPIError:

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from .errors import MisSet
+from .errors import ConfigurationError
 
 PLACEHOLDERS = {"", "changeme", "change-me", "password", "secret", "admin", "example"}
 
@@ -103,14 +103,16 @@ class Settings(BaseSettings):
         return self.public_url or f"http://{'127.0.0.1' if everywhere else self.host}:{self.port}"
 
     def secret(self, name: str) -> str:
-        """The secret `name`, from its file; MisSet when the file is missing, empty or a placeholder."""
+        """The secret `name`, from its file; ConfigurationError when the file is missing, empty or a placeholder."""
         path = self.secrets_dir / name
         try:
             value = path.read_text().strip()
         except OSError:
-            raise MisSet(
+            raise ConfigurationError(
                 f"The secret file {path} is missing or cannot be read. `make dev` and `make up` make it."
             ) from None
         if value.lower() in PLACEHOLDERS:
-            raise MisSet(f"The secret file {path} holds a placeholder. Delete it: the next start makes a real one.")
+            raise ConfigurationError(
+                f"The secret file {path} holds a placeholder. Delete it: the next start makes a real one."
+            )
         return value

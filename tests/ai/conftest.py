@@ -17,10 +17,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as __main__ does, and for
 
 if TYPE_CHECKING:
     from ai_api.registry.registry import Registry
-    from scripts.postgres import Postgres
+    from scripts.dev.postgres import Postgres
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-START_SECONDS = 60
+START_SECONDS = 300
 
 
 @pytest.fixture
@@ -43,15 +43,18 @@ def mlflow_url(secrets_dir: Path, open_folder: Callable[[str], Path], free_port:
     )
     url, auth = f"http://127.0.0.1:{port}", ("volant", (secrets_dir / "mlflow_password").read_text().strip())
     deadline = time.monotonic() + START_SECONDS
-    while not answers(f"{url}/api/2.0/mlflow/users/get?username=volant", auth):
-        assert time.monotonic() < deadline, "MLflow did not start"
-        assert server.poll() is None, "MLflow ended"
-    yield url
-    server.terminate()
-    server.wait(10)
+    try:
+        while not responds(f"{url}/api/2.0/mlflow/users/get?username=volant", auth):
+            assert time.monotonic() < deadline, "MLflow did not start"
+            assert server.poll() is None, "MLflow ended"
+            time.sleep(0.2)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(START_SECONDS)
 
 
-def answers(url: str, auth: tuple[str, str]) -> bool:
+def responds(url: str, auth: tuple[str, str]) -> bool:
     try:
         return httpx.get(url, auth=auth, timeout=1, trust_env=False).status_code == 200
     except httpx.HTTPError:

@@ -74,7 +74,7 @@ class MemoryRegistry:
             raise UnknownVersion
         return self.models[number]
 
-    def forget(self, task: str, keep: Collection[int]) -> None:
+    def evict(self, task: str, keep: Collection[int]) -> None:
         self.kept = set(keep)
 
     def _respond(self) -> None:

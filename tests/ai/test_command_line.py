@@ -16,7 +16,7 @@ import pytest
 from ai_api.__main__ import COMMANDS, main
 from ai_api.outbox.outbox import Outbox
 from ai_api.registry.registry import Registry
-from scripts.postgres import Postgres
+from scripts.dev.postgres import Postgres
 from tests.ai.conftest import open_registry
 
 SECONDS, STARTER_SECONDS = 120, 240

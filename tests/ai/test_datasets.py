@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ai_api.corrections import Correction
 from ai_api.datasets import (
     HELD_OUT_SHARE,
     UNSEEN_SHARE,
-    Correction,
     Table,
     frame,
     is_held_out,

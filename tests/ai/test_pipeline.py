@@ -16,7 +16,7 @@ from ai_api.errors import InvalidParams, UnknownRecipe
 from ai_api.features import image
 from ai_api.inference import TOLERANCE, labels_of, predict
 from ai_api.pipeline import build_pipeline, check_params, for_serving
-from ai_api.registry.files import needs_of
+from ai_api.registry.files import requirements_of
 from ai_api.sources import Source
 from ai_api.task import Recipe, Task
 from ai_api.tasks import find_tasks
@@ -62,7 +62,7 @@ def test_the_small_tasks_have_every_recipe_of_the_real_ones() -> None:
 def test_a_recipe_survives_saving_and_answers_the_same(task: Task, recipe: Recipe) -> None:
     rows, columns = table(task), task.row.modalities()
     pipeline = for_serving(fit(clone(build_pipeline(task, recipe)), task, rows))
-    again = skops.io.loads(skops.io.dumps(pipeline), trusted=needs_of(pipeline).types)
+    again = skops.io.loads(skops.io.dumps(pipeline), trusted=requirements_of(pipeline).types)
     some = rows.rows[:ROWS]
     answers = predict(again, columns, labels_of(again), some)
     same(answers, predict(pipeline, columns, labels_of(pipeline), some))

@@ -34,14 +34,14 @@ import uuid_utils
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
-from data_api.cluster import OWNER
-from data_api.crud import partition, prediction
-from data_api.crud.prediction import Filter
+from data_api.crud.predictions import partition, prediction
+from data_api.crud.predictions.prediction import Filter
 from data_api.database import address, owner_engine
 from data_api.ids import floor
 from data_api.security import Passwords
-from scripts.ports import free_port
-from scripts.postgres import Postgres
+from data_api.setup.cluster import OWNER
+from scripts.dev.ports import free_port
+from scripts.dev.postgres import Postgres
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TASKS, VERSIONS, LABELS, USERS = 5, 40, 20, 10_000

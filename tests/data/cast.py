@@ -10,10 +10,12 @@ from uuid import UUID, uuid4
 from fastapi import FastAPI
 from sqlalchemy.orm import Session
 
-from data_api.crud import api_key, erasure, invitation, user
+from data_api.crud.people import api_key, invitation, user
+from data_api.crud.privacy import erasure
+from data_api.http.context import Context
 from data_api.ids import new_id
-from data_api.models import Role, Scope
-from data_api.routes.caller import Parts
+from data_api.models.people.api_key import Scope
+from data_api.models.people.user import Role
 from data_api.security import digest, new_api_key, new_invitation
 from tests.data.world import World, prediction
 
@@ -30,7 +32,7 @@ class Cast:
     """Makes members of each kind, and things that belong to somebody."""
 
     def __init__(self, app: FastAPI, world: World) -> None:
-        self._parts: Parts = app.state.parts
+        self._context: Context = app.state.context
         self._world = world
 
     def member(self, kind: str) -> Member:
@@ -40,15 +42,15 @@ class Cast:
         if kind == "service":
             return Member(self._world.service)
         role, _, scopes = kind.partition(" key ")
-        with self._parts.database.session() as session:
+        with self._context.database.session() as session:
             made = user.create(session, f"{kind.replace(' ', '-')}-{new_id()}@example.org", Role(role), None)
             if scopes:
                 return Member({"X-API-Key": _key(session, made.id, *map(Scope, scopes.split()))}, made.id)
-        return Member({"Authorization": f"Bearer {self._parts.tokens.issue(made.id, role)}"}, made.id)
+        return Member({"Authorization": f"Bearer {self._context.tokens.issue(made.id, role)}"}, made.id)
 
     def person(self) -> UUID:
         """Somebody else, who does not call."""
-        with self._parts.database.session() as session:
+        with self._context.database.session() as session:
             return _person(session)
 
     def thing(self, parameter: str, owner: UUID) -> str:
@@ -56,7 +58,7 @@ class Cast:
         return THINGS[parameter](self, owner)
 
     def key(self, owner: UUID) -> str:
-        with self._parts.database.session() as session:
+        with self._context.database.session() as session:
             return str(api_key.create(session, owner, "x", digest(new_api_key()), [Scope.READ], None).id)
 
     def prediction(self, owner: UUID) -> str:
@@ -66,14 +68,14 @@ class Cast:
 
     def invitation(self) -> str:
         hour = timedelta(hours=1)
-        with self._parts.database.session() as session:
+        with self._context.database.session() as session:
             made = invitation.create(
                 session, f"{new_id()}@example.org", Role.USER, digest(new_invitation()), None, hour
             )
             return str(made.id)
 
     def erasure(self) -> str:
-        with self._parts.database.session() as session:
+        with self._context.database.session() as session:
             return str(erasure.request(session, _person(session), None).id)
 
 

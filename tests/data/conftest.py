@@ -12,12 +12,12 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import URL, Engine, create_engine
 
-from data_api.cluster import APP, OWNER
 from data_api.database import address
 from data_api.main import create_app
-from data_api.provisioning import provision
 from data_api.settings import Settings
-from scripts.postgres import Postgres
+from data_api.setup.cluster import APP, OWNER
+from data_api.setup.provisioning import provision
+from scripts.dev.postgres import Postgres
 from tests.data.world import World
 
 

@@ -11,12 +11,13 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, generate_latest
 from sqlalchemy import Engine, text
 
-from data_api.crud import accuracy
+from data_api.accuracy import recent
 from data_api.database import Database
 from data_api.errors import DatabaseUnavailable
+from data_api.http.context import Context
 from data_api.ids import floor, new_id
-from data_api.metrics import Accuracy, RecentAccuracy
-from data_api.routes.caller import Parts
+from data_api.metrics import RecentAccuracy, VersionAccuracy
+from data_api.tally import wilson
 from tests.data.world import World, estimate, feedback, prediction
 
 NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=3)
@@ -31,8 +32,8 @@ def answered(task: str, user: str, label: str, score: float = 0.7, at: datetime 
 
 @pytest.fixture
 def database(app: FastAPI) -> Database:
-    parts: Parts = app.state.parts
-    return parts.database
+    context: Context = app.state.context
+    return context.database
 
 
 def ask(world: World, task: str, **query: str | int) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def test_the_random_share_is_weighted_by_how_likely_it_was_chosen(as_app: Engine
     assert (overall["all"]["rows"], overall["random"]["rows"]) == (11, 5)
     assert overall["all"]["accuracy"] == pytest.approx(4 / 11)
     assert overall["random"]["accuracy"] == pytest.approx(8 / 12)  # four stand for two each, one for four
-    low, high = accuracy.wilson(8 / 12, 12**2 / (4 * 2**2 + 4**2))
+    low, high = wilson(8 / 12, 12**2 / (4 * 2**2 + 4**2))
     assert [overall["random"]["low"], overall["random"]["high"]] == pytest.approx([low, high])
 
 
@@ -114,7 +115,7 @@ def test_the_random_share_is_weighted_by_how_likely_it_was_chosen(as_app: Engine
     [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (8, 10, 0.4902, 0.9433), (81, 263, 0.2553, 0.3662)],
 )
 def test_intervals_are_wilsons(right: int, rows: int, low: float, high: float) -> None:
-    assert list(accuracy.wilson(right / rows, rows)) == pytest.approx([low, high], abs=1e-4)
+    assert list(wilson(right / rows, rows)) == pytest.approx([low, high], abs=1e-4)
 
 
 def test_calibration_holds_scores_against_accuracy(world: World, task: str) -> None:
@@ -183,7 +184,7 @@ def test_the_gauges_show_the_same_figures(database: Database, world: World, task
     )
     world.send("/feedback", feedback(number, user.id, value=2.6))
     registry = CollectorRegistry()
-    registry.register(RecentAccuracy(lambda: accuracy.recent(database)))
+    registry.register(RecentAccuracy(lambda: recent(database)))
     shown = generate_latest(registry).decode()
     assert f'volant_data_accuracy{{kind="all",task="{task}",version="7"}} 0.75' in shown
     assert f'volant_data_accuracy_rows{{kind="all",task="{task}",version="7"}} 4.0' in shown
@@ -195,11 +196,11 @@ def test_the_gauges_show_the_same_figures(database: Database, world: World, task
 def test_the_gauges_ask_seldom_and_vanish_while_postgres_is_away() -> None:
     asked: list[int] = []
 
-    def ask() -> list[Accuracy]:
+    def ask() -> list[VersionAccuracy]:
         asked.append(1)
         if len(asked) > 1:
             raise DatabaseUnavailable
-        return [Accuracy("t", 1, "all", 5, 0.5, 0.2, 0.8, None)]
+        return [VersionAccuracy("t", 1, "all", 5, 0.5, 0.2, 0.8, None)]
 
     registry = CollectorRegistry()
     patient = RecentAccuracy(ask, seconds=3_600)

@@ -401,7 +401,7 @@ def test_every_answer_forbids_frames_and_foreign_scripts(desk: TestClient, clerk
 
 
 def test_a_postgres_that_is_away_is_a_503(desk: TestClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = app.state.parts.database.engine
+    engine = app.state.context.database.engine
     engine.dispose()  # so that the next request connects anew
     with monkeypatch.context() as patch:
         patch.setattr(engine.dialect.loaded_dbapi, "connect", unreachable)

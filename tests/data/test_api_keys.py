@@ -11,11 +11,11 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import Engine, text
 
-from data_api.crud import api_key
+from data_api.crud.people import api_key
 from data_api.errors import UnknownUser
+from data_api.http.context import Context
 from data_api.ids import new_id
-from data_api.models import Scope
-from data_api.routes.caller import Parts
+from data_api.models.people.api_key import Scope
 from tests.data.world import Somebody, World, prediction
 
 
@@ -165,8 +165,8 @@ def test_a_key_of_somebody_who_is_deleted_at_that_moment_is_refused(world: World
     person = world.person()
     with as_app.begin() as connection:
         connection.execute(text("DELETE FROM users WHERE id = :id"), {"id": UUID(person.id)})
-    parts: Parts = app.state.parts
-    with pytest.raises(UnknownUser), parts.database.session() as session:
+    context: Context = app.state.context
+    with pytest.raises(UnknownUser), context.database.session() as session:
         api_key.create(session, UUID(person.id), "x", "hash", [Scope.READ], None)
 
 

@@ -12,10 +12,12 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
-from data_api.crud import user
+from data_api.crud.people import user
 from data_api.ids import new_id
-from data_api.models import Actor, APIKey, Audit, Role, User
-from data_api.models.history import Unaudited
+from data_api.models.audit import Actor, Audit
+from data_api.models.audit_listener import Unaudited
+from data_api.models.people.api_key import APIKey
+from data_api.models.people.user import Role, User
 from tests.data.world import PASSWORD, World
 
 

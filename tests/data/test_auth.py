@@ -17,7 +17,7 @@ from jwt.algorithms import OKPAlgorithm
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
-from data_api.crud import refresh_token, sign_in
+from data_api.crud.people import refresh_token, sign_in
 from data_api.errors import Overloaded
 from data_api.ids import new_id
 from data_api.keyring import Key
@@ -33,7 +33,7 @@ def somebody(world: World) -> Somebody:
 @pytest.fixture(scope="module")
 def signing(app: FastAPI) -> Key:
     """What the service signs with."""
-    tokens: Tokens = app.state.parts.tokens
+    tokens: Tokens = app.state.context.tokens
     return tokens._keyring.signing()
 
 
@@ -178,14 +178,14 @@ def test_a_sign_in_holds_no_connection_while_it_waits_to_hash(
     world: World, app: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = world.person()
-    parts, held = app.state.parts, []
-    real = parts.passwords.verify
+    context, held = app.state.context, []
+    real = context.passwords.verify
 
     def verify(password: str, kept: str | None) -> bool:
-        held.append(parts.database.engine.pool.checkedout())
+        held.append(context.database.engine.pool.checkedout())
         return bool(real(password, kept))
 
-    monkeypatch.setattr(parts.passwords, "verify", verify)
+    monkeypatch.setattr(context.passwords, "verify", verify)
     world.sign_in(person.email, PASSWORD)
     answer = world.client.post("/auth/token", data={"username": "nobody@example.org", "password": PASSWORD})
     assert answer.status_code == 401
@@ -197,7 +197,7 @@ def test_whoever_changes_while_the_password_is_hashed_is_refused(
     world: World, app: FastAPI, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     person = world.person()
-    passwords = app.state.parts.passwords
+    passwords = app.state.context.passwords
     real = passwords.verify
 
     def verify(password: str, kept: str | None) -> bool:
@@ -246,7 +246,7 @@ def test_a_sign_in_takes_three_statements_and_holds_the_user_by_the_second(world
     def note(_: object, __: object, statement: str, *___: object) -> None:
         statements.append(statement)
 
-    engine = app.state.parts.database.engine
+    engine = app.state.context.database.engine
     event.listen(engine, "before_cursor_execute", note)
     try:
         answer = world.client.post("/auth/token", data={"username": person.email, "password": PASSWORD})
@@ -410,7 +410,7 @@ def test_a_change_waits_for_a_sign_in_under_way_and_ends_its_token(world: World,
         sign_in.execute(text("SELECT 1 FROM users WHERE id = :id FOR SHARE"), {"id": person.id})
         path, body = f"/users/{person.id}", {"role": "trainer"}
         change = threads.submit(world.client.patch, path, json=body, headers=world.admin.headers)
-        token = app.state.parts.tokens.issue(UUID(person.id), "user")
+        token = app.state.context.tokens.issue(UUID(person.id), "user")
         sign_in.rollback()
         assert change.result().status_code == 200
     assert status(world, bearer(token)) == 401

@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 
 from data_api.crud.bulk import STORED, Outcome, Values
 from data_api.errors import InvalidRequest
-from data_api.schemas.bulk import Kind
-from data_api.schemas.examples import EXAMPLES
-from data_api.schemas.feedback import FEEDBACK
-from data_api.schemas.prediction import PREDICTION
-from data_api.schemas.promotion import PROMOTION
+from data_api.http.bulk import store_each
+from data_api.schemas.bulk import RowParser
+from data_api.schemas.openapi_examples import EXAMPLES
+from data_api.schemas.predictions.feedback import FEEDBACK
+from data_api.schemas.predictions.prediction import PREDICTION
+from data_api.schemas.promotions import PROMOTION
 from tests.data.world import World, prediction
 
-KINDS: dict[str, Kind[Any]] = {"PredictionIn": PREDICTION, "FeedbackIn": FEEDBACK, "PromotionIn": PROMOTION}
+KINDS: dict[str, RowParser[Any]] = {"PredictionIn": PREDICTION, "FeedbackIn": FEEDBACK, "PromotionIn": PROMOTION}
 TEXTS = st.text() | st.sampled_from(["\0", "\ud800", "7", "1.0", "true", "null", str(EXAMPLES["PredictionIn"]["id"])])
 NUMBERS = st.integers() | st.floats() | st.sampled_from([True, 10**30, 2**63, -0.0, 1e308, 5e-324, 0.1 + 0.2])
 VALUES = st.recursive(
@@ -42,7 +43,7 @@ def rows(draw: st.DrawFn, name: str) -> dict[str, object]:
     return row
 
 
-def judged(kind: Kind[Any], content: bytes) -> tuple[list[Outcome], Sequence[Values]] | str:
+def judged(kind: RowParser[Any], content: bytes) -> tuple[list[Outcome], Sequence[Values]] | str:
     """What becomes of the rows of a body and what their table would get, or why it is none."""
     kept: list[Values] = []
 
@@ -51,7 +52,7 @@ def judged(kind: Kind[Any], content: bytes) -> tuple[list[Outcome], Sequence[Val
         return [STORED] * len(values)
 
     try:
-        return kind.judge(content, store), kept
+        return store_each(kind, content, store), kept
     except InvalidRequest as error:
         return str(error)
 

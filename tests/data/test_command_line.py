@@ -19,7 +19,7 @@ import httpx
 import psutil
 import pytest
 
-from scripts.postgres import FAST, Postgres
+from scripts.dev.postgres import FAST, Postgres
 from tests.data.world import prediction
 
 REPOSITORY = Path(__file__).resolve().parents[2]

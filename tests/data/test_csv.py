@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from data_api.crud import audit, user
+from data_api.crud import audit
+from data_api.crud.people import user
 from data_api.errors import DatabaseUnavailable
+from data_api.http import export
 from data_api.main import create_app
-from data_api.routes import export
 from data_api.schemas.audit import AuditOut
 from data_api.settings import Settings
 from tests.data.world import Somebody, World, estimate, feedback, prediction, promotion
@@ -180,7 +181,7 @@ def test_more_exports_than_connections_do_not_wait_for_each_other(
 
 
 def test_no_connection_is_held_between_pages(world: World, app: FastAPI) -> None:
-    pool = app.state.parts.database
+    pool = app.state.context.database
     pages = export._pages(pool, AuditOut, partial(audit.find, wanted=audit.Filter()), None)
     assert [next(pages), next(pages)]
     assert pool.engine.pool.checkedout() == 0

@@ -11,12 +11,12 @@ from fastapi.testclient import TestClient
 from prometheus_client import REGISTRY
 from sqlalchemy import text
 
-from data_api.cluster import APP
-from data_api.database import Database, address, elsewhere
-from data_api.errors import DatabaseUnavailable, MisSet
+from data_api.database import Database, address, replica_address
+from data_api.errors import ConfigurationError, DatabaseUnavailable
+from data_api.http.context import Context
 from data_api.main import create_app
-from data_api.routes.caller import Parts
 from data_api.settings import Settings
+from data_api.setup.cluster import APP
 from tests.data.conftest import settings_for
 from tests.data.world import World, feedback, prediction
 
@@ -74,8 +74,8 @@ def test_lists_are_read_from_the_replica_and_everything_else_is_not(
     """The replica here is the same Postgres by another pool, which counts what is asked of it."""
     url = f"postgresql://127.0.0.1:{prepared.postgres_port}/{prepared.postgres_database}"
     app = create_app(settings_for(prepared.secrets_dir, prepared.postgres_port, replica_url=url))
-    parts: Parts = app.state.parts
-    assert parts.replica
+    context: Context = app.state.context
+    assert context.replica
     user = world.person()
     row = prediction(task, user.id)
     world.send("/predictions", row)
@@ -103,10 +103,10 @@ def test_lists_are_read_from_the_replica_and_everything_else_is_not(
     ["nonsense", "postgresql://host", "mysql://host/volant", "postgresql://me:secret@host/volant", "postgresql:///x"],
 )
 def test_the_address_of_a_replica_is_read_at_the_start(prepared: Settings, url: str) -> None:
-    with pytest.raises(MisSet, match="DATA_REPLICA_URL") as error:
+    with pytest.raises(ConfigurationError, match="DATA_REPLICA_URL") as error:
         create_app(settings_for(prepared.secrets_dir, prepared.postgres_port, replica_url=url))
     assert "secret@" not in str(error.value)
 
 
 def test_a_replica_may_leave_out_its_port() -> None:
-    assert elsewhere("postgresql://copy/volant", "me", "pw") == address("copy", 5432, "volant", "me", "pw")
+    assert replica_address("postgresql://copy/volant", "me", "pw") == address("copy", 5432, "volant", "me", "pw")

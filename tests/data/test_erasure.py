@@ -15,12 +15,12 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, inspect, text
 from sqlalchemy.orm import Session
 
-from data_api import erasure
-from data_api.crud import erasure as crud
-from data_api.crud.erasure import Tombstone
+from data_api.crud.privacy import erasure as crud
+from data_api.crud.privacy.erasure import Tombstone
 from data_api.errors import SetupFailed
 from data_api.ids import new_id
-from data_api.models import Invitation
+from data_api.maintenance import erasure, tombstone_file
+from data_api.models.people.invitation import Invitation
 from tests.data.world import PASSWORD, Somebody, World, feedback, prediction
 
 SECRET = "the neighbours dog is called Zwiebel"
@@ -251,7 +251,7 @@ def test_a_restored_database_erases_again_whom_only_the_file_still_knows(
     file = tmp_path / "erased.jsonl"
     world.send("/predictions", prediction(task, somebody.id, row={"text": SECRET}))
     gone = Tombstone(new_id(), UUID(somebody.id), datetime(2026, 11, 1, tzinfo=UTC))
-    erasure.keep(file, [gone])
+    tombstone_file.add(file, [gone])
     assert erasure.replay(as_owner, file) == 1
     assert rows_that_hold(as_owner, [somebody.email, SECRET]) == []
     assert look(world, {"id": gone.id})["requested_by"] is None
@@ -266,11 +266,11 @@ def test_a_restored_database_erases_again_whom_only_the_file_still_knows(
 
 def test_a_file_that_is_no_file_of_tombstones_is_not_taken_for_an_empty_one(tmp_path: Path) -> None:
     file = tmp_path / "erased.jsonl"
-    assert erasure.read(file) == []
+    assert tombstone_file.read(file) == []
     for damaged in ("{", '{"id": "x"}', "[]"):
         file.write_text(damaged)
         with pytest.raises(SetupFailed):
-            erasure.read(file)
+            tombstone_file.read(file)
 
 
 def test_a_pending_invitation_goes_with_the_person_and_so_does_its_history(

@@ -12,8 +12,8 @@ from fastapi import FastAPI, Request
 from fastapi.testclient import TestClient
 
 from data_api import errors
+from data_api.http.session import DbSession
 from data_api.main import STATUS, create_app
-from data_api.routes.caller import Database
 from data_api.settings import Settings
 from tests.data.world import World, prediction
 
@@ -40,7 +40,7 @@ def broken(prepared: Settings) -> Iterator[TestClient]:
     app: FastAPI = create_app(prepared.model_copy(update={"max_body_bytes": 10_000}))
 
     @app.get("/raise/{name}")
-    def fail(name: str, _: Database) -> None:
+    def fail(name: str, _: DbSession) -> None:
         raise {cls.__name__: cls for cls in CLASSES}.get(name, RuntimeError)(SECRET)
 
     @app.post("/echo")

@@ -12,12 +12,13 @@ import pytest
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from data_api.crud import feedback as words
-from data_api.crud import prediction as predictions
+from data_api.crud.predictions import feedback as words
+from data_api.crud.predictions import prediction as predictions
 from data_api.ids import new_id, time_of
-from data_api.models import Example, Feedback
-from data_api.schemas.feedback import FEEDBACK
-from data_api.schemas.prediction import PREDICTION
+from data_api.models.predictions.example import Example
+from data_api.models.predictions.feedback import Feedback
+from data_api.schemas.predictions.feedback import FEEDBACK
+from data_api.schemas.predictions.prediction import PREDICTION
 from tests.data.world import World, estimate, feedback, prediction
 
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from sqlalchemy import Engine, text
 
 from data_api.ids import new_id
-from data_api.models import User
+from data_api.models.people.user import User
 from tests.data.world import PASSWORD, World, feedback, prediction
 
 PAYLOADS = (

@@ -13,8 +13,8 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import Engine, text
 
+from data_api.http.context import Context
 from data_api.ids import new_id
-from data_api.routes.caller import Parts
 from data_api.security import digest
 from tests.data.world import PASSWORD, Somebody, World
 
@@ -138,15 +138,15 @@ def test_of_two_who_accept_at_once_one_does(world: World) -> None:
 def test_accepting_holds_no_connection_while_it_waits_to_hash(
     world: World, app: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts: Parts = app.state.parts
-    real, held = parts.passwords.hash, []
+    context: Context = app.state.context
+    real, held = context.passwords.hash, []
     made = invite(world)
 
     def hash_(password: str) -> str:
-        held.append(parts.database.engine.pool.checkedout())  # type: ignore[attr-defined]
+        held.append(context.database.engine.pool.checkedout())  # type: ignore[attr-defined]
         return real(password)
 
-    monkeypatch.setattr(parts.passwords, "hash", hash_)
+    monkeypatch.setattr(context.passwords, "hash", hash_)
     assert accept(world, made).status_code == 201
     assert held == [0]
 

@@ -19,12 +19,12 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, text
 
 from data_api import commands
-from data_api.cluster import APP
 from data_api.errors import DatabaseUnavailable
+from data_api.http.context import Context
 from data_api.keyring import Key, Keyring, Seal
 from data_api.main import create_app
-from data_api.routes.caller import Parts
 from data_api.settings import Settings
+from data_api.setup.cluster import APP
 from tests.data.conftest import engine_as, prepare
 from tests.data.world import Somebody, World
 
@@ -61,8 +61,8 @@ class Process:
 
     @property
     def keyring(self) -> Keyring:
-        parts: Parts = self.app.state.parts
-        return parts.tokens._keyring
+        context: Context = self.app.state.context
+        return context.tokens._keyring
 
     def forget(self) -> None:
         """As if the keys had been read some time ago."""
@@ -92,7 +92,7 @@ def process(keyed: Settings, rows: Engine) -> Iterator[Callable[..., Process]]:
 
     yield start
     for app in started:
-        app.state.parts.database.close()
+        app.state.context.database.close()
 
 
 def command(settings: Settings, *words: str) -> list[str]:

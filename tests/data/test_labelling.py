@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from data_api.crud import labelling
+from data_api.crud.predictions import labelling
 from tests.data.world import Somebody, World, estimate, feedback, prediction
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from data_api.errors import MisSet
+from data_api.errors import ConfigurationError
 from data_api.main import create_app
 from data_api.settings import Settings
-from scripts.postgres import Postgres
+from scripts.dev.postgres import Postgres
 from tests.data.conftest import settings_for
 from tests.data.world import PASSWORD, World
 
@@ -98,5 +98,5 @@ def test_the_admin_page_counts_too(secrets_dir: Path, postgres_server: Postgres,
 
 
 def test_a_limit_that_cannot_be_read_stops_the_start(prepared: Settings) -> None:
-    with pytest.raises(MisSet, match="100/minute"):
+    with pytest.raises(ConfigurationError, match="100/minute"):
         create_app(prepared.model_copy(update={"rate_limit_per_caller": "often"}))

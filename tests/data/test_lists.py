@@ -11,12 +11,12 @@ import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
-from data_api.cluster import APP, OWNER
-from data_api.crud import prediction as crud
-from data_api.crud.partition import Month, make
-from data_api.crud.prediction import Filter
+from data_api.crud.predictions import prediction as crud
+from data_api.crud.predictions.partition import Month, make
+from data_api.crud.predictions.prediction import Filter
 from data_api.ids import floor
 from data_api.settings import Settings
+from data_api.setup.cluster import APP, OWNER
 from tests.data.conftest import engine_as, prepare
 from tests.data.world import World, feedback, prediction, promotion
 

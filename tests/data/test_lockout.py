@@ -14,10 +14,10 @@ from fastapi.testclient import TestClient
 from sqlalchemy import Engine, event, text
 
 from data_api import __main__ as command_line
-from data_api.crud import sign_in_failure
+from data_api.crud.people import sign_in_failure
+from data_api.http.context import Context
 from data_api.ids import new_id
 from data_api.main import create_app
-from data_api.routes.caller import Parts
 from data_api.security import pseudonym
 from data_api.settings import Settings
 from tests.data.world import PASSWORD, World
@@ -32,7 +32,7 @@ def strict(prepared: Settings) -> Iterator[FastAPI]:
     limits = {"sign_in_tries": TRIES, "sign_in_tries_per_address": TRIES_PER_ADDRESS, "sign_in_wait_seconds": LONGEST}
     app = create_app(prepared.model_copy(update=limits))
     yield app
-    app.state.parts.database.close()
+    app.state.context.database.close()
 
 
 @pytest.fixture(autouse=True)
@@ -77,8 +77,8 @@ def after(strict: FastAPI, as_app: Engine) -> Callable[[str, float], None]:
 
 
 def hashed(app: FastAPI, subject: str) -> str:
-    parts: Parts = app.state.parts
-    return pseudonym(parts.pseudonym_key, subject)
+    context: Context = app.state.context
+    return pseudonym(context.pseudonym_key, subject)
 
 
 def outcome(answer: Any) -> tuple[int, str]:
@@ -145,9 +145,9 @@ def test_an_account_that_nobody_has_costs_the_same_statements_and_hashes(
     world: World, guess: Guess, strict: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that the time tells nothing either."""
-    parts: Parts = strict.state.parts
+    context: Context = strict.state.context
     seen: list[str] = []
-    real = parts.passwords.verify
+    real = context.passwords.verify
 
     def verify(password: str, kept: str | None) -> bool:
         seen.append("a hash")
@@ -156,8 +156,8 @@ def test_an_account_that_nobody_has_costs_the_same_statements_and_hashes(
     def note(_: object, __: object, statement: str, *___: object) -> None:
         seen.append(statement)
 
-    monkeypatch.setattr(parts.passwords, "verify", verify)
-    engine = parts.database.engine
+    monkeypatch.setattr(context.passwords, "verify", verify)
+    engine = context.database.engine
     event.listen(engine, "before_cursor_execute", note)
     costs, only_keys = [], f"{new_id()}@example.org"
     world.client.post("/users", json={"email": only_keys}, headers=world.admin.headers)
@@ -177,7 +177,7 @@ def test_whoever_waits_costs_no_hash_and_does_not_wait_longer_for_asking(
     for _ in range(TRIES):
         guess(person.email)
     hashes: list[str] = []
-    monkeypatch.setattr(strict.state.parts.passwords, "verify", lambda *given: hashes.append("one"))
+    monkeypatch.setattr(strict.state.context.passwords, "verify", lambda *given: hashes.append("one"))
     query = text("SELECT failures, blocked_until FROM sign_in_failures WHERE subject = :subject")
     subject = {"subject": hashed(strict, f"account {person.email}")}
     with as_app.connect() as connection:
@@ -206,7 +206,7 @@ def test_a_right_password_whose_turn_comes_after_too_many_wrong_ones_is_not_told
     world: World, guess: Guess, strict: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = world.person()
-    passwords = strict.state.parts.passwords
+    passwords = strict.state.context.passwords
     real = passwords.verify
 
     def verify(password: str, kept: str | None) -> bool:

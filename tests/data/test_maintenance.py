@@ -16,19 +16,19 @@ import pytest
 from prometheus_client import REGISTRY
 from sqlalchemy import Engine, create_engine, text
 
-from data_api import maintenance
 from data_api.__main__ import main
-from data_api.cluster import OWNER
 from data_api.errors import MaintenanceFailed
 from data_api.ids import floor, new_id
-from data_api.maintenance import Plan
+from data_api.maintenance import rounds as maintenance
+from data_api.maintenance.steps import STEPS, MaintenancePlan
 from data_api.metrics import ERASURES_OLDEST, ERASURES_OPEN
 from data_api.settings import Settings
+from data_api.setup.cluster import OWNER
 from tests.data.conftest import engine_as, prepare
 from tests.data.test_command_line import environment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PLAN = Plan(partitions_ahead=2, pending_days=30, token_lifetime=timedelta(minutes=15))
+PLAN = MaintenancePlan(partitions_ahead=2, pending_days=30, token_lifetime=timedelta(minutes=15))
 LONG_AGO, JUST_NOW = datetime.now(UTC) - timedelta(days=40), datetime.now(UTC) - timedelta(minutes=1)
 
 
@@ -111,14 +111,14 @@ def test_answers_are_filled_into_examples_that_lack_them(owner: Engine) -> None:
 def test_a_step_that_fails_leaves_the_others_alone_and_is_named(
     owner: Engine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(engine: Engine, _: Plan) -> int:
+    def broken(engine: Engine, _: MaintenancePlan) -> int:
         with engine.begin() as connection:
             connection.execute(text("SELECT 'xyzzy-secret-input'::int"))
         return 1
 
     done: list[Engine] = []
 
-    def works(engine: Engine, _: Plan) -> int:
+    def works(engine: Engine, _: MaintenancePlan) -> int:
         done.append(engine)
         return 1
 
@@ -126,7 +126,7 @@ def test_a_step_that_fails_leaves_the_others_alone_and_is_named(
     failures = metric("failures_total", step="broken")
     began = time.time()
     with pytest.raises(MaintenanceFailed, match="broken"):
-        maintenance.once(owner, PLAN)
+        maintenance.run_once(owner, PLAN)
     assert len(done) == 2
     assert "step=broken error=InvalidTextRepresentation" in caplog.text
     assert "xyzzy" not in caplog.text
@@ -162,14 +162,14 @@ def test_signing_keys_go_long_after_they_retired(owner: Engine) -> None:
 def test_one_round_works_at_a_time(owner: Engine, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "data_api")
     with owner.begin() as other:
-        other.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": maintenance.ONE_AT_A_TIME})
+        other.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": maintenance.ROUND_LOCK})
         assert maintenance.run(owner, PLAN) == []
     assert "another maintenance is at work" in caplog.text
 
 
 def test_postgres_away_fails_every_step_and_raises_nothing(free_port: Callable[[], int]) -> None:
     engine = create_engine(f"postgresql+psycopg2://nobody@127.0.0.1:{free_port()}/nothing")
-    assert maintenance.run(engine, PLAN) == list(maintenance.STEPS)
+    assert maintenance.run(engine, PLAN) == list(STEPS)
 
 
 def test_the_command_makes_one_round_or_goes_on(

@@ -11,12 +11,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, inspect, text
 
-from data_api import migrations
-from data_api.cluster import OWNER
-from data_api.crud import partition
+from data_api.crud.predictions import partition
 from data_api.database import Base
-from data_api.provisioning import RIGHTS
 from data_api.settings import Settings
+from data_api.setup import migrations
+from data_api.setup.cluster import OWNER
+from data_api.setup.grants import GRANTS
 from tests.data.conftest import engine_as, prepare
 
 NAME = "migrations"
@@ -111,4 +111,4 @@ def test_a_failed_migration_leaves_nothing_behind(owner: Engine) -> None:
 
 
 def test_every_table_says_what_the_service_may_do_with_it() -> None:
-    assert set(RIGHTS) == {table.name for table in Base.metadata.sorted_tables} | {"alembic_version"}
+    assert set(GRANTS) == {table.name for table in Base.metadata.sorted_tables} | {"alembic_version"}

@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from data_api.schemas.base import ROW_KINDS, Schema
-from data_api.schemas.examples import EXAMPLES
+from data_api.schemas.openapi_examples import EXAMPLES
 from tests.data.world import World
 from tests.fuzz import fuzz
 
@@ -81,7 +81,7 @@ def test_every_call_has_a_summary_and_the_one_error(app: FastAPI) -> None:
         for method, call in methods.items():
             assert call["description"], (method, path)
             failure = call["responses"]["422"]["content"]["application/json"]["schema"]["$ref"]
-            assert failure.endswith("/Failure"), (method, path)
+            assert failure.endswith("/ErrorBody"), (method, path)
 
 
 def test_every_call_shows_an_example_of_what_it_takes_and_of_what_it_answers(app: FastAPI) -> None:

@@ -9,8 +9,8 @@ from zipfile import ZipFile
 
 import pytest
 
-from data_api.routes import own_data
-from data_api.routes.archive import archive
+from data_api.http.zip_stream import archive
+from data_api.routes.privacy import own_data
 from tests.data.world import Somebody, World, feedback, prediction
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from data_api.crud import bulk
 from data_api.ids import EPOCH, floor, new_id, time_of
-from data_api.models import Promotion
+from data_api.models.promotions import Promotion
 from tests.data.world import World, estimate, prediction, promotion
 
 SECRET = "xyzzy-secret-input"

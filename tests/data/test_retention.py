@@ -11,18 +11,19 @@ import pytest
 from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
-from data_api import maintenance
-from data_api.cluster import OWNER
-from data_api.crud import partition, retention
-from data_api.crud.partition import Month
+from data_api.crud.predictions import partition
+from data_api.crud.predictions.partition import Month
+from data_api.crud.privacy import retention
 from data_api.ids import floor, new_id
-from data_api.maintenance import Plan
-from data_api.models import Audit
+from data_api.maintenance import rounds as maintenance
+from data_api.maintenance.steps import MaintenancePlan, expired_predictions
+from data_api.models.audit import Audit
 from data_api.settings import Settings
+from data_api.setup.cluster import OWNER
 from tests.data.conftest import engine_as, prepare
 from tests.data.world import World
 
-PLAN = Plan(partitions_ahead=1, pending_days=30, token_lifetime=timedelta(minutes=15))
+PLAN = MaintenancePlan(partitions_ahead=1, pending_days=30, token_lifetime=timedelta(minutes=15))
 NOW = datetime.now(UTC)
 LAST_YEAR = NOW.replace(year=NOW.year - 1, day=1, hour=0)
 OLD, NEXT = Month.of(LAST_YEAR), Month.of(LAST_YEAR).next
@@ -102,7 +103,7 @@ def test_rows_go_in_batches_until_none_are_left(owner: Engine, monkeypatch: pyte
     predict(owner, "a", NOW)
     keep(owner, "a", 5)
     keep(owner, "b", 5)
-    assert maintenance.old_predictions(owner, PLAN) >= 8
+    assert expired_predictions(owner, PLAN) >= 8
     assert left(owner) == {"a": 1}
 
 

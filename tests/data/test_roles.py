@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pytest
 from fastapi import FastAPI
 
+from data_api.http.context import Context
 from data_api.ids import new_id
-from data_api.routes.caller import Parts
 from tests.data.cast import THINGS, Cast
 from tests.data.world import World
 
@@ -152,10 +152,10 @@ def test_whoever_lost_their_rights_a_moment_ago_gets_in_nowhere(world: World, ca
 def test_the_role_in_a_token_is_a_hint_and_the_users_table_has_the_last_word(
     world: World, cast: Cast, app: FastAPI
 ) -> None:
-    parts: Parts = app.state.parts
+    context: Context = app.state.context
     member = cast.member("user")
     assert member.id
-    token = {"Authorization": f"Bearer {parts.tokens.issue(member.id, 'admin')}"}
+    token = {"Authorization": f"Bearer {context.tokens.issue(member.id, 'admin')}"}
     assert world.client.get("/users", headers=token).status_code == 403
 
 

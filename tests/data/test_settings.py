@@ -1,4 +1,4 @@
-"""The README of data-api tells of every setting, and no setting can be changed after the start."""
+"""The settings page lists every setting, and no setting can be changed after the start."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from pydantic import ValidationError
 
 from data_api.settings import Settings
 
-README = (Path(__file__).resolve().parents[2] / "data-api" / "README.md").read_text()
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "settings.md").read_text()
 
 
 @pytest.mark.parametrize("name", sorted(Settings.model_fields))
-def test_the_readme_tells_of_the_setting(name: str) -> None:
+def test_the_settings_page_lists_the_setting_with_its_default_and_description(name: str) -> None:
     field = Settings.model_fields[name]
-    assert f"| `DATA_{name.upper()}` | `{field.default}` | {field.description} |" in README
+    default = f"`{field.default}`" if field.default != "" else ""
+    assert f"| `DATA_{name.upper()}` | {default} | {field.description} |" in PAGE
 
 
 def test_settings_come_from_the_environment_and_stay(monkeypatch: pytest.MonkeyPatch) -> None:

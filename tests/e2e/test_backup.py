@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from scripts.backup import restore, save
-from scripts.ports import free_port
-from scripts.stores import Containers
+from scripts.backup.sets import restore, save
+from scripts.backup.stores import Containers
+from scripts.dev.ports import free_port
 from tests.e2e.composed import REPOSITORY, Composed
 from tests.e2e.test_loop import TWEET, stored
 

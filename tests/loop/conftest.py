@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.ports import free_port
+from scripts.dev.ports import free_port
 from scripts.settings import PORTS
 from tests.loop.people import clients
 from tests.loop.volant import Volant

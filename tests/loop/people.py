@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from scripts.stack import Stack
+from scripts.dev.stack import Stack
 from tests.traffic import until
 
 PASSWORD = "a long enough passphrase"

@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import psycopg
 
-from scripts.backup import restore, save
-from scripts.ports import free_port
+from scripts.backup.sets import restore, save
+from scripts.backup.stores import Processes
+from scripts.dev.ports import free_port
 from scripts.settings import PORTS
-from scripts.stores import Processes
 from tests.loop.conftest import QUICK
 from tests.loop.people import Person, erase, sign_up
 from tests.loop.volant import Volant

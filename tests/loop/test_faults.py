@@ -13,7 +13,7 @@ import pytest
 
 from ai_api.outbox.file import OutboxFile
 from ai_api.outbox.outbox import append_once
-from scripts.stack import answers
+from scripts.dev.stack import answers
 from tests.loop.people import Person, erase, sign_up
 from tests.loop.volant import Volant
 from tests.traffic import Traffic, stored, until

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 
-from scripts.stack import Stack
+from scripts.dev.stack import Stack
 from tests.traffic import until
 
 

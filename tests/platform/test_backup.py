@@ -21,13 +21,17 @@ import psycopg
 import pytest
 
 from ai_api.outbox.outbox import Outbox
-from scripts import pack
-from scripts.backup import MANIFEST, NAME, BackupError, is_dev_running, keep, kept_days, old_sets, restore, save
-from scripts.ports import free_port
-from scripts.postgres import FAST, Postgres
+from scripts.backup import pack
+from scripts.backup.__main__ import is_dev_running
+from scripts.backup.sets import MANIFEST, NAME, BackupError, keep, kept_days, old_sets, restore, save
+from scripts.backup.stores import Processes, StoreError, folder_of_blobs
+from scripts.dev.ports import free_port
+from scripts.dev.postgres import FAST, Postgres
+from scripts.dev.stack import Stack
 from scripts.settings import REPOSITORY
-from scripts.stack import Stack
-from scripts.stores import Processes, StoreError, folder_of_blobs
+from tests.platform.checkout import Checkout
+
+pytestmark = pytest.mark.process
 
 
 class Notes:
@@ -240,7 +244,7 @@ def test_nothing_is_unpacked_outside_of_its_folder(tmp_path: Path, name: str) ->
 
 def test_pack_runs_on_its_own_as_in_a_container(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    command = ["python3", "-I", "-c", (REPOSITORY / "scripts/pack.py").read_text(), "folder", str(tmp_path)]
+    command = ["python3", "-I", "-c", (REPOSITORY / "scripts/backup/pack.py").read_text(), "folder", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, check=True)
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as tar:
         assert tar.getnames() == ["file"]
@@ -249,7 +253,7 @@ def test_pack_runs_on_its_own_as_in_a_container(tmp_path: Path) -> None:
 def test_the_folder_of_backups_is_closed_but_for_tombstones_that_a_container_writes(tmp_path: Path) -> None:
     folder = tmp_path / "backups"
     for _ in range(2):
-        subprocess.run(["sh", str(REPOSITORY / "scripts/backups_dir.sh"), str(folder)], check=True)
+        subprocess.run(["sh", str(REPOSITORY / "scripts/backup/folder.sh"), str(folder)], check=True)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert (folder / "tombstones").stat().st_mode & 0o777 == 0o777
 
@@ -314,7 +318,9 @@ def test_every_store_of_make_dev_comes_back(volant: Callable[[str], Stack]) -> N
     finally:
         server.stop()
 
-    restore(Processes(other), kept)
+    own = {name: other.settings[name] for name in ("POSTGRES_PORT", "AI_SECRETS_DIR", "AI_BLOBS_URL")}
+    done = Checkout(other.root).make("restore", f"FROM={kept}", environment=own)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Restored. Start it with `make dev`.\n", "")
     for name, content in files.items():
         assert (other.root / name).read_bytes() == content
     (outbox,) = (Path(other.settings["AI_STATE_DIR"]) / "outbox").glob("*.db")

@@ -21,6 +21,8 @@ import pytest
 
 from tests.stack import QUICK, own_ports
 
+pytestmark = pytest.mark.process
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEV = (sys.executable, "-m", "scripts.dev")
 SECOND_START_CPU_SECONDS = 30

@@ -19,17 +19,18 @@ LAYERS: dict[str, list[list[str]]] = {
         ["main routes auth middleware"],
         ["results", "jobs"],
         ["training", "serving"],
-        ["evaluation tracking", "outbox privacy"],
+        ["evaluation tracking", "outbox privacy", "promotion"],
         ["pipeline", "registry", "data_client", "blobs"],
         ["tasks", "estimators", "sampling", "inference"],
         ["features"],
-        ["task sources datasets images"],
+        ["task sources datasets corrections images"],
         ["errors metrics"],
     ],
     "data_api": [
-        ["main __main__ commands signing admin routes limiting schemas provisioning erasure maintenance"],
-        ["crud", "security keyring", "cluster", "migrations"],
-        ["models"],
+        ["main __main__ commands routes admin"],
+        ["http schemas accuracy", "maintenance", "setup", "signing_keys"],
+        ["crud", "security keyring"],
+        ["models", "tally"],
         ["database"],
         ["errors metrics ids"],
     ],
@@ -80,9 +81,12 @@ def test_the_services_know_each_other_over_http_only() -> None:
 @pytest.mark.parametrize(
     ("library", "home"),
     [
-        ("procrastinate", {"jobs/queue.py", "jobs/worker.py"}),
-        ("mlflow", {"registry/registry.py"}),
-        ("psycopg", {"jobs/queue.py", "jobs/worker.py"}),
+        ("procrastinate", {"jobs/database.py", "jobs/worker.py"}),
+        (
+            "mlflow",
+            {"registry/connection.py", "registry/entities.py", "registry/run_log.py", "registry/saving.py"},
+        ),
+        ("psycopg", {"jobs/database.py", "jobs/store.py", "jobs/lock.py"}),
     ],
 )
 def test_a_library_has_one_home_in_ai_api(library: str, home: set[str]) -> None:

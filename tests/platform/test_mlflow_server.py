@@ -14,9 +14,11 @@ import psutil
 import psycopg2
 import pytest
 
+from scripts.dev.postgres import Postgres
 from scripts.mlflow_server import allowed_hosts, is_ready, near, pass_file
-from scripts.postgres import Postgres
 from tests.traffic import until
+
+pytestmark = pytest.mark.process
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FLASK_KEY = "mlflow_flask_key"

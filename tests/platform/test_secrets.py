@@ -6,6 +6,10 @@ import re
 import subprocess
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.process
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = {
     "postgres_password", "postgres_owner_password", "postgres_app_password", "postgres_queue_password",

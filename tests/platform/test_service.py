@@ -10,9 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 
-from scripts.service import Plan, Service
+from scripts.dev.service import Plan, Service
 from tests.traffic import until
+
+pytestmark = pytest.mark.process
 
 STEADY = "import time; print('up', flush=True); time.sleep(600)"
 STUBBORN = (

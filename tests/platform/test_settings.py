@@ -1,4 +1,4 @@
-"""Every setting stands in .env, in README.md and in the compose file, with one default."""
+"""Every setting stands in .env, in docs/settings.md and in the compose file, with one default."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pydantic_settings import BaseSettings
 
 from ai_api.settings import Settings as AISettings
 from data_api.settings import Settings as DataSettings
+from scripts.dev.stack import Stack
 from scripts.settings import names, read
-from scripts.stack import Stack
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHARED = {
@@ -46,8 +46,8 @@ def test_a_setting_explains_itself(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(SETTINGS) | SHARED))
-def test_the_readme_tells_of_each_setting(name: str) -> None:
-    assert f"`{name}`" in (REPOSITORY / "README.md").read_text()
+def test_the_settings_page_lists_each_setting(name: str) -> None:
+    assert f"`{name}`" in (REPOSITORY / "docs" / "settings.md").read_text()
 
 
 @pytest.mark.parametrize(

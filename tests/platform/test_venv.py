@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.process
+
 REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGES = ("requirements.txt", "requirements-dev.txt", "constraints.txt")
 
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """A checkout without packages."""
-    for name in ("requirements.txt", "ai-api", "data-api", "Makefile", ".env"):
+    for name in (*PACKAGES, "ai-api", "data-api", "Makefile", ".env"):
         source = REPOSITORY / name
         if source.is_dir():
             shutil.copytree(source, tmp_path / name, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))

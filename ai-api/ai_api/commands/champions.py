@@ -1,58 +1,34 @@
-"""Which version serves, moved by hand: promote and rollback."""
+"""The champion changed by hand: promote and rollback."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
-from typing import Literal
 
 from ai_api.settings import Settings
 
 from . import Command
-from .wiring import find_task, open_registry, promotion_lock, training_context
+from .wiring import find_task, open_promotions
+
+REASON, ACTOR = "asked for on the command line", "command line"
 
 
 def promote(settings: Settings, parsed: Namespace) -> None:
-    registry, task = open_registry(settings), find_task(settings, parsed.task).name
-    before = registry.champion(task)
-    version = registry.version(task, parsed.version)
-    with promotion_lock(settings, task):
-        registry.promote(task, parsed.version, expected=before)
-    _tell(settings, task, parsed.version, before, "promote", version.metrics, version.run_id)
+    """Makes the version the champion, whichever version is it now."""
+    promotions, task = open_promotions(settings), find_task(settings, parsed.task).name
+    before = promotions.registry.champion(task)
+    version = promotions.registry.version(task, parsed.version)
+    promotions.promote(version, before, reason=REASON, actor=ACTOR)
+    _print(task, version.number, before)
 
 
 def rollback(settings: Settings, parsed: Namespace) -> None:
-    registry, task = open_registry(settings), find_task(settings, parsed.task).name
-    with promotion_lock(settings, task):
-        before, now = registry.rollback(task)
-    _tell(settings, task, now, before, "rollback", {})
+    """Makes the version that the champion replaced the champion again."""
+    promotions, task = open_promotions(settings), find_task(settings, parsed.task).name
+    before, now = promotions.rollback(task, reason=REASON, actor=ACTOR)
+    _print(task, now, before)
 
 
-def _tell(
-    settings: Settings,
-    task: str,
-    version: int,
-    before: int | None,
-    action: Literal["promote", "rollback"],
-    metrics: Mapping[str, float],
-    run_id: str | None = None,
-) -> None:
-    from uuid_utils.compat import uuid7
-
-    from ai_api.data_client import promotion
-
-    event = promotion(
-        str(uuid7()),
-        task,
-        version,
-        before,
-        action=action,
-        reason="asked for on the command line",
-        metrics=metrics,
-        actor="command line",
-        run_id=run_id,
-    )
-    training_context(settings).announce(event)
+def _print(task: str, version: int, before: int | None) -> None:
     print(f"Version {version} of {task} is champion now, after {before}.")
 
 
@@ -66,6 +42,18 @@ def _task_and_version(parser: ArgumentParser) -> None:
 
 
 COMMANDS = (
-    Command("promote", "let a version serve", "Makes a version the champion of its task.", promote, _task_and_version),
-    Command("rollback", "let the version before serve", "Brings back the champion before this one.", rollback, _task),
+    Command(
+        "promote",
+        "make a version the champion",
+        "Makes a version the champion of its task, which serves its predictions.",
+        promote,
+        _task_and_version,
+    ),
+    Command(
+        "rollback",
+        "make the previous champion the champion again",
+        "Undoes the last promotion of a task: the version that the champion replaced becomes the champion again.",
+        rollback,
+        _task,
+    ),
 )

@@ -23,7 +23,7 @@ def compare(settings: Settings, parsed: Namespace) -> None:
     from ai_api.results.page import results
 
     tasks = _tasks(settings, parsed)
-    page = results(tasks, open_registry(settings))
+    page = results(tasks, open_registry(settings).runs)
     if parsed.out is None:
         print(page)
         return

@@ -20,7 +20,7 @@ from . import Command
 from .wiring import all_tasks, open_registry
 
 if TYPE_CHECKING:
-    from ai_api.jobs.queue import Job
+    from ai_api.jobs.job import Job
     from ai_api.registry.registry import Registry
     from ai_api.task import Task
 
@@ -49,7 +49,7 @@ def serve(settings: Settings, _: Namespace) -> None:
 
 
 def migrate(settings: Settings, _: Namespace) -> None:
-    from ai_api.jobs.queue import migrate
+    from ai_api.jobs.database import migrate
 
     asyncio.run(migrate(settings.queue_conninfo))
     print("The queue database is up to date.")

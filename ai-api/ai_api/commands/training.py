@@ -14,10 +14,10 @@ from ai_api.settings import Settings
 
 from . import Command
 from .display import steps, table, text
-from .wiring import alone, find_task, open_registry, source, training_context
+from .wiring import find_task, open_registry, source, standalone_context, training_context
 
 if TYPE_CHECKING:
-    from ai_api.registry.registry import Registry
+    from ai_api.registry.run_log import RunLog
     from ai_api.sources import Source
     from ai_api.task import Recipe, Task
     from ai_api.training.crossval import CrossValidation
@@ -31,12 +31,12 @@ def train(settings: Settings, parsed: Namespace) -> int:
     if parsed.pipe:
         return _train_for_parent(settings, parsed)
     task = find_task(settings, parsed.task)
-    around = alone(settings) if parsed.alone else training_context(settings)
+    around = standalone_context(settings) if parsed.alone else training_context(settings)
     if not (parsed.all or parsed.all_recipes or parsed.recipes):
         _print(_train(task, _order(settings, task, parsed), around))
         return 0
     return _each_recipe(
-        task, parsed, around.registry, lambda task, recipe: _train_line(settings, task, recipe, parsed, around)
+        task, parsed, around.registry.runs, lambda task, recipe: _train_line(settings, task, recipe, parsed, around)
     )
 
 
@@ -50,12 +50,12 @@ def _train_line(
         return [None, "", KNOWN]
     outcome = _train(task, order, around)
     version = outcome.version
-    said = f"version {version.number}" + (f". {outcome.decision.reason}" if around.promotes else "")
+    said = f"version {version.number}" + (f". {outcome.decision.reason}" if around.promotions else "")
     return [version.metrics[task.metric], f"{outcome.seconds:.0f} s", said]
 
 
 def _each_recipe(
-    task: Task, parsed: Namespace, registry: Registry, line: Callable[[Task, Recipe], Sequence[object]]
+    task: Task, parsed: Namespace, run_log: RunLog, line: Callable[[Task, Recipe], Sequence[object]]
 ) -> int:
     """One recipe after the other, on rows that are read once. What fails is told, and the others go on."""
     from ai_api.results.runs import note_untrained
@@ -68,7 +68,7 @@ def _each_recipe(
         try:
             rows.append([recipe.name, *line(task, recipe)])
         except MissingExtra as error:
-            note_untrained(task, recipe, registry, str(error))
+            note_untrained(task, recipe, run_log, str(error))
             rows.append([recipe.name, None, "", str(error)])
         except AIError as error:
             failed += 1
@@ -141,32 +141,30 @@ def tune(settings: Settings, parsed: Namespace) -> int:
 
 
 def crossval(settings: Settings, parsed: Namespace) -> int:
-    from ai_api.results.runs import is_folded
+    from ai_api.results.runs import is_cross_validated
 
-    task, rows, registry = find_task(settings, parsed.task), source(settings), open_registry(settings)
+    task, rows, run_log = find_task(settings, parsed.task), source(settings), open_registry(settings).runs
 
     def line(task: Task, recipe: Recipe) -> Sequence[object]:
-        if parsed.missing and is_folded(task, recipe, rows, parsed.folds, parsed.seed, registry):
+        if parsed.missing and is_cross_validated(task, recipe, rows, parsed.folds, parsed.seed, run_log):
             return [None, "", KNOWN]
-        result = _crossval(task, recipe, rows, parsed, registry)
+        result = _crossval(task, recipe, rows, parsed, run_log)
         return [result.mean[task.metric], f"{result.seconds:.0f} s", f"± {text(result.std[task.metric])}"]
 
     if parsed.all or parsed.all_recipes or parsed.recipes:
-        return _each_recipe(task, parsed, registry, line)
-    result = _crossval(task, None, rows, parsed, registry)
+        return _each_recipe(task, parsed, run_log, line)
+    result = _crossval(task, None, rows, parsed, run_log)
     lines = [[name, mean, result.std[name], result.pooled.get(name)] for name, mean in result.mean.items()]
     print(table(["metric", "mean", "std", "of all folds"], lines))
     return 0
 
 
-def _crossval(
-    task: Task, recipe: Recipe | None, rows: Source, parsed: Namespace, registry: Registry
-) -> CrossValidation:
+def _crossval(task: Task, recipe: Recipe | None, rows: Source, parsed: Namespace, run_log: RunLog) -> CrossValidation:
     from ai_api.training.crossval import crossval
 
     checked, seed = _checked(task, parsed, recipe)
     with steps(f"{task.name} {checked.name} by folds") as report:
-        return crossval(task, checked, rows, parsed.folds, seed, registry, report)
+        return crossval(task, checked, rows, parsed.folds, seed, run_log, report)
 
 
 def _one_recipe(parser: ArgumentParser) -> None:

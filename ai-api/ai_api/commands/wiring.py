@@ -1,15 +1,16 @@
-"""What the commands share: the tasks, the registry, and what a training talks to, made from the settings."""
+"""Objects that several commands use, built from the settings: tasks, registry, data source, training context."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ai_api.errors import UnknownTask
 from ai_api.settings import Settings
 
 if TYPE_CHECKING:
+    from ai_api.promotion import Promotions
     from ai_api.registry.registry import Registry
     from ai_api.sources import Source
     from ai_api.task import Task
@@ -47,41 +48,36 @@ def source(settings: Settings) -> Source:
 
 
 def training_context(settings: Settings) -> TrainingContext:
-    """Those of a training that belongs to a running Volant."""
+    """For a training that is part of a running Volant: with corrections, and its version may be promoted."""
     from ai_api.blobs import Blobs
     from ai_api.data_client import DataClient
-    from ai_api.outbox.outbox import append_once
     from ai_api.training.request import TrainingContext
 
-    def announce(body: Mapping[str, object]) -> None:
-        settings.outbox_dir.mkdir(parents=True, exist_ok=True)
-        append_once(settings.outbox_dir, "promotion", body)
-
+    promotions = open_promotions(settings)
     return TrainingContext(
         source=source(settings),
-        registry=open_registry(settings),
+        registry=promotions.registry,
         corrections=DataClient(settings.data_api_url, settings.secret("service_key")).corrections,
-        lock=lambda task: promotion_lock(settings, task),
-        announce=announce,
+        promotions=promotions,
         blobs=Blobs(settings.blobs),
     )
 
 
-def alone(settings: Settings) -> TrainingContext:
-    """Those of a training that needs nothing but MLflow: no corrections, and its version is only logged."""
+def standalone_context(settings: Settings) -> TrainingContext:
+    """For a training that needs nothing but MLflow: no corrections, and its version is only logged."""
     from ai_api.training.request import TrainingContext
 
-    return TrainingContext(
-        source=source(settings),
-        registry=open_registry(settings),
-        corrections=lambda _: (),
-        lock=lambda _: nullcontext(),
-        announce=lambda _: None,
-        promotes=False,
-    )
+    return TrainingContext(source=source(settings), registry=open_registry(settings), corrections=lambda _: ())
 
 
-def promotion_lock(settings: Settings, task: str) -> AbstractContextManager[None]:
-    from ai_api.jobs.queue import promotion_lock
+def open_promotions(settings: Settings) -> Promotions:
+    """Promotions under the lock in the queue database, announced through an outbox file that ai-api takes over."""
+    from ai_api.jobs.lock import promotion_lock
+    from ai_api.outbox.outbox import append_once
+    from ai_api.promotion import Promotions
 
-    return promotion_lock(settings.queue_conninfo, task)
+    def announce(event: Mapping[str, object]) -> None:
+        settings.outbox_dir.mkdir(parents=True, exist_ok=True)
+        append_once(settings.outbox_dir, "promotion", event)
+
+    return Promotions(open_registry(settings), partial(promotion_lock, settings.queue_conninfo), announce)

@@ -1,7 +1,7 @@
-"""A training in a process of its own, so that it can be stopped, and so that its crash is only its own.
+"""A training in a child process, so that it can be stopped and a crash does not end the trainer.
 
-They talk in lines of JSON: the child's stdout carries `{"kind": …, …}` events, the last of them a "result" or an
-"error". The child watches its stdin and ends when the parent does.
+The child writes events as lines of JSON, `{"kind": …, …}`, to its stdout; the last one is a "result" or an "error". The
+child reads its stdin and ends when the parent has closed it by ending.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TERMINATE_SECONDS = 3
 
 
 class Child:
-    """The parent's end."""
+    """A running child process, seen from its parent."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
@@ -33,7 +33,7 @@ class Child:
         )
 
     async def events(self) -> AsyncIterator[dict[str, object]]:
-        """What the child says, until it closes its stdout. A line that is not an event is passed on to our stderr."""
+        """The child's events until it closes its stdout. A line that is not an event goes to our stderr."""
         lines = self._process.stdout
         while lines is not None and (line := await lines.readline()):
             try:
@@ -42,8 +42,8 @@ class Child:
             except (ValueError, KeyError, TypeError):
                 sys.stderr.write(line.decode(errors="replace"))
 
-    async def ending(self) -> int:
-        """Its exit status, or minus the number of the signal that killed it. One that stays is killed."""
+    async def exit_status(self) -> int:
+        """Its exit status, or minus the number of the signal that ended it. A child that does not end is stopped."""
         try:
             return await asyncio.wait_for(self._process.wait(), TERMINATE_SECONDS)
         except TimeoutError:
@@ -51,7 +51,7 @@ class Child:
             return await self._process.wait()
 
     async def stop(self) -> None:
-        """Ends it, kindly for TERMINATE_SECONDS. Returns when it is gone."""
+        """Sends SIGTERM, and SIGKILL after TERMINATE_SECONDS. Returns when the process has ended."""
         with contextlib.suppress(ProcessLookupError):
             self._process.terminate()
         try:
@@ -63,18 +63,18 @@ class Child:
 
 
 class ChildOutput:
-    """The child's end. Takes stdout for itself: what libraries print goes to stderr."""
+    """Writes events in the child process. Keeps the real stdout for itself: what libraries print goes to stderr."""
 
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w", buffering=1)
         os.dup2(2, 1)
-        threading.Thread(target=self._die_with_parent, daemon=True).start()
+        threading.Thread(target=self._end_with_parent, daemon=True).start()
 
     def __call__(self, kind: str, data: Mapping[str, object]) -> None:
         self._out.write(json.dumps({"kind": kind, **data}) + "\n")
 
     @staticmethod
-    def _die_with_parent() -> None:
+    def _end_with_parent() -> None:
         while os.read(0, 1024):
             pass
         os.kill(os.getpid(), signal.SIGKILL)

@@ -19,15 +19,15 @@ log = logging.getLogger(__name__)
 
 
 class VersionCache:
-    """One folder a version, `root/task/number`: `version.json`, and its files in the folder called `files`."""
+    """One folder a version, `root/task/number`, with `version.json` and the version's files in the folder `files`."""
 
     def __init__(self, root: Path, files: str) -> None:
         self._root = root
         self._files = files
 
     @contextmanager
-    def holding(self, task: str, name: int | str) -> Iterator[Path]:
-        """Alone with the folder of one version, among all threads and processes that share the cache."""
+    def locked(self, task: str, name: int | str) -> Iterator[Path]:
+        """The folder of one version, locked against all other threads and processes that share the cache."""
         folder = self._root / task / str(name)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with folder.with_suffix(".lock").open("w") as lock:
@@ -35,29 +35,29 @@ class VersionCache:
             yield folder
 
     def find(self, folder: Path) -> Version | None:
-        """What is known of the version in a folder; None when it is not there or not whole."""
+        """The version in a folder; None when it is missing, incomplete or damaged."""
         try:
-            kept = json.loads((folder / "version.json").read_text())
+            cached = json.loads((folder / "version.json").read_text())
         except (OSError, ValueError):
             return None
-        kept["created_at"] = datetime.fromisoformat(kept["created_at"])
-        labels = None if kept["labels"] is None else tuple(kept["labels"])
-        version = Version(**{**kept, "aliases": (), "labels": labels})
+        cached["created_at"] = datetime.fromisoformat(cached["created_at"])
+        labels = None if cached["labels"] is None else tuple(cached["labels"])
+        version = Version(**{**cached, "aliases": (), "labels": labels})
         if digest_of(folder / self._files) != version.digest:
             log.warning("the cached files of %s %s are damaged; they are fetched again", version.task, version.number)
             return None
         return version
 
     def keep(self, folder: Path, version: Version, fresh: Path) -> None:
-        """Puts what lies in `fresh` in the place of what the folder had."""
-        kept = {**asdict(version), "created_at": version.created_at.isoformat(), "aliases": []}
-        (fresh / "version.json").write_text(json.dumps(kept))
+        """Replaces the folder's content by that of `fresh`."""
+        content = {**asdict(version), "created_at": version.created_at.isoformat(), "aliases": []}
+        (fresh / "version.json").write_text(json.dumps(content))
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(fresh, folder)
 
-    def forget(self, task: str, keep: Collection[int]) -> None:
-        """Drops what is not in `keep`, and what a process that died left half done."""
+    def evict(self, task: str, keep: Collection[int]) -> None:
+        """Deletes every folder of the task but those in `keep`, incomplete ones of interrupted loads included."""
         for folder in (self._root / task).iterdir():
             if folder.is_dir() and not (folder.name.isdecimal() and int(folder.name) in keep):
-                with self.holding(task, folder.name):
+                with self.locked(task, folder.name):
                     shutil.rmtree(folder, ignore_errors=True)

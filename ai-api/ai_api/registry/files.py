@@ -1,5 +1,5 @@
-"""The files of a version, one folder: the pipeline (skops), `row.json` (the schema of its rows) and `sample.json`
-(held-out rows of the data set with the answers recorded at training; never a user's rows). Its digest covers them all.
+"""The files of a version, in one folder: the pipeline (skops), `row.json` (the schema of its rows) and `sample.json`
+(held-out rows of the data set with the predictions made at training; never a user's rows). The digest covers all files.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from ai_api.task import Modality
 
 from .versions import LoadedModel, TrainingRecord, Version
 
+FOLDER = "model"
+"""Name of the folder among the artifacts of a run and in the cache."""
 SAMPLE_ROWS = 32
 
 TRUSTED = (
@@ -41,13 +43,13 @@ MODULE = re.compile(r'"__module__": "([\w.]+)"')
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a machine must allow and have in order to load a pipeline: types beyond skops's list, pinned packages."""
+    """What loading a pipeline takes: types to trust beyond skops's own list, and pinned packages to install."""
 
     types: list[str]
     packages: list[str]
 
 
-def needs_of(pipeline: Pipeline) -> Requirements:
+def requirements_of(pipeline: Pipeline) -> Requirements:
     """ModelRefused when the pipeline contains a type that is not on our list."""
     import skops.io
 
@@ -59,28 +61,31 @@ def needs_of(pipeline: Pipeline) -> Requirements:
 
 
 def _packages(modules: Iterable[str]) -> list[str]:
-    """The packages that these modules are of. Of our own modules: what they import once they are at work, as by now."""
+    """`name==version` of the packages of these modules, and of those that our own modules among them have imported."""
     own = {name for name in modules if name.startswith("ai_api.")}
     roots = {name.partition(".")[0] for name in modules} | {
         root for name in own for root in _imports(name) if root in sys.modules
     }
-    homes = _homes()
-    names = {homes[root][0] for root in roots - {"ai_api"} if root in homes and root not in sys.stdlib_module_names}
+    packages = _packages_by_module()
+    names = {
+        packages[root][0] for root in roots - {"ai_api"} if root in packages and root not in sys.stdlib_module_names
+    }
     pinned = {name: version(name).partition("+")[0] for name in sorted({*REQUIREMENTS, *names})}
     return [f"{name}=={number}" for name, number in pinned.items()]
 
 
 @cache
-def _homes() -> Mapping[str, list[str]]:
-    """The packages that a module's name is known from: a look at every installed file, so once a process."""
+def _packages_by_module() -> Mapping[str, list[str]]:
+    """Package names by the name of their top module. Reads the records of all installed files, so once a process."""
     return packages_distributions()
 
 
 def _imports(module: str) -> Iterator[str]:
-    found = importlib.util.find_spec(module)
-    if found is None or found.origin is None:
+    """The top names of all modules that a module's source imports, inside functions too."""
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
         return
-    for node in ast.walk(ast.parse(Path(found.origin).read_text())):
+    for node in ast.walk(ast.parse(Path(spec.origin).read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -88,34 +93,35 @@ def _imports(module: str) -> Iterator[str]:
 
 
 def trusted(types: Sequence[str]) -> list[str]:
-    """The types themselves; ModelRefused when one is not on our list."""
-    strange = [
+    """The same types as a list; ModelRefused when one is not on our list."""
+    untrusted = [
         name
         for name in types
         if not any(name == known or (known.endswith(".") and name.startswith(known)) for known in TRUSTED)
     ]
-    if strange:
+    if untrusted:
         raise ModelRefused(
-            f"A version may not contain {', '.join(strange)}. If it should, add the type to TRUSTED in"
+            f"A version may not contain {', '.join(untrusted)}. If it should, add the type to TRUSTED in"
             " registry/files.py."
         )
     return list(types)
 
 
 def write_rows(folder: Path, pipeline: Pipeline, record: TrainingRecord) -> None:
-    """Puts `row.json` and `sample.json` beside the pipeline's own file."""
+    """Writes `row.json` and `sample.json` into the folder of the pipeline's own file."""
     columns = record.row.modalities()
     sample = list(record.sample[:SAMPLE_ROWS])
-    answers = predict(pipeline, columns, record.labels, sample)
-    (folder / "sample.json").write_text(
-        json.dumps([{"row": encode_row(row), "answer": answer} for row, answer in zip(sample, answers, strict=True)])
-    )
+    predictions = predict(pipeline, columns, record.labels, sample)
+    pairs = [
+        {"row": encode_row(row), "answer": prediction} for row, prediction in zip(sample, predictions, strict=True)
+    ]
+    (folder / "sample.json").write_text(json.dumps(pairs))
     schema = {"version": record.row_version, "columns": columns, "schema": record.row.model_json_schema()}
     (folder / "row.json").write_text(json.dumps(schema))
 
 
 def load(folder: Path, version: Version, device: str) -> LoadedModel:
-    """The version that lies in the folder; ModelRefused when it needs types that are not on our list."""
+    """The version whose files are in the folder; ModelRefused when it needs types that are not on our list."""
     import skops.io
 
     path = folder / "model.skops"
@@ -135,9 +141,9 @@ def size_of(folder: Path) -> int:
 
 def digest_of(folder: Path) -> str:
     """sha256 over the names and contents of every file in the folder."""
-    whole = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        whole.update(
+        digest.update(
             f"{path.relative_to(folder).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
         )
-    return whole.hexdigest()
+    return digest.hexdigest()

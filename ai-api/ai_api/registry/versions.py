@@ -1,4 +1,4 @@
-"""A version: what is known of it, what its training leaves behind, and the version ready to answer."""
+"""A version, the record that its training writes, and the version loaded for predictions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Version:
-    """One trained pipeline in the registry. `aliases` are as of the question; a cached version remembers none."""
+    """One trained pipeline in the registry. `aliases` are those at the time of the call; a cached version has none."""
 
     task: str
     number: int
@@ -36,14 +36,14 @@ class Version:
 
     @property
     def trained_here(self) -> bool:
-        """Whether one of our trainers made it: such a version carries the digest of its files."""
+        """Whether one of our trainers made it: only they tag a version with the digest of its files."""
         return bool(self.digest)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunRecord:
-    """What a piece of work leaves in MLflow. `metrics` are the headline, and of a training the version's tag too;
-    `details` stand in the run only. `history` is (name, value, step). `texts` are files by name.
+    """What is logged to MLflow as one run. `metrics` are the main figures; those of a training become a tag of its
+    version too. `details` are further metrics of the run. `history` is (name, value, step). `texts` are files by name.
     """
 
     recipe: str
@@ -61,7 +61,7 @@ class RunRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRecord(RunRecord):
-    """What a training leaves behind, besides the pipeline. `sample` are held-out rows of the data set."""
+    """What a training logs beside the pipeline. `sample` are held-out rows of the data set."""
 
     labels: tuple[str, ...] | None
     synthetic: bool
@@ -73,7 +73,7 @@ class TrainingRecord(RunRecord):
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A run as MLflow tells it: a training or, by `kind`, other work."""
+    """A finished run read from MLflow: a training or, by `kind`, other work."""
 
     run_id: str
     task: str
@@ -87,7 +87,7 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A version, ready to answer. Thread-safe; a row's answer does not depend on its neighbours (TOLERANCE)."""
+    """A version ready to predict. Thread-safe. A row's prediction is the same alone and in a batch, up to TOLERANCE."""
 
     version: Version
     pipeline: Pipeline

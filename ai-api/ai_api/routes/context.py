@@ -15,6 +15,7 @@ from ai_api.blobs import Blobs
 from ai_api.jobs.queue import Jobs
 from ai_api.outbox.outbox import Outbox
 from ai_api.outbox.shipper import Shipper
+from ai_api.promotion import Promotions
 from ai_api.registry.registry import Registry
 from ai_api.serving.feedback import FeedbackRecorder
 from ai_api.serving.model_loader import ModelLoader
@@ -33,6 +34,7 @@ class Context:
     blobs: Blobs
     shipper: Shipper
     registry: Registry
+    promotions: Promotions
     jobs: Jobs
     max_rows: int
 

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from ai_api.errors import QueueUnavailable
-from ai_api.jobs.queue import Job
+from ai_api.jobs.job import Job
 from ai_api.serving.task_loader import RefusedVersion
 
 from .context import Context, Ctx

@@ -8,9 +8,7 @@ from datetime import datetime
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
-from uuid_utils.compat import uuid7
 
-from ai_api.data_client import promotion
 from ai_api.errors import RegistryUnavailable
 from ai_api.registry.versions import Version
 from ai_api.serving.task_loader import LiveVersion
@@ -115,22 +113,8 @@ async def promote(task: str, body: PromoteRequest, ctx: Ctx, caller: Training) -
     """Let a version serve. The one before is remembered for a rollback."""
     ctx.loader.task(task)
     version = await asyncio.to_thread(ctx.registry.version, task, body.version)
-    ctx.outbox.admit(1)  # what cannot be recorded is not done
-    async with ctx.jobs.promotion_lock(task):
-        await asyncio.to_thread(ctx.registry.promote, task, body.version, body.expected)
-        if body.version != body.expected:
-            event = promotion(
-                str(uuid7()),
-                task,
-                body.version,
-                body.expected,
-                action="promote",
-                reason=body.reason,
-                metrics=version.metrics,
-                actor=caller.user_id,
-                run_id=version.run_id,
-            )
-            await ctx.outbox.put("promotion", [event])
+    ctx.outbox.admit(1)  # without room for its event there is no promotion
+    await asyncio.to_thread(ctx.promotions.promote, version, body.expected, reason=body.reason, actor=caller.user_id)
     return Promoted(task=task, version=body.version, previous=body.expected)
 
 
@@ -139,12 +123,7 @@ async def rollback(task: str, body: RollbackRequest, ctx: Ctx, caller: Training)
     """Let the version before serve again."""
     ctx.loader.task(task)
     ctx.outbox.admit(1)
-    async with ctx.jobs.promotion_lock(task):
-        before, now = await asyncio.to_thread(ctx.registry.rollback, task)
-        event = promotion(
-            str(uuid7()), task, now, before, action="rollback", reason=body.reason, metrics={}, actor=caller.user_id
-        )
-        await ctx.outbox.put("promotion", [event])
+    before, now = await asyncio.to_thread(ctx.promotions.rollback, task, reason=body.reason, actor=caller.user_id)
     return Promoted(task=task, version=now, previous=before)
 
 

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from ai_api.jobs.queue import Job
+from ai_api.jobs.job import Job
 from ai_api.pipeline import check_params
 
 from .context import READING, TRAINING, Ctx, Training, documented, errors

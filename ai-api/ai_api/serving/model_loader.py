@@ -122,6 +122,6 @@ class ModelLoader:
             beside = self._state_file.with_suffix(".new")
             beside.write_text(json.dumps(champions))
             beside.replace(self._state_file)
-            self._registry.forget(task, needed)
+            self._registry.evict(task, needed)
         except OSError as error:
             log.error("the champions could not be written down for the next start: %s", type(error).__name__)

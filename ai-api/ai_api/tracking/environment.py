@@ -15,7 +15,7 @@ from ai_api.task import Row
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CODE = (
-    "datasets.py", "images.py", "inference.py", "pipeline.py", "sampling.py", "sources.py", "task.py",
+    "corrections.py", "datasets.py", "images.py", "inference.py", "pipeline.py", "sampling.py", "sources.py", "task.py",
     "estimators/*.py", "evaluation/*.py", "features/*.py", "tasks/*.py", "tracking/*.py", "training/*.py",
 )  # fmt: skip
 """What decides a training's figures; serving, the calls and the command line do not."""

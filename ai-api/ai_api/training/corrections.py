@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from ai_api.datasets import Correction, Table
+from ai_api.corrections import Correction
+from ai_api.datasets import Table
 from ai_api.images import REFERENCE
 from ai_api.task import Modality, Task
 

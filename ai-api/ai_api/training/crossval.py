@@ -16,7 +16,7 @@ import numpy as np
 from ai_api.datasets import Table, without_unseen
 from ai_api.evaluation.evaluate import answer, judge, measured, per_class
 from ai_api.evaluation.metrics import Predictions
-from ai_api.registry.registry import Registry
+from ai_api.registry.run_log import RunLog
 from ai_api.registry.versions import RunRecord
 from ai_api.sources import Source
 from ai_api.task import Recipe, Task
@@ -70,10 +70,10 @@ def crossval(
     source: Source,
     folds: int = FOLDS,
     seed: int = 0,
-    registry: Registry | None = None,
+    run_log: RunLog | None = None,
     report: ProgressReport = no_progress,
 ) -> CrossValidation:
-    """Reads the task's rows; where there is a registry, leaves a run of the kind "crossval"."""
+    """Reads the task's rows; with a `run_log`, logs a run of the kind "crossval"."""
     started = time.monotonic()
     table = without_unseen(task.load(source))
     by_fold: list[dict[str, float]] = []
@@ -89,10 +89,10 @@ def crossval(
     together = _pooled(table, parts)
     judged, seconds = judge(task, table, together, seed=seed), time.monotonic() - started
     result = CrossValidation(task.name, recipe.name, by_fold, judged, len(table), table.digest(), seconds)
-    if registry is None:
+    if run_log is None:
         return result
     run = _run(task, recipe, table, together, result, seed)
-    return replace(result, run_id=registry.log_run(task.name, run, "crossval"))
+    return replace(result, run_id=run_log.log_run(task.name, run, "crossval"))
 
 
 def _run(

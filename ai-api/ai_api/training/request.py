@@ -1,12 +1,12 @@
-"""What a training is told: what to train, and what it talks to."""
+"""What to train (TrainingRequest), and the services that a training uses (TrainingContext)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ai_api.promotion import Promotions
 from ai_api.registry.registry import Registry
 from ai_api.sources import Source
 from ai_api.task import Recipe, Task
@@ -15,14 +15,17 @@ if TYPE_CHECKING:
     from ai_api.blobs import Blobs
 
 ProgressReport = Callable[[str, Mapping[str, object]], None]
-"""Told what happens: "progress" with step, total and message; "metric" with name and value."""
+"""Called with a kind of event and its data: "progress" with step, total and message; "metric" with name and value."""
 
 RETRY_SECONDS = 120
 
 
 @dataclass(frozen=True)
 class TrainingRequest:
-    """What to train. The same order on the same rows gives the same version."""
+    """What to train. The same request on the same rows makes the same version.
+
+    `share`: share of the base training rows; `rounds`: bootstrap resamples; `job`: id of the job, if a job trains.
+    """
 
     task: Task
     recipe: Recipe
@@ -35,19 +38,17 @@ class TrainingRequest:
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What a training talks to. `announce` gets the promotion that data-api should hear of. `blobs` has the pictures
-    of corrections. Without `promotes` the version is only logged.
+    """The services that a training uses. `corrections` are read by task name, `blobs` holds their images. Without
+    `promotions` the version is only logged and not compared with the champion.
     """
 
     source: Source
     registry: Registry
     corrections: Callable[[str], Iterable[Mapping[str, object]]]
-    lock: Callable[[str], AbstractContextManager[None]]
-    announce: Callable[[Mapping[str, object]], None]
+    promotions: Promotions | None = None
     retry_seconds: float = RETRY_SECONDS
     blobs: Blobs | None = None
-    promotes: bool = True
 
 
 def no_progress(_: str, __: Mapping[str, object]) -> None:
-    """The report of who does not listen."""
+    """A report that does nothing."""

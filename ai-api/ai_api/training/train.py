@@ -16,7 +16,7 @@ from ai_api.registry.versions import Version
 
 from .candidate import make_candidate
 from .corrections import read_corrections
-from .promotion import ONLY_LOGGED, Challenger, pass_gate
+from .gate_promotion import ONLY_LOGGED, Challenger, pass_gate
 from .record import record_of
 from .request import ProgressReport, TrainingContext, TrainingRequest, no_progress
 from .retry import Retry
@@ -75,11 +75,12 @@ def train(order: TrainingRequest, around: TrainingContext, report: ProgressRepor
     next(step)
     if made:
         record = record_of(order, made, parts, answers, judged, time.monotonic() - started)
-        version = retry(lambda: around.registry.log(task.name, pipeline, record))
+        version = retry(lambda: around.registry.runs.log_version(task.name, pipeline, record))
     next(step)
     assert version is not None  # noqa: S101
     challenger = Challenger(version, pipeline, parts, answers)
-    decision = pass_gate(order, around, retry, challenger) if around.promotes else ONLY_LOGGED
+    promotions = around.promotions
+    decision = pass_gate(order, around, promotions, retry, challenger) if promotions else ONLY_LOGGED
     next(step, None)
     return TrainingResult(version, decision, parts.corrections_used, time.monotonic() - started)
 

@@ -18,7 +18,7 @@ from starlette.responses import RedirectResponse, Response
 
 from data_api.database import unavailable
 from data_api.errors import DataAPIError, DatabaseUnavailable, InvalidRequest
-from data_api.routes.caller import Parts
+from data_api.http.context import Context
 
 from .guard import Guard
 from .people import PEOPLE
@@ -28,27 +28,27 @@ from .session import PATH, AdminSession
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def mount(app: FastAPI, parts: Parts, lifetime: timedelta, status: Mapping[type[DataAPIError], int]) -> None:
+def mount(app: FastAPI, context: Context, lifetime: timedelta, status: Mapping[type[DataAPIError], int]) -> None:
     """Puts the page into the app."""
     logging.getLogger("sqladmin").setLevel(logging.CRITICAL)  # it logs a refused change with values; we log by name
     admin = Admin(
         app,
-        session_maker=sessionmaker(parts.database.engine),
+        session_maker=sessionmaker(context.database.engine),
         base_url=PATH,
         title="Volant",
         templates_dir=str(TEMPLATES),
         middlewares=[Middleware(Guard, path=PATH)],
-        authentication_backend=AdminSession(parts, lifetime),
+        authentication_backend=AdminSession(context, lifetime),
     )
-    admin.admin.state.parts = parts
+    admin.admin.state.context = context
     for view in (*PEOPLE, *RECORDS):
         admin.add_view(type(view.__name__, (view,), {}))  # it is tied to this app and its database: each has its own
 
     async def on_error(request: Request, error: Exception) -> Response:
         named = _named(error)
         code = status[type(named)]
-        context = {"status_code": code, "message": str(named)}
-        page = await admin.templates.TemplateResponse(request, "sqladmin/error.html", context, status_code=code)
+        shown = {"status_code": code, "message": str(named)}
+        page = await admin.templates.TemplateResponse(request, "sqladmin/error.html", shown, status_code=code)
         if code in (429, 503):
             page.headers["Retry-After"] = str(getattr(named, "retry_after", 1))
         return page

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from data_api.schemas.failure import Failure
+from data_api.http.error_body import ErrorBody
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 HEADERS = {
@@ -64,4 +64,4 @@ def is_from_here(headers: Headers) -> bool:
 def refusal(request_id: str) -> JSONResponse:
     """The answer to a change from elsewhere."""
     detail = "This change does not come from the admin page itself."
-    return JSONResponse(Failure(error="NotAllowed", detail=detail, request_id=request_id).model_dump(), 403)
+    return JSONResponse(ErrorBody(error="NotAllowed", detail=detail, request_id=request_id).model_dump(), 403)

@@ -10,8 +10,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from wtforms import Form, HiddenField, SelectField
 
-from data_api.crud import api_key, invitation, user
-from data_api.models import APIKey, Invitation, Role, User
+from data_api.crud.people import api_key, invitation, user
+from data_api.models.people.api_key import APIKey
+from data_api.models.people.invitation import Invitation
+from data_api.models.people.user import Role, User
 
 from .view import Equals, View, changing, joined, user_link
 

@@ -6,10 +6,15 @@ from typing import Any, ClassVar
 
 from sqladmin.filters import StaticValuesFilter
 from sqlalchemy import Select
-from sqlalchemy.orm import joinedload
 from starlette.requests import Request
 
-from data_api.models import Action, Audit, Erasure, Feedback, FeedbackStatus, Prediction, Promotion, Retention
+from data_api.crud import audit
+from data_api.models.audit import Action, Audit
+from data_api.models.predictions.feedback import Feedback, FeedbackStatus
+from data_api.models.predictions.prediction import Prediction
+from data_api.models.privacy.erasure import Erasure
+from data_api.models.privacy.retention import Retention
+from data_api.models.promotions import Promotion
 
 from .view import Equals, View, joined, user_link
 
@@ -36,11 +41,11 @@ class AuditAdmin(View, model=Audit):
 
     def list_query(self, request: Request) -> Select[Any]:
         """With the values, which an export shows."""
-        return super().list_query(request).options(joinedload(Audit.detail))
+        return audit.with_values(super().list_query(request))
 
     def details_query(self, request: Request) -> Select[Any]:
         """With the values, as far as they are still kept."""
-        return super().details_query(request).options(joinedload(Audit.detail))
+        return audit.with_values(super().details_query(request))
 
 
 class PredictionAdmin(View, model=Prediction):

@@ -16,13 +16,14 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from data_api.crud import admin_session, refresh_token
+from data_api.crud.people import admin_session, refresh_token
 from data_api.errors import NotAllowed, WrongCredentials
+from data_api.http.context import Context
+from data_api.http.sign_in import address, authenticate
 from data_api.metrics import SIGN_INS
-from data_api.models import Actor, Role
-from data_api.routes.caller import Parts
-from data_api.routes.sign_in import address, authenticate
-from data_api.schemas.auth import SignIn
+from data_api.models.audit import Actor
+from data_api.models.people.user import Role
+from data_api.schemas.people.auth import SignIn
 from data_api.security import digest, new_refresh_token
 
 PATH = "/admin"
@@ -32,9 +33,9 @@ COOKIE = "volant_admin"
 class AdminSession(AuthenticationBackend):
     """Who is at the page. Asked anew with every request."""
 
-    def __init__(self, parts: Parts, lifetime: timedelta) -> None:
+    def __init__(self, context: Context, lifetime: timedelta) -> None:
         self.middlewares = []
-        self.parts = parts
+        self.context = context
         self.lifetime = lifetime
 
     async def login(self, request: Request) -> Response | bool:
@@ -75,19 +76,19 @@ class AdminSession(AuthenticationBackend):
         return True
 
     def _holder(self, token: str, place: str) -> UUID | None:
-        self.parts.limits.count_address(place)
-        with self.parts.database.session() as session:
+        self.context.rate_limits.count_address(place)
+        with self.context.database.session() as session:
             holder = admin_session.holder(session, hashed(token))
         if holder is None:
             return None
-        self.parts.limits.count_caller(str(holder.id))
+        self.context.rate_limits.count_caller(str(holder.id))
         return holder.id
 
     def _sign_in(self, request: Request, given: SignIn) -> str:
-        self.parts.limits.count_address(address(request))
+        self.context.rate_limits.count_address(address(request))
         token = new_refresh_token()
-        with self.parts.database.session() as session:
-            person = authenticate(self.parts, session, given.username, given.password, address(request))
+        with self.context.database.session() as session:
+            person = authenticate(self.context, session, given.username, given.password, address(request))
             if person.role != Role.ADMIN:
                 raise NotAllowed("Only admins may use this page.")
             refresh_token.start(session, person, hashed(token), self.lifetime)
@@ -95,7 +96,7 @@ class AdminSession(AuthenticationBackend):
         return token
 
     def _sign_out(self, token: str) -> None:
-        with self.parts.database.session() as session:
+        with self.context.database.session() as session:
             refresh_token.end(session, hashed(token))
 
 

@@ -18,10 +18,11 @@ from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
+from data_api.crud.page import first_rows
 from data_api.database import Base
 from data_api.errors import DataAPIError
-from data_api.routes.caller import Parts
-from data_api.routes.export import attachment, lines
+from data_api.http.context import Context
+from data_api.http.export import attachment, lines
 
 log = logging.getLogger("data_api.admin")
 
@@ -73,7 +74,7 @@ class View(ModelView):
 
     def sort_query(self, stmt: Select[Any], request: Request) -> Select[Any]:
         """Sorted, and bounded: counting millions of rows would take longer than anybody waits."""
-        return super().sort_query(stmt, request).limit(MOST)
+        return first_rows(super().sort_query(stmt, request), MOST)
 
     async def get_model_objects(self, request: Request, limit: int | None = 0) -> list[Any]:  # noqa: ARG002  bounded as all is
         """What an export holds: the newest rows, like the list."""
@@ -112,9 +113,9 @@ class Equals(OperationColumnFilter):
 @contextmanager
 def changing(request: Request) -> Iterator[Session]:
     """One transaction of the admin who is signed in. What goes wrong is told by name, never with a value in it."""
-    parts = cast("Parts", request.app.state.parts)
+    context = cast("Context", request.app.state.context)
     try:
-        with parts.database.session() as session:
+        with context.database.session() as session:
             session.info.update(actor=request.state.actor, request_id=request.state.request_id)
             yield session
     except DataAPIError:

@@ -1,1 +1,1 @@
-"""The only SQL. It flushes and never commits: the edge does."""
+"""The only SQL about rows, by subject. It flushes and never commits: `database.py` does."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import any_, select
+from sqlalchemy import Select, any_, select
 from sqlalchemy.orm import Session, joinedload
 
 from data_api.ids import floor
-from data_api.models import Action, Audit
+from data_api.models.audit import Action, Audit
 
 from .page import page
+
+Q = TypeVar("Q", bound=Select[Any])
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,14 @@ class Filter:
     before: datetime | None = None
 
 
+def with_values(query: Q) -> Q:
+    """The query of audit lines, with the values before and after each change loaded along."""
+    return query.options(joinedload(Audit.detail))
+
+
 def find(session: Session, wanted: Filter, limit: int, below: UUID | None) -> tuple[Sequence[Audit], bool]:
     """A page, newest first, with the values that are still kept."""
-    query = select(Audit).options(joinedload(Audit.detail))
+    query = with_values(select(Audit))
     for column, value in (
         (Audit.entity, wanted.entity),
         (Audit.entity_id, wanted.entity_id),

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from data_api.models import IdempotencyKey
+from data_api.models.idempotency import IdempotencyKey
 
 
 def begin(session: Session, digest: str, body: str) -> IdempotencyKey | None:

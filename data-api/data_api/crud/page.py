@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 from sqlalchemy import Select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 T = TypeVar("T")
+Q = TypeVar("Q", bound=Select[Any])
+
+
+def first_rows(query: Q, most: int) -> Q:
+    """The query, bounded to its first rows."""
+    return query.limit(most)
 
 
 def page(

@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from data_api.database import Database
 from data_api.errors import DatabaseUnavailable
-from data_api.models import RateLimit
+from data_api.models.rate_limit import RateLimit
 
 
 class PostgresStorage(Storage):

@@ -1,50 +1,30 @@
-"""The tables. Importing this package makes `Base.metadata` whole."""
+"""The tables. Importing this package fills `Base.metadata` and registers the listener that writes the audit.
 
-from .api_key import APIKey, Scope
-from .audit import ANONYMOUS, COMMAND, Action, Actor, Audit, AuditDetail, Audited
-from .erasure import Erasure, ErasureStatus, Replica
-from .example import Example
-from .feedback import Feedback, FeedbackStatus
-from .history import write as _write_history  # noqa: F401  importing it is what makes sessions keep the audit
-from .invitation import Invitation
-from .labelling import Assignment, Sample
-from .prediction import Prediction
-from .promotion import Promotion
-from .refresh_token import RefreshToken
-from .request import IdempotencyKey, RateLimit
-from .retention import Retention
-from .sign_in_failure import SignInFailure
-from .signing_key import SigningKey
-from .user import DeletedUser, Role, User
+Import a class from the module that defines it.
+"""
+
+from . import audit, audit_listener, idempotency, promotions, rate_limit
+from .people import api_key, invitation, refresh_token, sign_in_failure, signing_key, user
+from .predictions import example, feedback, labelling, prediction
+from .privacy import erasure, instance, retention
 
 __all__ = [
-    "ANONYMOUS",
-    "COMMAND",
-    "APIKey",
-    "Action",
-    "Actor",
-    "Assignment",
-    "Audit",
-    "AuditDetail",
-    "Audited",
-    "DeletedUser",
-    "Erasure",
-    "ErasureStatus",
-    "Example",
-    "Feedback",
-    "FeedbackStatus",
-    "IdempotencyKey",
-    "Invitation",
-    "Prediction",
-    "Promotion",
-    "RateLimit",
-    "RefreshToken",
-    "Replica",
-    "Retention",
-    "Role",
-    "Sample",
-    "Scope",
-    "SignInFailure",
-    "SigningKey",
-    "User",
+    "api_key",
+    "audit",
+    "audit_listener",
+    "erasure",
+    "example",
+    "feedback",
+    "idempotency",
+    "instance",
+    "invitation",
+    "labelling",
+    "prediction",
+    "promotions",
+    "rate_limit",
+    "refresh_token",
+    "retention",
+    "sign_in_failure",
+    "signing_key",
+    "user",
 ]

@@ -1,1 +1,1 @@
-"""The calls."""
+"""The routes of the HTTP interface, by subject."""

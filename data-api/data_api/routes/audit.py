@@ -9,12 +9,11 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from data_api.crud import audit
-from data_api.models import Action
+from data_api.http.caller import Admin
+from data_api.http.export import CSV, List
+from data_api.models.audit import Action
 from data_api.schemas.audit import AuditOut
 from data_api.schemas.base import Clean, Moment, Name, Page
-
-from .caller import Admin
-from .export import CSV, List
 
 router = APIRouter(prefix="/audit", tags=["audit"])
 

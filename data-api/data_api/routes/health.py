@@ -6,12 +6,11 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends
 
-from data_api.crud import schema
+from data_api.crud import health
 from data_api.errors import NotReady
-from data_api.migrations import head
+from data_api.http.session import DbSession
 from data_api.schemas.base import Schema
-
-from .caller import Database
+from data_api.setup.migrations import head
 
 router = APIRouter(prefix="/health", tags=["health"])
 Expected = Annotated[str | None, Depends(head)]
@@ -30,9 +29,9 @@ async def live() -> Health:
 
 
 @router.get("/ready")
-def ready(database: Database, expected: Expected) -> Health:
+def ready(session: DbSession, expected: Expected) -> Health:
     """Whether Postgres answers and holds the tables that this version expects; else 503 says what is missing."""
-    found = schema.revision(database)
+    found = health.revision(session)
     if found is None or (expected and found < expected):
         raise NotReady("Migrations are missing. Run `data-api setup`.")
     return Health(status="ready")

@@ -7,21 +7,21 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from data_api.crud import promotion
+from data_api.crud import promotions
+from data_api.http.bulk import RawBody, bulk_route, store_rows
+from data_api.http.caller import Reader
+from data_api.http.export import CSV, List
+from data_api.http.session import DbSession
 from data_api.schemas.base import Moment, Name, Page
-from data_api.schemas.promotion import PROMOTION, PromotionOut
-
-from .bulk import Unread, results, taking
-from .caller import Database, Reader
-from .export import CSV, List
+from data_api.schemas.promotions import PROMOTION, PromotionOut
 
 router = APIRouter(prefix="/promotions", tags=["promotions"])
 
 
-@router.post("", **taking("PromotionIn"))
-def store(body: Unread, database: Database) -> Response:
+@router.post("", **bulk_route("PromotionIn"))
+def store(body: RawBody, session: DbSession) -> Response:
     """Keeps changes of champions, each judged alone."""
-    return results("promotion", PROMOTION.judge(body, partial(promotion.store, database)))
+    return store_rows("promotion", PROMOTION, body, partial(promotions.store, session))
 
 
 @router.get("", response_model=Page[PromotionOut], responses=CSV)
@@ -35,5 +35,5 @@ def find(
     before: Moment | None = None,
 ) -> Response:
     """Lists changes of champions, newest first, with their reasons and metrics."""
-    wanted = promotion.Filter(task, version, action, after, before)
-    return listed.answer("promotions", PromotionOut, partial(promotion.find, wanted=wanted))
+    wanted = promotions.Filter(task, version, action, after, before)
+    return listed.answer("promotions", PromotionOut, partial(promotions.find, wanted=wanted))

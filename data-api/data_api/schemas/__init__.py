@@ -1,1 +1,1 @@
-"""What goes over HTTP."""
+"""Bodies of requests and responses, by subject."""

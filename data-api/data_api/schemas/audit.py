@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 from uuid import UUID
 
-from data_api.models import Action
+from data_api.models.audit import Action
 
 from .base import Moment, Schema
 

@@ -22,7 +22,7 @@ from pydantic_core import CoreSchema
 
 from data_api.ids import check
 
-from .examples import EXAMPLES
+from .openapi_examples import EXAMPLES
 
 T = TypeVar("T")
 R = TypeVar("R", bound=type)

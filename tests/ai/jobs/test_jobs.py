@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +16,10 @@ import psycopg
 import pytest
 
 from ai_api.errors import JobRunning, QueueUnavailable, UnknownJob
-from ai_api.jobs.queue import Job, Jobs, connected, migrate, promotion_lock
+from ai_api.jobs.database import connected, migrate
+from ai_api.jobs.job import Job
+from ai_api.jobs.lock import promotion_lock
+from ai_api.jobs.queue import Jobs
 from ai_api.jobs.worker import ATTEMPTS, WorkerTiming, work
 
 pytestmark = pytest.mark.anyio
@@ -300,27 +305,37 @@ while True:
     assert (found.status, found.attempts, found.progress) == ("running", 9, None)
 
 
-async def test_promotions_of_a_task_happen_one_after_the_other(jobs: Jobs, conninfo: str) -> None:
+async def test_promotions_of_a_task_happen_one_after_the_other(conninfo: str) -> None:
     order: list[str] = []
-    held = asyncio.Event()
+    held = threading.Event()
 
-    async def first() -> None:
-        async with jobs.promotion_lock("tweets"):
+    def first() -> None:
+        with promotion_lock(conninfo, "tweets"):
             held.set()
-            async with jobs.promotion_lock("housing"):
+            with promotion_lock(conninfo, "housing"):
                 order.append("another task's")
-            await asyncio.sleep(0.2)
+            time.sleep(0.2)
             order.append("first")
 
     def second() -> None:
+        assert held.wait(SECONDS)
         with promotion_lock(conninfo, "tweets"):
             order.append("second")
 
-    holding = asyncio.create_task(first())
-    await held.wait()
-    await asyncio.to_thread(second)
-    await holding
+    await asyncio.gather(asyncio.to_thread(first), asyncio.to_thread(second))
     assert order == ["another task's", "first", "second"]
+
+
+def test_a_promotion_that_waits_too_long_for_the_lock_is_refused(
+    conninfo: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ai_api.jobs.lock.LOCK_SECONDS", 0.1)
+    with (
+        promotion_lock(conninfo, "tweets"),
+        pytest.raises(QueueUnavailable, match="has not ended"),
+        promotion_lock(conninfo, "tweets"),
+    ):
+        pass
 
 
 async def test_the_migration_can_be_repeated_and_raced(conninfo: str) -> None:
@@ -328,12 +343,12 @@ async def test_the_migration_can_be_repeated_and_raced(conninfo: str) -> None:
 
 
 async def test_with_postgres_away_the_queue_says_so(free_port: Callable[[], int]) -> None:
-    jobs = Jobs(f"host=127.0.0.1 port={free_port()} dbname=queue user=nobody connect_timeout=2")
+    conninfo = f"host=127.0.0.1 port={free_port()} dbname=queue user=nobody connect_timeout=2"
+    jobs = Jobs(conninfo)
     with pytest.raises(QueueUnavailable):
         await jobs.retrain("tweets", "a", {}, None)
-    with pytest.raises(QueueUnavailable):
-        async with jobs.promotion_lock("tweets"):
-            pass
+    with pytest.raises(QueueUnavailable), promotion_lock(conninfo, "tweets"):
+        pass
 
 
 async def test_there_is_no_job_of_that_number(jobs: Jobs) -> None:

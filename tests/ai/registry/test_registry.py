@@ -15,7 +15,7 @@ from ai_api.errors import Conflict, ModelRefused, RegistryUnavailable, UnknownVe
 from ai_api.images import ImageRef
 from ai_api.inference import TOLERANCE, labels_of
 from ai_api.pipeline import build_pipeline
-from ai_api.registry.files import SAMPLE_ROWS, digest_of, needs_of
+from ai_api.registry.files import SAMPLE_ROWS, digest_of, requirements_of
 from ai_api.registry.registry import Registry
 from ai_api.registry.versions import RunRecord, TrainingRecord
 from ai_api.task import Task
@@ -55,7 +55,7 @@ def house() -> tuple[Task, Pipeline, Table]:
 
 def log(registry: Registry, name: str, house: tuple[Task, Pipeline, Table]) -> int:
     task, pipeline, held_out = house
-    return registry.log(name, pipeline, record(task, pipeline, held_out)).number
+    return registry.runs.log_version(name, pipeline, record(task, pipeline, held_out)).number
 
 
 def test_a_task_that_was_never_trained_has_no_champion_and_no_versions(registry: Registry) -> None:
@@ -121,32 +121,32 @@ def test_a_run_holds_many_figures_and_labels_of_any_spelling(registry: Registry)
         details=details,
         history=history,
     )
-    run_id = registry.log_run("figures", run, "crossval")
-    [found] = registry.runs("figures", "crossval")
+    run_id = registry.runs.log_run("figures", run, "crossval")
+    [found] = registry.runs.finished("figures", "crossval")
     assert (found.run_id, found.recipe, found.kind, found.lineage["seed"]) == (run_id, "forest", "crossval", "1")
     assert found.metrics["recall.249 __ x"] == 249
     assert "recall.nothing" not in found.metrics
     assert len(found.params) == 121
-    assert registry.runs("figures") == []
-    assert registry.runs("never") == []
+    assert registry.runs.finished("figures") == []
+    assert registry.runs.finished("never") == []
 
 
 def test_a_version_names_the_packages_that_it_needs() -> None:
-    plain = needs_of(fitted(small_housing("needs"), "forest")[0])
+    plain = requirements_of(fitted(small_housing("needs"), "forest")[0])
     assert [package.partition("==")[0] for package in plain.packages] == ["numpy", "pandas", "scikit-learn", "skops"]
     task = small_frauds()
     boosted = make_candidate(task, task.recipe("lightgbm"), split(TABLE).train, seed=0)
-    names = {package.partition("==")[0] for package in needs_of(boosted.pipeline).packages}
+    names = {package.partition("==")[0] for package in requirements_of(boosted.pipeline).packages}
     assert "lightgbm" in names
     sampled = make_candidate(task, task.recipe("smote+logreg"), split(TABLE).train, seed=0)
-    assert not [name for name in needs_of(sampled.pipeline).packages if "imbalanced" in name]
+    assert not [name for name in requirements_of(sampled.pipeline).packages if "imbalanced" in name]
 
 
 def test_pictures_go_with_a_version_and_come_back(registry: Registry) -> None:
     task = replace(small_task("products"), name="pictures")
     image = next(recipe for recipe in task.recipes if recipe.estimator == "cnn")
     pipeline, held_out = fitted(task, image.name)
-    version = registry.log(task.name, pipeline, record(task, pipeline, held_out))
+    version = registry.runs.log_version(task.name, pipeline, record(task, pipeline, held_out))
     model = registry.load(task.name, version.number)
     rows = [row for row, _ in model.sample]
     assert rows == held_out.rows[:SAMPLE_ROWS]
@@ -160,7 +160,7 @@ def test_pictures_go_with_a_version_and_come_back(registry: Registry) -> None:
 def test_a_loaded_version_answers_its_sample_as_recorded_alone_and_in_a_batch(registry: Registry, kind: str) -> None:
     task = small_housing(f"sample-{kind}") if kind == "house" else small_tweets(f"sample-{kind}")
     pipeline, held_out = fitted(task, task.recipes[0].name)
-    version = registry.log(task.name, pipeline, record(task, pipeline, held_out))
+    version = registry.runs.log_version(task.name, pipeline, record(task, pipeline, held_out))
     model = registry.load(task.name, version.number)
     assert len(model.sample) == SAMPLE_ROWS
     rows = [row for row, _ in model.sample]
@@ -244,7 +244,7 @@ def test_a_type_that_is_not_on_the_list_is_not_logged(registry: Registry, house:
     task, pipeline, held_out = house
     strange = Pipeline([("print", FunctionTransformer(print_and_return)), *pipeline.steps])
     with pytest.raises(ModelRefused, match="print_and_return"):
-        registry.log("strange", strange, record(task, strange, held_out))
+        registry.runs.log_version("strange", strange, record(task, strange, held_out))
     assert registry.versions("strange") == []
 
 

@@ -9,10 +9,12 @@ from typing import Any, cast
 
 import pytest
 
-from ai_api.registry.registry import Registry
+from ai_api.registry.run_log import RunLog
 from ai_api.registry.versions import FinishedRun
-from ai_api.results.page import covered, markdown, results
+from ai_api.results.page import results
 from ai_api.results.runs import NOT_TRAINED, find
+from ai_api.results.tables import markdown
+from ai_api.results.times import covered
 from ai_api.task import Costs, Published, Recipe, Task
 from tests.ai.small import small_task
 
@@ -33,13 +35,13 @@ TASK = replace(
 )
 
 
-class Shelf:
-    """A registry that knows only these runs."""
+class StoredRuns:
+    """A run log in memory."""
 
     def __init__(self, *runs: FinishedRun) -> None:
         self._runs = runs
 
-    def runs(self, task: str, kind: str = "training") -> list[FinishedRun]:
+    def finished(self, task: str, kind: str = "training") -> list[FinishedRun]:
         return [run for run in self._runs if (run.task, run.kind) == (task, kind)]
 
 
@@ -62,11 +64,11 @@ def picked(told: Mapping[str, object], prefix: str) -> dict[str, object]:
 
 
 def page(*runs: FinishedRun, tasks: Sequence[Task] = (TASK,)) -> str:
-    return results(tasks, cast("Registry", Shelf(*runs)))
+    return results(tasks, cast("RunLog", StoredRuns(*runs)))
 
 
 def test_the_newest_run_of_a_recipe_counts() -> None:
-    found = find(TASK, cast("Registry", Shelf(run("forest", 0.7), run("forest", 0.8))))
+    found = find(TASK, cast("RunLog", StoredRuns(run("forest", 0.7), run("forest", 0.8))))
     assert found.trained["forest"].metrics["pr_auc"] == 0.7
 
 
@@ -74,12 +76,12 @@ def test_the_newest_run_of_a_recipe_counts() -> None:
     "odd", [{"synthetic": "true"}, {"share": "0.1"}, {"corrections_used": "3"}, {"param_C": "50"}, {"kind": "other"}]
 )
 def test_a_run_that_others_cannot_repeat_does_not_count(odd: dict[str, str]) -> None:
-    found = find(TASK, cast("Registry", Shelf(run("logreg", 0.99, **odd), run("logreg", 0.8))))
+    found = find(TASK, cast("RunLog", StoredRuns(run("logreg", 0.99, **odd), run("logreg", 0.8))))
     assert found.trained["logreg"].metrics["pr_auc"] == 0.8
 
 
 def test_a_search_that_somebody_asked_for_stands_beside_the_recipe() -> None:
-    found = find(TASK, cast("Registry", Shelf(run("logreg", 0.95, param_C="7", param_tune="20"), run("logreg"))))
+    found = find(TASK, cast("RunLog", StoredRuns(run("logreg", 0.95, param_C="7", param_tune="20"), run("logreg"))))
     assert {name: kept.params["C"] for name, kept in found.trained.items()} == {"logreg": "2", "logreg, tuned": "7"}
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.ai.app import RunningApp, running
 
 if TYPE_CHECKING:
-    from scripts.postgres import Postgres
+    from scripts.dev.postgres import Postgres
 
 
 @pytest.fixture(scope="module")

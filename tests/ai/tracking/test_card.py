@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ai_api.registry.registry import DESCRIPTION_CHARACTERS
+from ai_api.registry.run_log import DESCRIPTION_CHARACTERS
 from ai_api.task import Published
 from ai_api.tracking.card import CardFacts, card
 from tests.ai.small import small_housing, small_task

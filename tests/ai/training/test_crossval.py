@@ -75,9 +75,9 @@ def test_it_leaves_a_run_and_no_version(registry: Registry, mlflow_url: str) -> 
     from mlflow import MlflowClient
 
     task = small_frauds(f"frauds-{uuid.uuid4().hex[:8]}")
-    found = crossval(task, task.recipes[1], HERE, folds=3, seed=2, registry=registry)
-    [run] = registry.runs(task.name, "crossval")
-    assert registry.runs(task.name) == []
+    found = crossval(task, task.recipes[1], HERE, folds=3, seed=2, run_log=registry.runs)
+    [run] = registry.runs.finished(task.name, "crossval")
+    assert registry.runs.finished(task.name) == []
     assert registry.versions(task.name) == []
     assert (run.run_id, run.recipe) == (found.run_id, "smote+logreg")
     assert run.params["resample"] == "smote"

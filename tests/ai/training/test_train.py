@@ -15,6 +15,7 @@ import pytest
 from ai_api.datasets import Table, is_held_out, is_unseen
 from ai_api.errors import DataUnavailable, InvalidParams, RegistryUnavailable
 from ai_api.inference import threshold_of
+from ai_api.promotion import Promotions
 from ai_api.registry.registry import Registry
 from ai_api.sources import Source
 from ai_api.task import Recipe, Task
@@ -35,13 +36,9 @@ def promotions() -> list[Mapping[str, object]]:
 
 @pytest.fixture
 def around(registry: Registry, promotions: list[Mapping[str, object]], tmp_path: Path) -> TrainingContext:
-    """Everything real but data-api, which has no corrections, and the queue's lock."""
-
-    @contextlib.contextmanager
-    def lock(_: str) -> Iterator[None]:
-        yield
-
-    return TrainingContext(Source(tmp_path), registry, lambda _: [], lock, promotions.append, retry_seconds=2)
+    """A real registry; data-api without corrections, and no lock between processes."""
+    by_gate = Promotions(registry, lambda _: contextlib.nullcontext(), promotions.append)
+    return TrainingContext(Source(tmp_path), registry, lambda _: [], by_gate, retry_seconds=2)
 
 
 @pytest.fixture
@@ -141,7 +138,7 @@ def test_a_search_for_parameters_leaves_its_history(task: Task, around: Training
 def test_a_training_for_the_record_alone_changes_no_champion(
     task: Task, around: TrainingContext, promotions: list[Mapping[str, object]]
 ) -> None:
-    outcome = train(order(task), replace(around, promotes=False))
+    outcome = train(order(task), replace(around, promotions=None))
     assert not outcome.decision.promote
     assert around.registry.champion(task.name) is None
     assert around.registry.versions(task.name)
@@ -263,7 +260,8 @@ def test_when_the_champion_changes_meanwhile_it_is_compared_with_the_new_one(
             around.registry.promote(name, strong, expected=around.registry.champion(name))
         yield
 
-    outcome = train(order(task), replace(around, lock=lock))
+    assert around.promotions is not None
+    outcome = train(order(task), replace(around, promotions=replace(around.promotions, lock=lock)))
     assert outcome.decision.promote
     assert around.registry.previous(task.name) == strong
 

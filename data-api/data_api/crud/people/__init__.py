@@ -1,0 +1,1 @@
+"""SQL about people: accounts, API keys, invitations, sign-ins and signing keys."""

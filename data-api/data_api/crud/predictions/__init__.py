@@ -1,0 +1,1 @@
+"""SQL about predictions: predictions, feedback, corrections, labelling, accuracy and partitions."""

@@ -1,0 +1,1 @@
+"""SQL about privacy: erasure, retention, expiry and a person's own data."""

@@ -1,0 +1,116 @@
+"""What is of no use any more after its time: tokens, counts, assignments, feedback whose prediction never came."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import cast
+
+from sqlalchemy import CursorResult, Delete, delete, func, select
+from sqlalchemy.orm import Session
+
+from data_api.crud.people.sign_in_failure import FORGOTTEN
+from data_api.ids import floor
+from data_api.models.idempotency import IdempotencyKey
+from data_api.models.people.invitation import Invitation
+from data_api.models.people.refresh_token import RefreshToken
+from data_api.models.people.sign_in_failure import SignInFailure
+from data_api.models.people.signing_key import SigningKey
+from data_api.models.people.user import DeletedUser
+from data_api.models.predictions.example import Example
+from data_api.models.predictions.feedback import Feedback, FeedbackStatus
+from data_api.models.predictions.labelling import Assignment
+from data_api.models.predictions.prediction import Prediction
+from data_api.models.rate_limit import RateLimit
+
+BATCH = 5_000
+GRACE = timedelta(days=1)
+"""How long what has expired is still there, for whoever asks what happened to it."""
+UNANSWERED = timedelta(days=30)
+"""The same for invitations that nobody took."""
+RETIRED = timedelta(days=90)
+"""The same for signing keys."""
+
+
+def deleted_users(session: Session, token_lifetime: timedelta) -> int:
+    """Marks of deleted people, once no token of theirs can be valid any more."""
+    return _run(session, delete(DeletedUser).where(DeletedUser.deleted_at < func.now() - token_lifetime - GRACE))
+
+
+def refresh_tokens(session: Session) -> int:
+    """Expired ones; used ones stay until then, so that a second use is noticed."""
+    return _run(session, delete(RefreshToken).where(RefreshToken.expires_at < func.now() - GRACE))
+
+
+def sign_in_failures(session: Session) -> int:
+    """Those that do not count any more."""
+    return _run(session, delete(SignInFailure).where(SignInFailure.failed_at < func.now() - FORGOTTEN - GRACE))
+
+
+def requests(session: Session) -> int:
+    """What was kept of requests that may come again, and counts of windows that have ended."""
+    answers = delete(IdempotencyKey).where(IdempotencyKey.created_at < func.now() - GRACE)
+    return _run(session, answers) + _run(session, delete(RateLimit).where(RateLimit.ends_at < func.now()))
+
+
+def invitations(session: Session) -> int:
+    """Those that nobody took in time. One by one: the audit says so."""
+    late = select(Invitation).where(Invitation.accepted_at.is_(None), Invitation.expires_at < func.now() - UNANSWERED)
+    found = session.scalars(late).all()
+    for invitation in found:
+        session.delete(invitation)
+    session.flush()
+    return len(found)
+
+
+def signing_keys(session: Session) -> int:
+    """Those that have verified nothing for long. One by one: the audit says so."""
+    found = session.scalars(select(SigningKey).where(SigningKey.retires_at < func.now() - RETIRED)).all()
+    for key in found:
+        session.delete(key)
+    session.flush()
+    return len(found)
+
+
+def assignments(session: Session) -> int:
+    """Those whose people did not label in time."""
+    return _run(session, delete(Assignment).where(Assignment.expires_at < func.now() - GRACE))
+
+
+def pending_feedback(session: Session, now: datetime, days: int) -> int:
+    """Feedback whose prediction did not come for so long that it never will; some of it at a time."""
+    late = (
+        select(Feedback.id)
+        .where(Feedback.status == FeedbackStatus.PENDING, Feedback.id < floor(now - timedelta(days=days)))
+        .limit(BATCH)
+    )
+    return _run(session, delete(Feedback).where(Feedback.id.in_(late)))
+
+
+def predictions_of_old_examples(session: Session) -> int:
+    """Fills in the answers, and whose the rows are, of examples that were copied before these were; some at a time."""
+    answer = (Prediction.version, Prediction.label, Prediction.score, Prediction.value)
+    lacking = (
+        select(Example.id, Prediction.user_id, *answer)
+        .join(Prediction, Prediction.id == Example.prediction_id)
+        .where(Example.version.is_(None))
+        .limit(BATCH)
+    )
+    rows = session.execute(lacking).all()
+    found = [
+        {
+            "id": key,
+            "asker_id": asker_id,
+            "version": version,
+            "answer_label": label,
+            "answer_score": score,
+            "answer_value": value,
+        }
+        for key, asker_id, version, label, score, value in rows
+    ]
+    session.bulk_update_mappings(Example.__mapper__, found)
+    return len(found)
+
+
+def _run(session: Session, statement: Delete) -> int:
+    done = session.execute(statement, execution_options={"synchronize_session": False})
+    return cast("CursorResult[object]", done).rowcount

@@ -1,0 +1,56 @@
+"""Promotions in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from data_api.ids import floor
+from data_api.models.promotions import Promotion
+
+from .bulk import Outcome, Values, insert
+from .page import page
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which promotions; None asks for all."""
+
+    task: str | None = None
+    version: int | None = None
+    action: str | None = None
+    after: datetime | None = None
+    before: datetime | None = None
+
+
+def store(session: Session, rows: Sequence[Values]) -> list[Outcome]:
+    """Inserts what is new."""
+    return insert(session, Promotion, rows)
+
+
+def find(session: Session, wanted: Filter, limit: int, below: UUID | None) -> tuple[Sequence[Promotion], bool]:
+    """A page, newest first."""
+    query = select(Promotion)
+    for column, value in (
+        (Promotion.task, wanted.task),
+        (Promotion.version, wanted.version),
+        (Promotion.action, wanted.action),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.after:
+        query = query.where(Promotion.id >= floor(wanted.after))
+    if wanted.before:
+        query = query.where(Promotion.id < floor(wanted.before))
+    return page(session, query, Promotion.id, limit, below)
+
+
+def latest(session: Session, task: str, version: int) -> Promotion | None:
+    """How a version came to serve, the last time that it did; a promotion that names its run before others."""
+    query = select(Promotion).where(Promotion.task == task, Promotion.version == version)
+    return session.scalar(query.order_by(Promotion.run_id.is_(None), Promotion.id.desc()).limit(1))

@@ -1,0 +1,1 @@
+"""HTTP machinery that several routes share. It holds no route."""

@@ -1,0 +1,71 @@
+"""Bodies of up to 1,000 rows: read unparsed, stored, and answered with one result per row."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from email.message import Message
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+from pydantic_core import to_json
+
+from data_api.crud.bulk import Outcome, Values
+from data_api.errors import InvalidRequest
+from data_api.metrics import ROWS
+from data_api.schemas.bulk import Results, RowParser, Rows
+from data_api.schemas.openapi_examples import EXAMPLES
+
+from .caller import Service
+
+JSON = re.compile(r"application/(.+\+)?json")
+
+
+async def raw_body(request: Request, _: Service) -> bytes:
+    """The unparsed body; only the service may send rows. The route parses it in its thread: a thousand rows would
+    block the event loop for every other request.
+    """
+    header = Message()
+    header["content-type"] = request.headers.get("content-type", "")
+    if not JSON.fullmatch(header.get_content_type()):
+        raise InvalidRequest("body: must be JSON, and its Content-Type application/json")
+    return await request.body()
+
+
+RawBody = Annotated[bytes, Depends(raw_body)]
+
+
+def bulk_route(row: str) -> dict[str, Any]:
+    """Arguments of the route's decorator: request and response of a call that takes rows of this schema."""
+    example = {row: {"value": {"rows": [EXAMPLES[row]]}}}
+    content = {"application/json": {"schema": Rows.model_json_schema(), "examples": example}}
+    return {
+        "response_model": Results,
+        "openapi_extra": {"x-row": row, "requestBody": {"required": True, "content": content}},
+    }
+
+
+def store_rows(
+    kind: str, parser: RowParser[Any], body: bytes, store: Callable[[Sequence[Values]], list[Outcome]]
+) -> Response:
+    """Stores the well-formed rows of a body; the response has one result per row, in the order sent."""
+    return results(kind, store_each(parser, body, store))
+
+
+def store_each(
+    parser: RowParser[Any], body: bytes, store: Callable[[Sequence[Values]], list[Outcome]]
+) -> list[Outcome]:
+    """Stores the well-formed rows of a body and refuses the others; one outcome per row, in the order sent."""
+    parsed = parser.parse(body)
+    stored = iter(store([row for row in parsed if not isinstance(row, Outcome)]))
+    return [row if isinstance(row, Outcome) else next(stored) for row in parsed]
+
+
+def results(kind: str, outcomes: Sequence[Outcome]) -> Response:
+    """The response, as Results describes it. Counts the outcomes in the metrics."""
+    counts = Counter(outcomes)
+    for outcome, rows in counts.items():
+        ROWS.labels(kind, outcome.status).inc(rows)
+    shown = {outcome: {"status": outcome.status, "reason": outcome.reason} for outcome in counts}
+    return Response(to_json({"results": [shown[outcome] for outcome in outcomes]}), media_type="application/json")

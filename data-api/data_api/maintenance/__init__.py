@@ -1,0 +1,1 @@
+"""What `data-api maintain` does as the owner of the tables."""

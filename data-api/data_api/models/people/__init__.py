@@ -1,0 +1,1 @@
+"""Tables of people: accounts, API keys, invitations, sign-ins and signing keys."""

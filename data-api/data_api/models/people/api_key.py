@@ -1,0 +1,47 @@
+"""API keys: shown once, kept as a hash."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import ARRAY, CheckConstraint, DateTime, ForeignKey, Index, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from data_api.database import Base
+from data_api.models.audit import Audited
+
+
+class Scope(StrEnum):
+    """What a key may be used for. Its owner's role bounds it as well."""
+
+    PREDICT = "predict"
+    FEEDBACK = "feedback"
+    READ = "read"
+    TRAIN = "train"
+
+
+class APIKey(Audited, Base):
+    """A key of a user. The key itself is 256 random bits, so a plain SHA-256 of it cannot be turned back."""
+
+    __tablename__ = "api_keys"
+    __secret__ = frozenset({"hash"})
+    __quiet__ = frozenset({"last_used_at"})
+    __table_args__ = (
+        CheckConstraint(
+            "cardinality(scopes) > 0 AND scopes <@ ARRAY['predict', 'feedback', 'read', 'train']", name="scopes"
+        ),
+        Index(None, "user_id", "id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(Text)
+    hash: Mapped[str] = mapped_column(Text, unique=True)
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
+    expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    last_used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """To the minute, and some seconds late where the key was used at ai-api."""

@@ -1,0 +1,40 @@
+"""Invitations: one-time links by which people make their own account."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from data_api.database import Base
+from data_api.models.audit import Audited
+
+
+class Invitation(Audited, Base):
+    """An account that waits for its person. The link holds 256 random bits, of which only the hash is kept."""
+
+    __tablename__ = "invitations"
+    __secret__ = frozenset(
+        {"hash", "email"}
+    )  # nobody could find the e-mail again to erase it, before there is an account
+    __table_args__ = (
+        CheckConstraint("role IN ('user', 'trainer', 'admin')", name="role"),
+        CheckConstraint("email = lower(email)", name="email"),
+        Index(None, "email"),
+        Index(None, "user_id"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    hash: Mapped[str] = mapped_column(Text, unique=True)
+    email: Mapped[str] = mapped_column(Text)
+    role: Mapped[str] = mapped_column(Text)
+    invited_by: Mapped[UUID | None]
+    """The admin. None: whoever has the command line. No foreign key: an admin who is gone invites nobody any more."""
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    accepted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    """The account that it became."""

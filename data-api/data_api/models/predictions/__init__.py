@@ -1,0 +1,1 @@
+"""Tables of predictions: predictions, feedback, training rows and labelling."""

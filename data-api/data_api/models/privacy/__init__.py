@@ -1,0 +1,1 @@
+"""Tables of privacy: erasures, the ai-api instances that report to them, and retention."""

@@ -1,0 +1,68 @@
+"""Signing in and out, and the public keys of access tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form
+
+from data_api.crud.people import refresh_token, user
+from data_api.errors import DataAPIError
+from data_api.http.caller import Person
+from data_api.http.context import AppContext, Context
+from data_api.http.session import DbSession
+from data_api.http.sign_in import Address, authenticate
+from data_api.metrics import SIGN_INS
+from data_api.models.people.user import User
+from data_api.schemas.people.auth import Jwks, Refresh, SignIn, TokenPair
+from data_api.security import digest, new_refresh_token
+
+router = APIRouter(tags=["auth"])
+
+
+@router.post("/auth/token")
+def sign_in(form: Annotated[SignIn, Form()], context: AppContext, session: DbSession, address: Address) -> TokenPair:
+    """Trades e-mail and password for a short access token and a refresh token. After some failures in a row an account
+    and an address have to wait, twice as long after each further one: 429 says for how long.
+    """
+    found = authenticate(context, session, form.username, form.password, address)
+    fresh = new_refresh_token()
+    refresh_token.start(session, found, digest(fresh), context.refresh_lifetime)
+    SIGN_INS.labels("signed in").inc()
+    return _pair(context, found, fresh)
+
+
+@router.post("/auth/refresh")
+def refresh(body: Refresh, context: AppContext, session: DbSession) -> TokenPair:
+    """Trades a refresh token for the next pair. A token that is used twice ends all that came from its sign-in."""
+    fresh = new_refresh_token()
+    try:
+        owner = refresh_token.rotate(session, digest(body.refresh_token), digest(fresh), context.refresh_lifetime)
+    except DataAPIError:
+        SIGN_INS.labels("refused").inc()
+        raise
+    SIGN_INS.labels("refreshed").inc()
+    return _pair(context, owner, fresh)
+
+
+@router.post("/auth/logout", status_code=204)
+def sign_out(body: Refresh, session: DbSession) -> None:
+    """Ends a refresh token and all of its family. One that is unknown is ended already."""
+    refresh_token.end(session, digest(body.refresh_token))
+
+
+@router.post("/auth/logout-everywhere", status_code=204)
+def sign_out_everywhere(caller: Person, session: DbSession) -> None:
+    """Ends every access and refresh token of the caller, this one too. API keys stay: revoke them one by one."""
+    user.sign_out_everywhere(session, caller.self_id)
+
+
+@router.get("/.well-known/jwks.json")
+def jwks(context: AppContext) -> Jwks:
+    """The public keys that access tokens are signed with."""
+    return Jwks.model_validate(context.tokens.jwks)
+
+
+def _pair(context: Context, owner: User, refresh: str) -> TokenPair:
+    token = context.tokens.issue(owner.id, owner.role)
+    return TokenPair(access_token=token, expires_in=context.tokens.seconds, refresh_token=refresh)

@@ -1,0 +1,1 @@
+"""Calls about predictions: predictions, feedback, corrections, labelling and accuracy."""

@@ -1,0 +1,44 @@
+"""Accuracy of the predictions whose truth is known."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from data_api.accuracy import summary
+from data_api.crud.predictions import accuracy
+from data_api.errors import InvalidRequest
+from data_api.http.caller import Trainer
+from data_api.http.session import ReadSession
+from data_api.schemas.base import Moment, Name
+from data_api.schemas.predictions.accuracy import Accuracy
+
+router = APIRouter(prefix="/accuracy", tags=["accuracy"])
+
+USUAL, LONGEST = timedelta(days=30), timedelta(days=366)
+
+
+@router.get("")
+def find(
+    _: Trainer,
+    session: ReadSession,
+    task: Name,
+    version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+    label: Annotated[Name | None, Query(description="Only what truly is so.")] = None,
+    after: Moment | None = None,
+    before: Moment | None = None,
+) -> Accuracy:
+    """Accuracy of a task by version, class and UTC day, its confusion matrix and calibration, for the predictions of a
+    window (the last 30 days if left out, 366 at most). Everything twice: over all feedback, and over the random share.
+    """
+    before = before or datetime.now(UTC)
+    try:
+        after = after or before - USUAL
+    except OverflowError:
+        raise InvalidRequest("query.before: is too early") from None
+    if before - after > LONGEST:
+        raise InvalidRequest(f"query: the window must be of {LONGEST.days} days at most.")
+    groups = list(accuracy.groups(session, task, after, before, version, label))
+    return summary(task, after, before, groups)

@@ -1,0 +1,40 @@
+"""Feedback."""
+
+from __future__ import annotations
+
+from functools import partial
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from data_api.crud.predictions import feedback
+from data_api.http.bulk import RawBody, bulk_route, store_rows
+from data_api.http.caller import Reader
+from data_api.http.export import CSV, List
+from data_api.http.session import DbSession
+from data_api.models.predictions.feedback import FeedbackStatus
+from data_api.schemas.base import Moment, Name, Page
+from data_api.schemas.predictions.feedback import FEEDBACK, FeedbackOut
+
+router = APIRouter(prefix="/feedback", tags=["feedback"])
+
+
+@router.post("", **bulk_route("FeedbackIn"))
+def store(body: RawBody, session: DbSession) -> Response:
+    """Keeps feedback, each judged alone. `stored` says that it is here; GET /feedback says whether it counts."""
+    return store_rows("feedback", FEEDBACK, body, partial(feedback.store, session))
+
+
+@router.get("", response_model=Page[FeedbackOut], responses=CSV)
+def find(
+    caller: Reader,
+    listed: List,
+    task: Name | None = None,
+    status: FeedbackStatus | None = None,
+    user_id: UUID | None = None,
+    after: Moment | None = None,
+    before: Moment | None = None,
+) -> Response:
+    """Lists feedback, newest first: the caller's own; everybody's for trainers and admins."""
+    wanted = feedback.Filter(caller.owner, user_id, task, status, after, before)
+    return listed.answer("feedback", FeedbackOut, partial(feedback.find, wanted=wanted))

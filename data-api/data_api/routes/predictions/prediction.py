@@ -1,0 +1,54 @@
+"""Predictions."""
+
+from __future__ import annotations
+
+from functools import partial
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from data_api.crud import promotions
+from data_api.crud.predictions import feedback, prediction
+from data_api.errors import UnknownPrediction
+from data_api.http.bulk import RawBody, bulk_route, store_rows
+from data_api.http.caller import Reader
+from data_api.http.export import CSV, List
+from data_api.http.prediction_filter import Wanted
+from data_api.http.session import DbSession
+from data_api.schemas.base import Page
+from data_api.schemas.predictions.feedback import FeedbackOut
+from data_api.schemas.predictions.prediction import PREDICTION, PredictionOut, PredictionWithFeedback
+from data_api.schemas.promotions import PromotionOut
+
+router = APIRouter(prefix="/predictions", tags=["predictions"])
+
+
+@router.post("", **bulk_route("PredictionIn"))
+def store(body: RawBody, session: DbSession) -> Response:
+    """Keeps answers, each judged alone. Sending a row again is harmless: it is answered `duplicate`."""
+    return store_rows("prediction", PREDICTION, body, partial(prediction.store, session))
+
+
+@router.get("", response_model=Page[PredictionOut], responses=CSV)
+def find(wanted: Wanted, listed: List) -> Response:
+    """Lists predictions, newest first: the caller's own; everybody's for trainers and admins.
+
+    `role`, `min_score`, `max_score`, `corrected`, and `version` or `label` without `task`, need a window of at most
+    31 days.
+    """
+    return listed.answer("predictions", PredictionOut, partial(prediction.find, wanted=wanted))
+
+
+@router.get("/{prediction_id}")
+def get(prediction_id: UUID, caller: Reader, session: DbSession) -> PredictionWithFeedback:
+    """One prediction with everything said about it, and how its version came to serve."""
+    found = prediction.get(session, prediction_id)
+    if found is None or (caller.owner and found.user_id != caller.owner):
+        raise UnknownPrediction
+    said = [FeedbackOut.model_validate(word) for word in feedback.about(session, prediction_id)]
+    promoted = promotions.latest(session, found.task, found.version)
+    return PredictionWithFeedback(
+        **PredictionOut.model_validate(found).model_dump(),
+        feedback=said,
+        promotion=PromotionOut.model_validate(promoted) if promoted else None,
+    )

@@ -1,0 +1,1 @@
+"""Calls about privacy: erasure, retention and a person's own data."""

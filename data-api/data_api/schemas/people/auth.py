@@ -1,0 +1,41 @@
+"""Bodies of signing in, and the public keys of access tokens."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from data_api.schemas.base import Clean, Schema
+
+
+class SignIn(Schema):
+    """The OAuth2 password form; `username` is the e-mail."""
+
+    grant_type: Literal["password"] = "password"
+    username: Annotated[str, Field(max_length=254), Clean]
+    password: Annotated[str, Field(max_length=256), Clean]
+    scope: Annotated[str, Field(max_length=200), Clean] = ""
+    client_id: Annotated[str, Field(max_length=200), Clean] | None = None
+    client_secret: Annotated[str, Field(max_length=200), Clean] | None = None
+
+
+class TokenPair(Schema):
+    """An access token and the refresh token that gives the next one, once."""
+
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105
+    expires_in: int
+    refresh_token: str
+
+
+class Refresh(Schema):
+    """A refresh token."""
+
+    refresh_token: Annotated[str, Field(min_length=1, max_length=200), Clean]
+
+
+class Jwks(Schema):
+    """The public keys that access tokens are signed with."""
+
+    keys: list[dict[str, str]]

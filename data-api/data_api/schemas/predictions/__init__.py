@@ -1,0 +1,1 @@
+"""Bodies about predictions: predictions, feedback, corrections, labelling and accuracy."""

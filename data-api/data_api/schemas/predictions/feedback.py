@@ -1,0 +1,53 @@
+"""Feedback over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated, NotRequired
+from uuid import UUID
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from data_api.ids import time_of
+from data_api.models.predictions.feedback import FeedbackStatus
+from data_api.schemas.base import Clean, Id7, Moment, Name, Number, Schema, row_kind
+from data_api.schemas.bulk import RowParser
+
+
+@row_kind
+class FeedbackIn(TypedDict):
+    """A correction or a confirmation. Whether owner and label are right shows when it meets its prediction."""
+
+    id: Id7
+    prediction_id: Id7
+    label: NotRequired[Name | None]
+    value: NotRequired[Number | None]
+    comment: NotRequired[Annotated[str, Field(max_length=2_000), Clean] | None]
+    user_id: UUID
+    request_id: NotRequired[Annotated[str, Field(max_length=64), Clean] | None]
+
+
+def columns(feedback: FeedbackIn) -> dict[str, object]:
+    """The row of the table; ValueError unless there is either a label or a value."""
+    if (feedback.get("label") is None) == (feedback.get("value") is None):
+        raise ValueError("must hold either label or value")
+    left_out = {"label": None, "value": None, "comment": None, "request_id": None}
+    return {**left_out, **feedback, "created_at": time_of(feedback["id"])}
+
+
+FEEDBACK = RowParser(FeedbackIn, columns)
+
+
+class FeedbackOut(Schema):
+    """Feedback and what became of it."""
+
+    id: UUID
+    created_at: Moment
+    prediction_id: UUID
+    task: str | None
+    label: str | None
+    value: float | None
+    comment: str | None
+    user_id: UUID
+    status: FeedbackStatus
+    reason: str | None

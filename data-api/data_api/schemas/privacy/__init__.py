@@ -1,0 +1,1 @@
+"""Bodies about privacy: erasure, retention and a person's own data."""

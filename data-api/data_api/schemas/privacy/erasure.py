@@ -1,0 +1,41 @@
+"""Erasure over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from pydantic import Field
+
+from data_api.models.privacy.erasure import ErasureStatus
+from data_api.schemas.base import Moment, Schema
+
+InstanceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
+Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
+
+
+class ErasureOut(Schema):
+    """What is known of an erasure: what went, by the part of Volant that held it, and who has yet to say so."""
+
+    id: UUID
+    user_id: UUID
+    requested_at: Moment
+    requested_by: UUID | None
+    status: ErasureStatus
+    finished_at: Moment | None
+    removed: dict[str, dict[str, int]]
+    awaited: list[str]
+
+
+class PartIn(Schema):
+    """What one ai-api held of the person and removed. It may say so more than once: the counts add up."""
+
+    replica: InstanceName
+    removed: Annotated[dict[Annotated[str, Field(pattern=r"^[a-z_]{1,32}$")], Count], Field(max_length=16)]
+
+
+class Erased(Schema):
+    """A person of whom ai-api shall keep nothing."""
+
+    id: UUID
+    user_id: UUID

@@ -1,0 +1,1 @@
+"""What `data-api setup` does: roles, databases, migrations, grants and the first accounts."""
