@@ -85,7 +85,7 @@ class RunningApp:
         return self._clients.enter_context(httpx.Client(transport=transport, base_url=URL, headers=sent))
 
     def add_user(self, role: str = "user", *scopes: str) -> User:
-        """Another person, who is known when this returns."""
+        """Another person, whose key is in the snapshot of callers when this returns."""
         user = self.data_api.add_user(role, scopes) if scopes else self.data_api.add_user(role)
         self.refresh()
         return user

@@ -115,7 +115,7 @@ def close_the_loop(volant: Volant, task: str, seed: int, rows: int) -> None:
     assert traffic.ledger.versions == [before, result["version"]]
     volant.drained()
     held = stored(volant.conninfo, traffic.ledger)
-    assert (held.found, held.twice, held.other_version) == (len(traffic.ledger.answered), 0, 0)
+    assert (held.found, held.twice, held.other_version) == (len(traffic.ledger.predicted), 0, 0)
 
 
 def test_wrong_predictions_are_corrected_and_a_better_version_serves(small: Volant) -> None:

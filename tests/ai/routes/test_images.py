@@ -1,4 +1,4 @@
-"""Images: sent as base64 or as files, stored by hash, and shown again to those who may see them."""
+"""Images: sent as base64 or as files, stored by hash, and shown to their sender and to trainers."""
 
 from __future__ import annotations
 
