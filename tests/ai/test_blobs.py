@@ -1,4 +1,4 @@
-"""Pictures are kept once, for as long as somebody who sent them is not forgotten."""
+"""An image is stored once, until every person who sent it is erased or its retention is over."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RED, BLUE = ImageRef.of_bytes(plain("red")), ImageRef.of_bytes(plain("blue"))
 
 @pytest.fixture(params=["folder", "object store"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A folder, or fsspec's store in memory, which like S3 has no real folders."""
+    """A folder, or fsspec's store in memory, which has no real folders, like S3."""
     if request.param == "folder":
         yield str(tmp_path / "blobs")
     else:
@@ -41,7 +41,7 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_picture_comes_back_as_it_was_in_any_process(blobs: Blobs, url: str) -> None:
+def test_an_image_is_read_byte_for_byte_in_any_process(blobs: Blobs, url: str) -> None:
     blobs.put(RED, "anna", "shop")
     found = Blobs(url).get(RED.digest)
     assert found == RED
@@ -49,7 +49,7 @@ def test_a_picture_comes_back_as_it_was_in_any_process(blobs: Blobs, url: str) -
     assert found.read() == RED.read()
 
 
-def test_a_picture_is_of_whoever_sent_it_until_they_are_forgotten(blobs: Blobs) -> None:
+def test_an_image_belongs_to_each_person_who_sent_it_until_they_are_erased(blobs: Blobs) -> None:
     blobs.put(RED, "anna", "shop")
     blobs.put(RED, "bert", "street")
     blobs.put(BLUE, "bert", "shop")
@@ -60,7 +60,7 @@ def test_a_picture_is_of_whoever_sent_it_until_they_are_forgotten(blobs: Blobs) 
     assert [blobs.is_owned_by(RED.digest, owner) for owner in ("anna", "bert")] == [False, True]
 
 
-def test_bytes_are_kept_once_and_each_person_has_a_reference(tmp_path: Path) -> None:
+def test_bytes_are_stored_once_and_each_person_has_a_reference(tmp_path: Path) -> None:
     blobs = Blobs(str(tmp_path))
     for owner in ("anna", "bert", "anna"):
         blobs.put(RED, owner, "shop")
@@ -70,13 +70,13 @@ def test_bytes_are_kept_once_and_each_person_has_a_reference(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("digest", ["0" * 64, "../../etc/passwd", "", RED.digest.upper()])
-def test_what_is_not_there_is_none(blobs: Blobs, digest: str) -> None:
+def test_an_image_that_is_not_stored_is_none(blobs: Blobs, digest: str) -> None:
     assert blobs.get(digest) is None
 
 
-def test_a_person_who_is_forgotten_takes_along_what_nobody_else_sent(blobs: Blobs) -> None:
-    for picture, owner in ((RED, "anna"), (BLUE, "anna"), (BLUE, "bert")):
-        blobs.put(picture, owner, "shop")
+def test_erasing_a_person_erases_images_that_no_other_person_sent(blobs: Blobs) -> None:
+    for image, owner in ((RED, "anna"), (BLUE, "anna"), (BLUE, "bert")):
+        blobs.put(image, owner, "shop")
     assert blobs.erase("anna") == 1
     assert blobs.get(RED.digest) is None
     assert blobs.get(BLUE.digest) == BLUE
@@ -85,7 +85,7 @@ def test_a_person_who_is_forgotten_takes_along_what_nobody_else_sent(blobs: Blob
     assert blobs.get(BLUE.digest) is None
 
 
-def test_nothing_of_a_forgotten_person_is_left_in_the_folder(tmp_path: Path) -> None:
+def test_no_file_of_an_erased_person_is_left_in_the_folder(tmp_path: Path) -> None:
     blobs = Blobs(str(tmp_path))
     blobs.put(RED, "anna", "shop")
     blobs.erase("anna")
@@ -93,7 +93,7 @@ def test_nothing_of_a_forgotten_person_is_left_in_the_folder(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("owner", ["../bert", "", "a/b", ".", "anna\n"])
-def test_an_owner_cannot_lead_out_of_the_store(blobs: Blobs, owner: str) -> None:
+def test_the_name_of_an_owner_cannot_lead_out_of_the_store(blobs: Blobs, owner: str) -> None:
     with pytest.raises(ValueError, match="letters, digits"):
         blobs.put(RED, owner, "shop")
     with pytest.raises(ValueError, match="letters, digits"):
@@ -103,17 +103,17 @@ def test_an_owner_cannot_lead_out_of_the_store(blobs: Blobs, owner: str) -> None
 
 
 class Crash(BaseException):
-    """The process dies here."""
+    """Stands for the end of the process."""
 
 
 @pytest.mark.parametrize("steps", range(3))
-def test_a_writer_that_dies_leaves_nothing_that_erasing_does_not_find(
+def test_after_a_crash_of_a_writer_erasing_finds_everything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
 ) -> None:
     blobs = Blobs(str(tmp_path))
     left = iter(range(steps))
 
-    def dying(name: str) -> None:
+    def crash_in(name: str) -> None:
         real = getattr(blobs._fs, name)
 
         def call(*args: object, **options: object) -> object:
@@ -124,7 +124,7 @@ def test_a_writer_that_dies_leaves_nothing_that_erasing_does_not_find(
         monkeypatch.setattr(blobs._fs, name, call)
 
     for name in ("pipe_file", "mv"):
-        dying(name)
+        crash_in(name)
     with pytest.raises(Crash):
         blobs.put(RED, "anna", "shop")
     monkeypatch.undo()
@@ -136,7 +136,7 @@ def test_a_writer_that_dies_leaves_nothing_that_erasing_does_not_find(
     assert again.get(RED.digest) == RED
 
 
-def test_a_reference_without_bytes_stops_nobody(tmp_path: Path) -> None:
+def test_a_reference_without_bytes_does_no_harm(tmp_path: Path) -> None:
     blobs = Blobs(str(tmp_path))
     blobs.put(RED, "anna", "shop")
     (tmp_path / "bytes" / RED.digest[:2] / RED.digest).unlink()
@@ -148,7 +148,7 @@ def test_a_reference_without_bytes_stops_nobody(tmp_path: Path) -> None:
 
 
 def interrupt(blobs: Blobs, step: str, other: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the next `step` of this store another process does something."""
+    """Before the next `step` of this store another process calls `other`."""
     real = getattr(blobs._fs, step)
 
     def interrupted(*paths: str) -> None:
@@ -159,13 +159,13 @@ def interrupt(blobs: Blobs, step: str, other: Callable[[], None], monkeypatch: p
     monkeypatch.setattr(blobs._fs, step, interrupted)
 
 
-def read(blobs: Blobs, picture: ImageRef) -> bytes | None:
-    found = blobs.get(picture.digest)
+def read(blobs: Blobs, image: ImageRef) -> bytes | None:
+    found = blobs.get(image.digest)
     return None if found is None else found.read()
 
 
 @pytest.mark.parametrize(("step", "erased"), [("mv", 0), ("rm_file", 1)])
-def test_a_picture_that_is_sent_while_its_owner_is_forgotten_stays_for_the_sender(
+def test_an_image_sent_while_another_owner_is_erased_stays_for_its_sender(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, erased: int
 ) -> None:
     blobs = Blobs(str(tmp_path))
@@ -175,17 +175,17 @@ def test_a_picture_that_is_sent_while_its_owner_is_forgotten_stays_for_the_sende
     assert read(blobs, RED) == RED.read()
 
 
-def grow_old(folder: Path, *references: str) -> None:
+def set_old(folder: Path, *references: str) -> None:
     for reference in references:
         os.utime(folder / "owners" / reference, (LONG_AGO.timestamp(), LONG_AGO.timestamp()))
 
 
-def test_a_picture_goes_with_the_last_of_its_references_and_each_task_has_its_own_days(tmp_path: Path) -> None:
+def test_an_image_expires_with_its_last_reference_and_each_task_has_its_own_retention(tmp_path: Path) -> None:
     blobs = Blobs(str(tmp_path))
-    for picture, owner, task in ((RED, "anna", "shop"), (BLUE, "anna", "shop"), (RED, "bert", "fashion")):
-        blobs.put(picture, owner, task)
+    for image, owner, task in ((RED, "anna", "shop"), (BLUE, "anna", "shop"), (RED, "bert", "fashion")):
+        blobs.put(image, owner, task)
     assert blobs.expire("shop", YESTERDAY) == 0
-    grow_old(tmp_path, f"anna/shop/{RED.digest}", f"anna/shop/{BLUE.digest}", f"bert/fashion/{RED.digest}")
+    set_old(tmp_path, f"anna/shop/{RED.digest}", f"anna/shop/{BLUE.digest}", f"bert/fashion/{RED.digest}")
     assert blobs.expire("toys", YESTERDAY) == 0
     assert blobs.expire("shop", LONG_AGO - timedelta(days=1)) == 0
     assert blobs.expire("shop", YESTERDAY) == 1
@@ -196,49 +196,49 @@ def test_a_picture_goes_with_the_last_of_its_references_and_each_task_has_its_ow
     assert files(tmp_path) == set()
 
 
-def test_a_picture_that_is_sent_again_is_young_again(tmp_path: Path) -> None:
+def test_sending_an_image_again_restarts_its_retention(tmp_path: Path) -> None:
     blobs = Blobs(str(tmp_path))
     blobs.put(RED, "anna", "shop")
-    grow_old(tmp_path, f"anna/shop/{RED.digest}")
+    set_old(tmp_path, f"anna/shop/{RED.digest}")
     blobs.put(RED, "anna", "shop")
     assert blobs.expire("shop", YESTERDAY) == 0
     assert read(blobs, RED) == RED.read()
 
 
 @pytest.mark.parametrize("step", ["mv", "rm_file"])
-def test_a_picture_that_is_sent_while_it_goes_is_there_in_the_end(
+def test_an_image_sent_while_it_expires_is_stored_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
     blobs = Blobs(str(tmp_path))
     blobs.put(RED, "anna", "shop")
-    grow_old(tmp_path, f"anna/shop/{RED.digest}")
+    set_old(tmp_path, f"anna/shop/{RED.digest}")
     interrupt(blobs, step, lambda: Blobs(str(tmp_path)).put(RED, "anna", "shop"), monkeypatch)
     blobs.expire("shop", YESTERDAY)
     assert read(blobs, RED) == RED.read()
     assert files(tmp_path / "owners") == {f"anna/shop/{RED.digest}"}
 
 
-def test_references_of_a_version_that_knew_no_task_never_grow_old_and_are_forgotten(tmp_path: Path) -> None:
+def test_references_of_volant_0_1_without_a_task_never_expire_but_are_erased(tmp_path: Path) -> None:
     blobs = Blobs(str(tmp_path))
     blobs.put(RED, "anna", "shop")
     (tmp_path / "owners/anna/shop" / RED.digest).rename(tmp_path / "owners/anna" / RED.digest)
-    grow_old(tmp_path, f"anna/{RED.digest}")
+    set_old(tmp_path, f"anna/{RED.digest}")
     assert blobs.is_owned_by(RED.digest, "anna")
     assert blobs.expire("shop", YESTERDAY) == 0
     assert blobs.erase("anna") == 1
     assert files(tmp_path) == set()
 
 
-def test_many_writers_and_an_eraser_at_once_lose_nobody_elses_picture(tmp_path: Path) -> None:
-    pictures = [ImageRef.of_bytes(plain((shade, 0, 0), (4, 4))) for shade in range(8)]
+def test_concurrent_writers_and_an_eraser_lose_no_image_of_another_person(tmp_path: Path) -> None:
+    images = [ImageRef.of_bytes(plain((shade, 0, 0), (4, 4))) for shade in range(8)]
     start = threading.Barrier(4)
 
     def write(owner: str) -> None:
         blobs = Blobs(str(tmp_path))
         start.wait()
         for _ in range(5):
-            for picture in pictures:
-                blobs.put(picture, owner, "shop")
+            for image in images:
+                blobs.put(image, owner, "shop")
 
     def erase() -> None:
         start.wait()
@@ -249,11 +249,11 @@ def test_many_writers_and_an_eraser_at_once_lose_nobody_elses_picture(tmp_path: 
         for done in [*(pool.submit(write, owner) for owner in ("anna", "bert", "carl")), pool.submit(erase)]:
             done.result()
     blobs = Blobs(str(tmp_path))
-    assert [blobs.get(picture.digest) for picture in pictures] == pictures
-    assert all(found.read() for picture in pictures if (found := blobs.get(picture.digest)))
+    assert [blobs.get(image.digest) for image in images] == images
+    assert all(found.read() for image in images if (found := blobs.get(image.digest)))
 
 
-def test_damaged_bytes_are_not_taken_for_the_picture(tmp_path: Path) -> None:
+def test_damaged_bytes_are_refused(tmp_path: Path) -> None:
     blobs = Blobs(str(tmp_path))
     blobs.put(RED, "anna", "shop")
     (tmp_path / "bytes" / RED.digest[:2] / RED.digest).write_bytes(b"damaged")
@@ -263,12 +263,12 @@ def test_damaged_bytes_are_not_taken_for_the_picture(tmp_path: Path) -> None:
         found.read()
 
 
-def test_a_store_that_cannot_be_written_says_so(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BlobsUnavailable):
         Blobs(str(tmp_path / "file")).put(RED, "anna", "shop")
 
 
-def test_a_store_without_a_driver_is_a_wrong_setting() -> None:
+def test_a_store_without_a_driver_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="AI_BLOBS_URL"):
         Blobs("no-such-store://bucket")

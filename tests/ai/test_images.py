@@ -1,4 +1,4 @@
-"""Pictures from strangers: what is one is taken, and everything else is refused in words that do not repeat it."""
+"""Images of callers: valid images are accepted; everything else is refused, and the message never repeats it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MARK = "zebra-4711"
 
 
 def png(width: int, height: int) -> bytes:
-    """A PNG that says it is so large; what follows is small on the wire and in memory."""
+    """A PNG whose header has this size, while its data is small."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -38,22 +38,22 @@ def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", lines) + chunk(b"IEND", b"")
 
 
-def wordy_png() -> bytes:
-    """A PNG whose note of a few kilobytes unfolds into 200 MB."""
+def png_with_large_text() -> bytes:
+    """A PNG with a text chunk of a few kilobytes that decompresses to 200 MB."""
     note = b"note\0\0" + zlib.compress(bytes(200_000_000), 9)
     chunk = struct.pack(">I", len(note)) + b"zTXt" + note + struct.pack(">I", zlib.crc32(b"zTXt" + note))
     return plain()[:33] + chunk + plain()[33:]
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
-def test_a_picture_is_taken_as_base64_as_a_data_url_and_as_bytes(format_: str) -> None:
+def test_an_image_is_accepted_as_base64_as_a_data_url_and_as_bytes(format_: str) -> None:
     content = plain(format_=format_)
     text = base64.b64encode(content).decode()
     wrapped = "\n".join(text[start : start + 76] for start in range(0, len(text), 76))
     for found in (text, wrapped, f"data:image/{format_.lower()};base64,{text}", content, ImageRef.of_bytes(content)):
-        picture = ImageRef.parse(found)
-        assert picture == ImageRef.of_bytes(content)
-        assert picture.read() == content
+        image = ImageRef.parse(found)
+        assert image == ImageRef.of_bytes(content)
+        assert image.read() == content
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,12 @@ def test_a_picture_is_taken_as_base64_as_a_data_url_and_as_bytes(format_: str) -
     ],
     ids=["CMYK", "16 bits", "alpha", "palette", "bilevel", "one pixel", "animation", "24 million pixels"],
 )
-def test_unusual_pictures_are_pictures(content: bytes) -> None:
+def test_unusual_images_are_accepted(content: bytes) -> None:
     assert ImageRef.parse(content).read() == content
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
+    ("value", "message"),
     [
         (f"sha256:{'0' * 64}", "must be the base64 of an image"),
         (ImageRef.of_bytes(CONTENT).reference, "must be the base64 of an image"),
@@ -83,7 +83,7 @@ def test_unusual_pictures_are_pictures(content: bytes) -> None:
         ("é", "must be the base64 of an image"),
         (f"data:text/html;base64,{base64.b64encode(CONTENT).decode()}", "must be the base64 of an image"),
         (f"data:image/png,{MARK}", "must be the base64 of an image"),
-        ("http://127.0.0.1/picture.png", "must be the base64 of an image"),
+        ("http://127.0.0.1/image.png", "must be the base64 of an image"),
         ("", "must be a whole image"),
         (base64.b64encode(MARK.encode()).decode(), "must be a whole image"),
         (b"", "must be a whole image"),
@@ -94,7 +94,7 @@ def test_unusual_pictures_are_pictures(content: bytes) -> None:
         (encoded(Image.new("RGB", (9, 9)), "PPM"), "must be a whole image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "must be a whole image"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "must be a whole image"),
-        (wordy_png(), "must be a whole image"),
+        (png_with_large_text(), "must be a whole image"),
         (png(100_000, 100_000), "at most 25 million pixels"),
         (png(5_001, 5_000), "at most 25 million pixels"),
         (png(2**31 - 1, 2**31 - 1), "must"),
@@ -105,15 +105,15 @@ def test_unusual_pictures_are_pictures(content: bytes) -> None:
         ({"digest": "0" * 64}, "must be an image"),
     ],
 )
-def test_what_is_no_picture_is_refused_quickly_and_not_repeated(found: object, told: str) -> None:
+def test_what_is_no_image_is_refused_quickly_and_not_repeated(value: object, message: str) -> None:
     started = time.process_time()
-    with pytest.raises(InvalidImage, match=told) as error:
-        ImageRef.parse(found)
+    with pytest.raises(InvalidImage, match=message) as error:
+        ImageRef.parse(value)
     assert time.process_time() - started < 1
     assert MARK not in str(error.value)
 
 
-def test_a_picture_goes_back_under_the_type_of_its_format() -> None:
+def test_the_media_type_of_an_image_is_that_of_its_format() -> None:
     types = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "GIF": "image/gif", "BMP": "image/bmp"}
     assert set(types) == set(FORMATS)
     assert {format_: media_type(plain(format_=format_)) for format_ in FORMATS} == types
@@ -129,7 +129,7 @@ def test_a_picture_goes_back_under_the_type_of_its_format() -> None:
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=8)), max_size=6),
     cut=st.floats(0, 1),
 )
-def test_damaged_files_of_every_format_are_taken_or_refused_and_nothing_else(
+def test_damaged_files_of_every_format_are_accepted_or_refused_without_another_error(
     kind: str, changes: list[tuple[float, bytes]], cut: float
 ) -> None:
     content = bytearray(encoded(Image.linear_gradient("L").resize((32, 32)), kind))
@@ -142,7 +142,7 @@ def test_damaged_files_of_every_format_are_taken_or_refused_and_nothing_else(
         return
 
 
-def test_a_row_takes_a_picture_strictly_too_and_says_what_is_wrong_with_another() -> None:
+def test_strict_validation_of_a_row_accepts_an_image_and_names_what_is_wrong_with_another() -> None:
     text = base64.b64encode(CONTENT).decode()
     row = Product.model_validate({"image": text}, strict=True)
     assert row.image == ImageRef.of_bytes(CONTENT)
@@ -152,16 +152,16 @@ def test_a_row_takes_a_picture_strictly_too_and_says_what_is_wrong_with_another(
     assert (wrong["type"], wrong["loc"], wrong["msg"]) == ("image", ("image",), "must be the base64 of an image")
 
 
-def test_a_row_keeps_the_picture_for_the_model_and_refers_to_it_when_it_is_stored() -> None:
-    picture = ImageRef.of_bytes(CONTENT)
-    row = Product(designation="A shirt", image=picture)
-    assert row.model_dump() == {"designation": "A shirt", "description": None, "image": picture}
+def test_a_row_holds_the_image_for_the_model_and_its_reference_when_stored() -> None:
+    image = ImageRef.of_bytes(CONTENT)
+    row = Product(designation="A shirt", image=image)
+    assert row.model_dump() == {"designation": "A shirt", "description": None, "image": image}
     assert row.model_dump()["image"].read() == CONTENT
-    assert row.model_dump(mode="json")["image"] == f"sha256:{picture.digest}"
-    assert json.loads(row.model_dump_json())["image"] == picture.reference
+    assert row.model_dump(mode="json")["image"] == f"sha256:{image.digest}"
+    assert json.loads(row.model_dump_json())["image"] == image.reference
 
 
-def test_pictures_are_equal_when_their_bytes_are(tmp_path: Path) -> None:
+def test_images_are_equal_when_their_bytes_are(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(CONTENT)
     here, there = ImageRef.of_file(tmp_path / "a.jpg"), ImageRef.of_bytes(CONTENT)
     assert here == there
@@ -179,6 +179,6 @@ def test_a_row_of_the_data_set_goes_through_json_and_back() -> None:
         assert frame([again], columns).equals(frame([row], columns))
 
 
-def test_the_schema_of_a_row_says_how_a_picture_is_sent() -> None:
+def test_the_schema_of_a_row_shows_how_an_image_is_sent() -> None:
     shown = Product.model_json_schema()["properties"]["image"]["anyOf"][0]
     assert shown == {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/*"}
