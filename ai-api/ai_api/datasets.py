@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .corrections import Correction, resolve
 from .errors import LeakedRows
-from .images import ImageRef
+from .images.reference import ImageRef
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,14 @@ from fastapi import FastAPI
 
 from . import __version__
 from .auth import Callers
-from .blobs import Blobs
 from .data_client import DataClient
+from .http.context import Context
+from .http.error_responses import add_error_handlers
+from .http.middleware import RequestMiddleware
+from .http.row_schemas import document_rows
+from .images.blobs import Blobs
 from .jobs.lock import promotion_lock
 from .jobs.queue import Jobs
-from .middleware import RequestMiddleware
 from .outbox.outbox import Outbox
 from .outbox.shipper import Shipper
 from .privacy.eraser import Eraser
@@ -25,9 +28,6 @@ from .privacy.expirer import Expirer
 from .promotion import Promotions
 from .registry.registry import Registry
 from .routes import feedback, health, images, models, predict, train
-from .routes.context import Context
-from .routes.error_responses import add_error_handlers
-from .routes.row_schemas import document_rows
 from .serving.feedback import FeedbackRecorder
 from .serving.model_loader import ModelLoader
 from .serving.predictor import Predictor

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from .datasets import Table
 from .errors import InvalidParams, UnknownRecipe
-from .images import ImageRef
+from .images.reference import ImageRef
 from .sources import Source
 
 MAX_TOKENS = 128

@@ -13,9 +13,9 @@ import httpx
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
 
+from ai_api.http.context import Context
 from ai_api.main import create_app
 from ai_api.registry.registry import Registry
-from ai_api.routes.context import Context
 from ai_api.settings import Settings
 from tests.ai.data_api import MemoryDataAPI, User
 from tests.ai.memory_registry import MemoryRegistry

@@ -23,7 +23,7 @@ from ai_api.datasets import (
     split,
 )
 from ai_api.errors import LeakedRows
-from ai_api.images import ImageRef
+from ai_api.images.reference import ImageRef
 from ai_api.task import Modality
 from ai_api.tasks.tweets import generate_tweets
 

@@ -6,7 +6,7 @@ import pytest
 
 from ai_api import errors
 from ai_api.errors import AIError, JobRunning
-from ai_api.routes.error_responses import STATUS
+from ai_api.http.error_responses import STATUS
 
 
 def kinds(root: type[AIError]) -> list[type[AIError]]:

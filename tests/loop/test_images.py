@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from ai_api.datasets import is_held_out, row_hash
-from ai_api.images import ImageRef
+from ai_api.images.reference import ImageRef
 from ai_api.tasks.invented import KINDS, draw
 from tests.ai.drawn import plain
 from tests.loop.people import Person, erase, sign_up

@@ -59,7 +59,7 @@ def write_unseen(unseen: Table, path: Path) -> None:
 
 def as_inputs(row: Mapping[str, object]) -> dict[str, object]:
     """The row as inputs of `/predict`: images in base64, missing values left out."""
-    from ai_api.images import ImageRef
+    from ai_api.images.reference import ImageRef
 
     return {
         name: value.base64 if isinstance(value, ImageRef) else value

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from ai_api.errors import InvalidParams, MissingExtra, MissingWeights, ModelRefused
-from ai_api.images import ImageRef, InvalidImage, opened
+from ai_api.images.reference import ImageRef, InvalidImage, opened
 
 from . import image_features
 from .operators import mend_torchvision

@@ -10,11 +10,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from ai_api.errors import RegistryUnavailable
+from ai_api.http.context import READING, Context, Ctx, Training, documented, errors
 from ai_api.registry.versions import Version
 from ai_api.serving.task_loader import LiveVersion
 from ai_api.task import Task, Text
-
-from .context import READING, Context, Ctx, Training, documented, errors
 
 router = APIRouter(tags=["models"], dependencies=documented)
 

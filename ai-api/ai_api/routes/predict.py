@@ -8,12 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from ai_api.http.context import PREDICTING, Ctx, Predicting, documented, errors, origin_of
+from ai_api.http.row_reading import read_body, read_rows
+from ai_api.http.row_schemas import request_body
 from ai_api.serving.predictor import Predictions
 from ai_api.task import Task
-
-from .context import PREDICTING, Ctx, Predicting, documented, errors, origin_of
-from .row_reading import read_body, read_rows
-from .row_schemas import request_body
 
 VersionAsked = Annotated[int | str, Field(description="A version's number or an alias; default: the champion")]
 

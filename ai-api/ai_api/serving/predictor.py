@@ -13,9 +13,9 @@ from typing import Literal
 
 from uuid_utils.compat import uuid7
 
-from ai_api.blobs import Blobs
 from ai_api.errors import InvalidRow
-from ai_api.images import ImageRef
+from ai_api.images.blobs import Blobs
+from ai_api.images.reference import ImageRef
 from ai_api.inference import ModelOutput
 from ai_api.metrics import PREDICTIONS
 from ai_api.outbox.outbox import Outbox

@@ -15,8 +15,8 @@ from ai_api.task import Row
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CODE = (
-    "corrections.py", "datasets.py", "images.py", "inference.py", "pipeline.py", "sampling.py", "sources.py", "task.py",
-    "estimators/*.py", "evaluation/*.py", "features/*.py", "tasks/*.py", "tracking/*.py", "training/*.py",
+    "corrections.py", "datasets.py", "inference.py", "pipeline.py", "sources.py", "task.py", "estimators/*.py",
+    "evaluation/*.py", "features/*.py", "images/*.py", "tasks/*.py", "tracking/*.py", "training/*.py",
 )  # fmt: skip
 """The files that can change a training's result; serving, the calls and the command line cannot."""
 

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from ai_api.corrections import Correction
 from ai_api.datasets import Table
-from ai_api.images import REFERENCE
+from ai_api.images.reference import REFERENCE
 from ai_api.task import Modality, Task
 
 if TYPE_CHECKING:
-    from ai_api.blobs import Blobs
+    from ai_api.images.blobs import Blobs
 
 log = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ai_api.blobs import Blobs
 from ai_api.data_client import DataClient
 from ai_api.errors import NotSignedIn
-from ai_api.images import ImageRef
+from ai_api.images.blobs import Blobs
+from ai_api.images.reference import ImageRef
 from ai_api.outbox.outbox import Outbox
 from ai_api.outbox.shipper import Shipper
 from ai_api.privacy.eraser import Eraser

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ai_api.blobs import Blobs
 from ai_api.errors import BlobsUnavailable
-from ai_api.images import ImageRef
+from ai_api.images.blobs import Blobs
+from ai_api.images.reference import ImageRef
 from ai_api.privacy import expirer
 from ai_api.privacy.expirer import Expirer
 

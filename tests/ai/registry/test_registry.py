@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from ai_api.datasets import Table, frame, split
 from ai_api.errors import Conflict, ModelRefused, RegistryUnavailable, UnknownVersion
-from ai_api.images import ImageRef
+from ai_api.images.reference import ImageRef
 from ai_api.inference import TOLERANCE, labels_of
 from ai_api.pipeline import build_pipeline
 from ai_api.registry.files import SAMPLE_ROWS, digest_of, requirements_of

@@ -15,7 +15,7 @@ import pytest
 from ai_api.__main__ import main
 from ai_api.commands.results import write_unseen
 from ai_api.datasets import Table
-from ai_api.images import ImageRef
+from ai_api.images.reference import ImageRef
 
 WINE = Path(__file__).resolve().parents[2] / "loop" / "wine.py"
 Run = Callable[..., str]

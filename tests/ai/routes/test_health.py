@@ -12,8 +12,8 @@ from typing import Any, cast
 import pytest
 
 from ai_api.errors import QueueUnavailable
+from ai_api.http.context import Context
 from ai_api.routes import health
-from ai_api.routes.context import Context
 from ai_api.serving.task_loader import RefusedVersion
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from ai_api.images import MAX_BYTES, ImageRef
+from ai_api.images.reference import MAX_BYTES, ImageRef
 from tests.ai.app import RunningApp
 from tests.ai.drawn import encoded, plain
 from tests.ai.routes.http_errors import MARK, assert_error

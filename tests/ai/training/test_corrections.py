@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ai_api.blobs import Blobs
 from ai_api.datasets import Table, frame
 from ai_api.features.image import Pixels
-from ai_api.images import ImageRef
+from ai_api.images.blobs import Blobs
+from ai_api.images.reference import ImageRef
 from ai_api.tasks.products import TASK, Product
 from ai_api.training.corrections import read_corrections
 from tests.ai.drawn import plain

@@ -13,7 +13,7 @@ from ai_api.__main__ import main
 from ai_api.errors import ConfigurationError
 from ai_api.tasks import find_tasks
 
-WINE = Path(__file__).resolve().parents[1] / "loop" / "wine.py"
+WINE = Path(__file__).resolve().parents[2] / "loop" / "wine.py"
 
 
 @pytest.fixture

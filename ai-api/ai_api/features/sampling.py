@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 from sklearn.base import BaseEstimator
 
-from .datasets import Truths
-from .errors import MissingExtra, UnknownRecipe
-from .features.augmentation import ChangedWords
+from ai_api.datasets import Truths
+from ai_api.errors import MissingExtra, UnknownRecipe
+
+from .augmentation import ChangedWords
 
 UNEVEN = 10
 """How many times as common as another label one may be after resampling."""

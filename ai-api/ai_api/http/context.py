@@ -11,7 +11,7 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 from pydantic import BaseModel
 
 from ai_api.auth import Caller, Callers
-from ai_api.blobs import Blobs
+from ai_api.images.blobs import Blobs
 from ai_api.jobs.queue import Jobs
 from ai_api.outbox.outbox import Outbox
 from ai_api.outbox.shipper import Shipper

@@ -23,7 +23,7 @@ from ai_api.estimators.fusion import LateFusion, _aside
 from ai_api.evaluation.evaluate import predict_table
 from ai_api.evaluation.member_gains import gains
 from ai_api.features.image import Pixels
-from ai_api.images import ImageRef
+from ai_api.images.reference import ImageRef
 from ai_api.pipeline import build_pipeline
 from ai_api.task import Kind, Recipe, Task
 from ai_api.tasks.products import TASK, Product

@@ -12,9 +12,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from ai_api.blobs import Blobs
 from ai_api.errors import BlobsUnavailable, ConfigurationError
-from ai_api.images import ImageRef
+from ai_api.images.blobs import Blobs
+from ai_api.images.reference import ImageRef
 from tests.ai.drawn import plain
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)

@@ -18,7 +18,7 @@ from PIL import Image
 from ai_api.errors import InvalidParams, MissingWeights, ModelRefused
 from ai_api.features import build_features, image
 from ai_api.features.image import CHUNK, GREY, Backbone, Pixels
-from ai_api.images import ImageRef, InvalidImage
+from ai_api.images.reference import ImageRef, InvalidImage
 from tests.ai.drawn import encoded, plain
 
 SMALL = "test_resnet.r160_in1k"

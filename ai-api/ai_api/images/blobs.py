@@ -24,8 +24,9 @@ from itertools import chain
 
 from fsspec.core import url_to_fs
 
-from .errors import AIError, BlobsUnavailable, ConfigurationError
-from .images import ImageRef
+from ai_api.errors import AIError, BlobsUnavailable, ConfigurationError
+
+from .reference import ImageRef
 
 log = logging.getLogger(__name__)
 

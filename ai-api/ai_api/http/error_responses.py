@@ -39,8 +39,8 @@ from ai_api.errors import (
     UnknownTask,
     UnknownVersion,
 )
-from ai_api.middleware import TOO_LARGE, error_body
 
+from .middleware import TOO_LARGE, error_body
 from .validation import describe
 
 STATUS: dict[type[AIError], int] = {

@@ -10,8 +10,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from ai_api.datasets import frame, split
 from ai_api.errors import TrainingFailed, UnknownRecipe
+from ai_api.features.sampling import at_least, at_most, build_sampler
 from ai_api.pipeline import build_pipeline, for_serving
-from ai_api.sampling import at_least, at_most, build_sampler
 from ai_api.task import Recipe
 from ai_api.tasks.fraud import TASK as FRAUD
 from ai_api.tasks.fraud import generate_fraud

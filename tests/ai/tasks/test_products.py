@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from ai_api.datasets import Table, split
-from ai_api.images import ImageRef
+from ai_api.images.reference import ImageRef
 from ai_api.pipeline import build_pipeline
 from ai_api.sources import Source
 from ai_api.task import Modality
