@@ -6,17 +6,21 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from ai_api.datasets import Table, frame, split
 from ai_api.errors import MissingWeights, ModelRefused, UnknownRecipe
 from ai_api.features import build_features, find_features
 from ai_api.features.clean import Clean
-from ai_api.features.tensors import batches
+from ai_api.features.encoder import Encoder, encoder
+from ai_api.features.tensors import batches, blocks
 from ai_api.features.text import MINILM, MPNET, Frequent, SentenceEncoder
 from ai_api.features.weights import find_weights, weights_dir
 from ai_api.inference import TOLERANCE
@@ -44,7 +48,66 @@ def test_a_text_gives_the_same_numbers_alone_and_in_a_batch(name: str) -> None:
     features = build_features("text", name).fit(TEXTS * 3)
     together = dense(features.transform(TEXTS))
     alone = np.vstack([dense(features.transform([text])) for text in TEXTS])
-    np.testing.assert_allclose(together, alone, atol=TOLERANCE)
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_a_vector_has_the_same_bits_with_any_number_of_threads() -> None:
+    features = SentenceEncoder(device="cpu").fit([])
+    with torch_threads(1):
+        one = features.transform(TEXTS)
+    with torch_threads(3):
+        np.testing.assert_array_equal(features.transform(TEXTS), one)
+
+
+@contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+        assert torch.get_num_threads() == number
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_version_that_was_saved_with_padded_batches_keeps_them() -> None:
+    """Against the library itself, called on the padded batch."""
+    import torch
+    from transformers import AutoModel, AutoTokenizer
+
+    new = SentenceEncoder(device="cpu").fit([])
+    old = SentenceEncoder.__new__(SentenceEncoder)
+    old.__setstate__({name: value for name, value in vars(new).items() if name != "batch_invariant_"})
+    texts = ["x", "late again", "thanks for nothing, again"]
+    tokens = AutoTokenizer.from_pretrained(minilm_folder())(texts, return_tensors="pt", padding=True)
+    with torch.inference_mode():
+        hidden = AutoModel.from_pretrained(minilm_folder())(**tokens).last_hidden_state
+        mask = tokens["attention_mask"][..., None]
+        mean = torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=1)
+    np.testing.assert_array_equal(old.transform(texts), mean.numpy())
+    np.testing.assert_allclose(new.transform(texts), mean.numpy(), atol=TOLERANCE)
+
+
+def test_the_blocks_of_a_gpu_give_the_same_vectors() -> None:
+    model = encoder(MINILM, "cpu")
+    assert isinstance(model, Encoder)
+    tokens = [encoding.ids for encoding in model.tokenizer.encode_batch(TEXTS)]
+    found = model._in_blocks(tokens, blocks([len(ids) for ids in tokens], 512, 256))
+    np.testing.assert_allclose(found, model.encode(TEXTS, 512), atol=TOLERANCE)
+
+
+@given(st.lists(st.integers(1, 256), max_size=100))
+def test_the_shape_of_a_block_depends_on_the_length_of_its_rows_alone(lengths: list[int]) -> None:
+    cut = list(blocks(lengths, 2_048, 256))
+    assert sorted(place for places, _, _ in cut for place in places) == list(range(len(lengths)))
+    for places, rows, width in cut:
+        assert len(places) <= rows
+        for place in places:
+            [(_, *shape)] = blocks([lengths[place]], 2_048, 256)
+            assert shape == [rows, width]
+            assert lengths[place] <= width
 
 
 @pytest.mark.parametrize("name", ["tfidf", "word2vec", "glove"])
