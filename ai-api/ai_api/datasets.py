@@ -203,8 +203,8 @@ def split(table: Table, corrections: Iterable[Correction] = (), share: float = 1
     )
     known = set(base.hashes)
     used = {d: c for d, c in resolved.items() if d not in live and (c.trusted or d not in known)}
-    kept = base.pick(d not in used for d in base.hashes)
-    result = Split(_joined(kept, used), held_out, _live(live, table), unseen, len(used))
+    base_rows = base.pick(d not in used for d in base.hashes)
+    result = Split(_joined(base_rows, used), held_out, _live(live, table), unseen, len(used))
     result.check()
     return result
 

@@ -101,7 +101,7 @@ def decide(
     rounds: int = 1_000,
     seed: int = 0,
 ) -> GateDecision:
-    """The decision by the three conditions above. `live_rows` says who corrected each row of `live`."""
+    """The decision by the three conditions above. `live_rows` has the person who corrected each row of `live`."""
     metric = METRICS[task.metric]
     on_fixed = compare(metric, fixed, rounds, seed)
     on_live, doubt = _compare_live(task, metric, fixed, live, live_rows, rounds, seed)
@@ -198,18 +198,15 @@ def _compare_live(
 ) -> tuple[Interval | None, str]:
     """The difference on live rows, None if they are unusable; and the reason why it cannot count as better, or ""."""
     if len(live.truths) < LIVE_ROWS:
-        return None, f"{len(live.truths)} live rows are too few to judge by"
+        return None, f"{len(live.truths)} live rows are too few to compare"
     weights = balance(task, fixed, live)
     if weights is None:
-        return (
-            None,
-            f"{len(live.truths)} live rows prove nothing: hardly any of them confirms an answer of the champion",
-        )
+        return None, f"{len(live.truths)} live rows are not used: too few of them confirm a prediction of the champion"
     units, people = _units(live_rows)
     doubt = (
         ""
         if live_rows.trusted.sum() >= LIVE_ROWS or people >= PEOPLE
-        else f"the word of {people} untrusted people, {PEOPLE} are needed"
+        else f"corrections of {people} untrusted people, {PEOPLE} are needed"
     )
     return compare(metric, live, rounds, seed, weights, units), doubt
 

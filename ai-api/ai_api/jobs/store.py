@@ -175,7 +175,7 @@ class JobStore:
         job, was_running, cancelling = Job.of(row), row["status"] == "running", bool(row["cancelling"])
         if was_running and (cancelling or job.attempts >= attempts):
             status: Status = "cancelled" if cancelling else "failed"
-            error = None if cancelling else f"Its trainer fell silent in each of {attempts} attempts."
+            error = None if cancelling else f"Its trainer sent no heartbeat in each of {attempts} attempts."
             await connection.execute(
                 "update training_jobs set status = %s, error = %s, finished_at = now() where id = %s",
                 (status, error, job.id),
@@ -184,7 +184,9 @@ class JobStore:
             return status
         await connection.execute("update training_jobs set status = 'waiting' where id = %s", (job.id,))
         if was_running:
-            await _add_event(connection, job.id, "error", {"detail": "Its trainer fell silent; another takes it up."})
+            await _add_event(
+                connection, job.id, "error", {"detail": "Its trainer sent no heartbeat; another takes the job."}
+            )
         await self._defer(connection, job.id)
         return "waiting"
 

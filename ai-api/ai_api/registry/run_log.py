@@ -1,4 +1,4 @@
-"""Runs written to MLflow and found again: trainings, which also make a version, and other work such as crossval."""
+"""Logs runs to MLflow and finds them again: trainings, which also make a version, and other work such as crossval."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def packages() -> dict[str, str]:
 
 
 def _processor() -> str:
-    """The model of the processor, or what Python's `platform` knows where there is no /proc/cpuinfo."""
+    """The model of the processor, or that of Python's `platform` without /proc/cpuinfo."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

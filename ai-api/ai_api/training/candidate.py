@@ -1,4 +1,4 @@
-"""A recipe fitted to rows: parameters tuned if the recipe says so, threshold chosen, ready to serve."""
+"""A recipe fitted to rows: parameters tuned if the recipe has trials, threshold chosen, ready to serve."""
 
 from __future__ import annotations
 

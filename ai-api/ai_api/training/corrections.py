@@ -31,20 +31,20 @@ def read_corrections(
     Image bytes are read later, when a feature needs them. BlobsUnavailable when the blob store cannot be reached.
     """
     labels = set(table.truths) if table.truths.dtype == object else None
-    kept: list[Correction] = []
+    corrections: list[Correction] = []
     invalid = incomplete = 0
     for line in lines:
         try:
-            kept.append(_correction(task, labels, line, blobs))
+            corrections.append(_correction(task, labels, line, blobs))
         except _ImageMissing:
             incomplete += 1
         except (ValidationError, ValueError, KeyError, TypeError):
             invalid += 1
     if invalid:
-        log.warning("%d corrections do not fit today's rows or labels and are left out", invalid)
+        log.warning("%d corrections do not fit the present row schema or labels and are left out", invalid)
     if incomplete:
-        log.warning("%d corrections are left out: their pictures are not in the blob store", incomplete)
-    return kept
+        log.warning("%d corrections are left out: their images are not in the blob store", incomplete)
+    return corrections
 
 
 def _correction(task: Task, labels: set[object] | None, line: Mapping[str, object], blobs: Blobs | None) -> Correction:

@@ -28,5 +28,5 @@ class Retry:
             except (RegistryUnavailable, DataUnavailable, QueueUnavailable, BlobsUnavailable) as error:
                 if time.monotonic() > deadline:
                     raise
-                log.warning("waiting: %s", error)
+                log.warning("retrying: %s", error)
                 time.sleep(1)

@@ -135,7 +135,7 @@ def test_live_rows_on_which_the_champion_is_always_wrong_are_not_used() -> None:
     decision = decision_of(TWEETS, fixed, only_wrong, corrected_by(only_wrong, users=20))
     assert not decision.promote
     assert decision.live is None
-    assert "prove nothing" in decision.reason
+    assert "live rows are not used" in decision.reason
 
 
 def test_live_rows_are_weighted_to_the_champions_error_rate_on_the_fixed_rows() -> None:

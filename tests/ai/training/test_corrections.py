@@ -53,9 +53,9 @@ def test_a_row_without_its_stored_image_is_left_out_with_a_warning(
         line({"designation": "never had one", "image": None}),
     ]
     with caplog.at_level(logging.WARNING):
-        kept = read_corrections(TASK, TABLE, lines, blobs)
-    assert [correction.row["designation"] for correction in kept] == ["there", "never had one"]
-    assert "2 corrections are left out: their pictures are not in the blob store" in caplog.text
+        corrections = read_corrections(TASK, TABLE, lines, blobs)
+    assert [correction.row["designation"] for correction in corrections] == ["there", "never had one"]
+    assert "2 corrections are left out: their images are not in the blob store" in caplog.text
 
 
 def test_without_a_blob_store_rows_with_images_are_left_out() -> None:
@@ -79,7 +79,7 @@ def test_rows_that_do_not_fit_schema_or_labels_are_left_out_with_a_warning(
     ]
     with caplog.at_level(logging.WARNING):
         assert len(read_corrections(TASK, TABLE, lines, blobs)) == 1
-    assert "3 corrections do not fit today's rows or labels" in caplog.text
+    assert "3 corrections do not fit the present row schema or labels" in caplog.text
 
 
 def test_a_row_of_an_earlier_schema_is_upgraded_before_its_images_are_read(blobs: Blobs) -> None:
