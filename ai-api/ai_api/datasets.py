@@ -21,6 +21,7 @@ from .images.reference import ImageRef
 
 log = logging.getLogger(__name__)
 
+FloatArray = NDArray[np.float64]
 Truths = NDArray[np.object_] | NDArray[np.float64]
 """Labels as strings, or floats."""
 

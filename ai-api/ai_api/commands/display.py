@@ -6,16 +6,13 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from ai_api.training.request import ProgressReport
 
 LARGE = 1_000
 """Floats from here on are shown without decimals."""
-
-
-class ProgressReport(Protocol):
-    """Called with the kind and data of each event of a training; "progress" has step, total and message."""
-
-    def __call__(self, kind: str, data: Mapping[str, object], /) -> None: ...
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 
-from ai_api.datasets import Table, Truths, as_truths, frame
+from ai_api.datasets import FloatArray, Table, Truths, as_truths, frame
 from ai_api.inference import labels_of, predicted_indices
 from ai_api.task import Kind, Task
 
-from .metrics import METRICS, FloatArray, Metric, Predictions, counting
+from .metrics import METRICS, Metric, Predictions, counting
 
 REPORTED = {Kind.CLASSIFICATION: ("macro_recall", "macro_f1", "accuracy"), Kind.REGRESSION: ("rmse", "mae", "r2")}
 """The metrics reported for a task that names none."""

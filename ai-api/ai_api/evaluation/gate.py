@@ -33,11 +33,11 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ai_api.datasets import LiveRows, Truths
+from ai_api.datasets import FloatArray, LiveRows, Truths
 from ai_api.task import Kind, Task
 
 from .evaluate import CONFIDENCE, multiplicities, slices
-from .metrics import METRICS, FloatArray, Metric, Predictions, Scorer
+from .metrics import METRICS, Metric, Predictions, Scorer
 
 LIKELY_SHARE = 0.8
 SLICE_ROWS = 200

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ai_api.datasets import Truths
+from ai_api.datasets import FloatArray, Truths
 
-FloatArray = NDArray[np.float64]
 Scorer = Callable[[FloatArray], float]
 """The value of one metric for fixed truths and predictions, as a function of the weight of each row."""
 

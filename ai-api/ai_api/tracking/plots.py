@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ai_api.datasets import Truths
-from ai_api.evaluation.metrics import FloatArray, Predictions
+from ai_api.datasets import FloatArray, Truths
+from ai_api.evaluation.metrics import Predictions
 from ai_api.task import Task
 
 if TYPE_CHECKING:

@@ -13,9 +13,8 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import FixedThresholdClassifier
 
-from ai_api.datasets import Table, Truths
+from ai_api.datasets import FloatArray, Table, Truths
 from ai_api.evaluation.evaluate import predict_table, real_weights
-from ai_api.evaluation.metrics import FloatArray
 from ai_api.task import Costs, Task
 
 from .fitting import fit

@@ -19,14 +19,13 @@ from ai_api.datasets import Table, Truths, frame
 from ai_api.evaluation.metrics import METRICS, Metric, Predictions
 from ai_api.pipeline import build_pipeline, space_of
 from ai_api.task import Kind, Recipe, Task
+from ai_api.tracking.history import History
 
 from .folds import in_folds
 from .request import ProgressReport
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
-
-History = list[tuple[str, float, int]]
 
 FOLDS = 3
 STARTUP_TRIALS, STARTUP_SHARE = 4, 0.25

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ai_api.datasets import Table, split
-from ai_api.evaluation.metrics import FloatArray
+from ai_api.datasets import FloatArray, Table, split
 from ai_api.inference import predict, threshold_of
 from ai_api.pipeline import build_pipeline
 from ai_api.task import Costs

@@ -7,7 +7,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from ai_api.middleware import RequestMiddleware
+from ai_api.http.middleware import RequestMiddleware
 
 pytestmark = pytest.mark.anyio
 
