@@ -27,7 +27,7 @@ Unusable live rows can neither promote a version nor prevent its promotion.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -115,30 +115,22 @@ def decide(
     better = ["fixed"] if is_better(on_fixed) else []
     if on_live and is_better(on_live) and not doubt:
         better.append("live")
-    differences = (
-        f"{task.metric} against the champion: fixed {on_fixed}"
-        + (f"; live {on_live}" if on_live else "")
-        + (f" ({doubt})" if doubt else "")
-    )
+    promote = bool(better) and not objections
+    reason = f"{_conclusion(objections, better)}. {_differences(task, on_fixed, on_live, doubt)}."
+    return GateDecision(promote, reason, on_fixed, on_live, by_slice)
+
+
+def _conclusion(objections: Sequence[str], better: Sequence[str]) -> str:
     if objections:
-        return GateDecision(
-            False, f"Not promoted: {'; '.join(objections)}. {differences}.", on_fixed, on_live, by_slice
-        )
+        return f"Not promoted: {'; '.join(objections)}"
     if not better:
-        return GateDecision(
-            False,
-            f"Not promoted: not clearly better on the fixed rows nor on the live ones. {differences}.",
-            on_fixed,
-            on_live,
-            by_slice,
-        )
-    return GateDecision(
-        True,
-        f"Promoted: better on the {' and the '.join(better)} rows, worse on none. {differences}.",
-        on_fixed,
-        on_live,
-        by_slice,
-    )
+        return "Not promoted: not clearly better on the fixed rows nor on the live ones"
+    return f"Promoted: better on the {' and the '.join(better)} rows, worse on none"
+
+
+def _differences(task: Task, fixed: Interval, live: Interval | None, doubt: str) -> str:
+    on_live = f"; live {live}" if live else ""
+    return f"{task.metric} against the champion: fixed {fixed}{on_live}" + (f" ({doubt})" if doubt else "")
 
 
 def is_better(difference: Interval) -> bool:

@@ -41,17 +41,12 @@ def record_of(
     sample = [row for _, row in sorted(zip(held_out.hashes, held_out.rows, strict=True), key=lambda pair: pair[0])]
     metrics = {
         **measured,
-        **_costs(request, candidate, parts, predictions),
-        **baseline(task, parts.train, held_out),
+        **_metrics(request, candidate, parts, predictions),
         **latency(task, candidate.pipeline, sample),
-        **gains(task, candidate.pipeline, held_out, predictions, request.rounds, request.seed),
-        "fit_seconds": candidate.fit_seconds,
         "train_seconds": seconds,
     }
     details = per_class(held_out.truths, predictions) if task.kind is Kind.CLASSIFICATION else {}
-    lineage = lineage_of(request, parts)
-    data_hash = parts.train.digest()
-    facts = CardFacts(metrics, details, lineage, data_hash, parts.train.synthetic)
+    facts = CardFacts(metrics, details, lineage_of(request, parts), parts.train.digest(), parts.train.synthetic)
     threshold = candidate.threshold.value if candidate.threshold else None
     return TrainingRecord(
         recipe=request.recipe.name,
@@ -59,32 +54,57 @@ def record_of(
         metrics=metrics,
         details=details,
         labels=labels_of(candidate.pipeline),
-        synthetic=parts.train.synthetic,
+        synthetic=facts.synthetic,
         row=task.row,
         row_version=task.row_version,
-        data_hash=data_hash,
-        lineage=lineage,
+        data_hash=facts.data_hash,
+        lineage=facts.lineage,
         sample=sample,
         history=[*candidate.history, *history_of(candidate.pipeline, task, held_out)],
         figures=plots(task, held_out.truths, predictions, threshold),
-        texts={
-            "model_card.md": card(task, candidate.recipe, facts),
-            "environment.json": json.dumps({**machine(), "packages": packages()}, indent=1),
-            **({"per_class.csv": _by_class(details, held_out.truths.tolist())} if details else {}),
-        },
+        texts=_texts(request, candidate, facts, parts),
         description=card(task, candidate.recipe, facts, by_class=False),
-        report={
-            "task": task.name,
-            "recipe": request.recipe.name,
-            "params": dict(candidate.recipe.params),
-            "metrics": metrics,
-            "per_class": details,
-            "threshold": vars(candidate.threshold) if candidate.threshold else None,
-            "rows": len(parts.train),
-            **lineage,
-        },
+        report=_report(request, candidate, facts, len(parts.train)),
         started_at=datetime.fromtimestamp(time.time() - seconds, UTC),
     )
+
+
+def _metrics(
+    request: TrainingRequest, candidate: Candidate, parts: Split, predictions: Predictions
+) -> dict[str, float]:
+    """Metrics beside those of the held-out rows: costs, baseline, gains over members, fit time."""
+    task, held_out = request.task, parts.held_out
+    return {
+        **_costs(request, candidate, parts, predictions),
+        **baseline(task, parts.train, held_out),
+        **gains(task, candidate.pipeline, held_out, predictions, request.rounds, request.seed),
+        "fit_seconds": candidate.fit_seconds,
+    }
+
+
+def _texts(request: TrainingRequest, candidate: Candidate, facts: CardFacts, parts: Split) -> dict[str, str]:
+    """The text files of the run by name."""
+    files = {
+        "model_card.md": card(request.task, candidate.recipe, facts),
+        "environment.json": json.dumps({**machine(), "packages": packages()}, indent=1),
+    }
+    if facts.details:
+        files["per_class.csv"] = _by_class(facts.details, parts.held_out.truths.tolist())
+    return files
+
+
+def _report(request: TrainingRequest, candidate: Candidate, facts: CardFacts, rows: int) -> dict[str, object]:
+    """The content of report.json."""
+    return {
+        "task": request.task.name,
+        "recipe": request.recipe.name,
+        "params": dict(candidate.recipe.params),
+        "metrics": facts.metrics,
+        "per_class": facts.details,
+        "threshold": vars(candidate.threshold) if candidate.threshold else None,
+        "rows": rows,
+        **facts.lineage,
+    }
 
 
 def lineage_of(request: TrainingRequest, parts: Split) -> dict[str, str]:
