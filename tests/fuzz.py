@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import requests
@@ -45,4 +45,5 @@ def send(case: Any, headers: dict[str, str], client: httpx.Client) -> httpx.Resp
     """Makes the call through the client."""
     arguments = case.as_transport_kwargs(base_url=str(client.base_url), headers=headers)
     request = requests.Request(**arguments).prepare()
-    return client.request(str(request.method), str(request.url), headers=dict(request.headers), content=request.body)
+    headers, body = cast("dict[str, str]", dict(request.headers)), cast("bytes | str | None", request.body)
+    return client.request(str(request.method), str(request.url), headers=headers, content=body)

@@ -99,10 +99,10 @@ class RunningApp:
         until(lambda: len(self.context.outbox) == 0, "the outbox to be empty")
 
     @contextmanager
-    def background(self, run: Callable[..., Awaitable[None]], *arguments: object) -> Iterator[None]:
-        """Runs a coroutine function on the app's event loop; its last argument, an Event, is set at the end."""
+    def background(self, run: Callable[[asyncio.Event], Awaitable[None]]) -> Iterator[None]:
+        """Runs a coroutine function on the app's event loop. Its event is set at the end of the block."""
         stop = self._portal.call(asyncio.Event)
-        running = self._portal.start_task_soon(run, *arguments, stop)
+        running = self._portal.start_task_soon(run, stop)
         try:
             yield
         finally:

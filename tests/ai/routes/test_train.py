@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import httpx
 import pytest
@@ -25,7 +26,7 @@ WAITING = 'import sys; print(\'{"kind": "progress", "step": 0}\', flush=True); s
 @contextmanager
 def training(service: RunningApp, conninfo: str, program: str) -> Iterator[None]:
     """A trainer that runs this Python program for each job."""
-    with service.background(work, conninfo, lambda _: [sys.executable, "-c", program], TIMING):
+    with service.background(partial(work, conninfo, lambda _: [sys.executable, "-c", program], TIMING)):
         yield
 
 
