@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, cast
 
@@ -46,5 +45,5 @@ def send(case: Any, headers: dict[str, str], client: httpx.Client) -> httpx.Resp
     """Makes the call through the client."""
     arguments = case.as_transport_kwargs(base_url=str(client.base_url), headers=headers)
     request = requests.Request(**arguments).prepare()
-    sent = cast("Mapping[str, str]", request.headers)
-    return client.request(str(request.method), str(request.url), headers=sent, content=cast("bytes", request.body))
+    headers, body = cast("dict[str, str]", dict(request.headers)), cast("bytes | str | None", request.body)
+    return client.request(str(request.method), str(request.url), headers=headers, content=body)

@@ -100,7 +100,7 @@ class RunningApp:
 
     @contextmanager
     def background(self, run: Callable[[asyncio.Event], Awaitable[None]]) -> Iterator[None]:
-        """Runs a coroutine function on the app's event loop. Its argument, an event, is set at the end."""
+        """Runs a coroutine function on the app's event loop. Its event is set at the end of the block."""
         stop = self._portal.call(asyncio.Event)
         running = self._portal.start_task_soon(run, stop)
         try:
