@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ai_api.blobs import Blobs
 from ai_api.data_client import DataClient
+from ai_api.images.blobs import Blobs
 from ai_api.outbox.outbox import Outbox
 from ai_api.privacy import eraser as eraser_module
 from ai_api.privacy.eraser import Eraser

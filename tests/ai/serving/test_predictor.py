@@ -12,10 +12,10 @@ from uuid import UUID
 
 import pytest
 
-from ai_api.blobs import Blobs
 from ai_api.data_client import DataClient
 from ai_api.errors import BlobsUnavailable, InvalidRow, NotSignedIn, OutboxFull, PredictionFailed
-from ai_api.images import ImageRef
+from ai_api.images.blobs import Blobs
+from ai_api.images.reference import ImageRef
 from ai_api.inference import ModelOutput
 from ai_api.outbox.outbox import Outbox
 from ai_api.privacy.eraser import Eraser

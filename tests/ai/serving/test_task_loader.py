@@ -167,6 +167,7 @@ async def test_the_pause_after_failed_loads_doubles_up_to_the_longest(
         assert loader.failed.retry_at >= before + loader.failed.pause
     assert pauses == [1, 2, 4, 8, 16, 32, LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS]
     assert await loader.swap(3) is None
+    assert loader.failed is not None
     assert (loader.failed.number, loader.failed.pause) == (3, 1)
 
 
@@ -186,8 +187,9 @@ async def test_a_refused_version_is_not_tried_again_until_the_alias_has_moved(
     await loader.swap(1)
     registry.add(model(2, off_by=1.0))
     assert await loader.swap(2) is None
-    assert isinstance(loader.refused, RefusedVersion)
-    assert loader.refused.number == 2
+    refused = loader.refused
+    assert isinstance(refused, RefusedVersion)
+    assert refused.number == 2
     assert loader.failed is None
     assert loader.champion is not None
     assert loader.champion.number == 1
