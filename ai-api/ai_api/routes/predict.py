@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from ai_api.serving.predictor import Predictions
+from ai_api.serving.predictor import PredictionBatch
 from ai_api.task import Task
 
 from .context import PREDICTING, Ctx, Predicting, documented, errors, origin_of
@@ -99,7 +99,7 @@ def add_task_route(router: APIRouter, task: Task) -> None:
         return respond(task, await ctx.predictor.predict(task, [row], origin, version=version))
 
 
-def respond(task: Task, made: Predictions) -> PredictResponse:
+def respond(task: Task, made: PredictionBatch) -> PredictResponse:
     """The predictions as the response shows them."""
     return PredictResponse(
         task=task.name,
