@@ -21,6 +21,8 @@ QUICK = {
     "AI_BOOTSTRAP_ROUNDS": "400",
     "AI_TASKS": "tweets,housing",
 }
+START_SECONDS = 900
+"""A bound for a busy machine; a start takes about a minute on two idle cores."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,8 +36,8 @@ def started(folder: Path, **settings: str) -> Iterator[Volant]:
     ports = {name: str(free_port()) for name in PORTS}
     volant = Volant(folder, {**ports, **QUICK, **settings})
     try:
-        volant.start()
-        volant.wait_serving()
+        volant.start(START_SECONDS)
+        volant.wait_serving(START_SECONDS)
         yield volant
     finally:
         volant.stop()

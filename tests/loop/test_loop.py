@@ -108,8 +108,8 @@ def close_the_loop(volant: Volant, task: str, seed: int, rows: int) -> None:
         print(f"\n{task}, seed {seed}: {wrong} of {len(use)} predictions were wrong and corrected; {result['reason']}")
         assert result["promoted"], result
         assert result["version"] > before
-        until(lambda: serving(trainer, task) == result["version"], "the new version to serve", 10)
-        until(lambda: traffic.ledger.versions[-1] == result["version"], "the client to meet the new version", 10)
+        until(lambda: serving(trainer, task) == result["version"], "the new version to serve")
+        until(lambda: traffic.ledger.versions[-1] == result["version"], "the client to meet the new version")
 
     assert traffic.ledger.failures == []
     assert traffic.ledger.versions == [before, result["version"]]
@@ -159,7 +159,7 @@ def champion_and_another(volant: Volant, trainer: Person, task: str) -> tuple[in
         versions = trainer.http.get(f"/models/{task}").json()["versions"]
     champion = next(version["number"] for version in versions if "champion" in version["aliases"])
     other = next(version["number"] for version in versions if version["number"] != champion)
-    until(lambda: serving(trainer, task) == champion, "the champion to serve", 10)
+    until(lambda: serving(trainer, task) == champion, "the champion to serve")
     return champion, other
 
 
@@ -171,11 +171,11 @@ def test_a_promotion_by_hand_and_a_rollback_move_the_champion_and_are_recorded(s
     assert (wrong.status_code, wrong.json()["error"]) == (409, "Conflict")
     done = trainer.http.post("/models/tweets/promote", json={"version": other, "expected": before, "reason": "by hand"})
     assert done.json() == {"task": "tweets", "version": other, "previous": before}
-    until(lambda: serving(trainer, "tweets") == other, "the promoted version to serve", 10)
+    until(lambda: serving(trainer, "tweets") == other, "the promoted version to serve")
 
     back = trainer.http.post("/models/tweets/rollback", json={"reason": "only a try"})
     assert back.json() == {"task": "tweets", "version": before, "previous": other}
-    until(lambda: serving(trainer, "tweets") == before, "the version before to serve again", 10)
+    until(lambda: serving(trainer, "tweets") == before, "the version before to serve again")
 
     def recorded() -> bool:
         page = httpx.get(f"{small.data_url}/promotions", headers=trainer.headers, trust_env=False).json()

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ai_api.http.context import PREDICTING, Ctx, Predicting, documented, errors, origin_of
 from ai_api.http.row_reading import read_body, read_rows
 from ai_api.http.row_schemas import request_body
-from ai_api.serving.predictor import StoredPredictions
+from ai_api.serving.predictor import PredictionBatch
 from ai_api.task import Task
 
 VersionAsked = Annotated[int | str, Field(description="A version's number or an alias; default: the champion")]
@@ -98,7 +98,7 @@ def add_task_route(router: APIRouter, task: Task) -> None:
         return respond(task, await ctx.predictor.predict(task, [row], origin, version=version))
 
 
-def respond(task: Task, made: StoredPredictions) -> PredictResponse:
+def respond(task: Task, made: PredictionBatch) -> PredictResponse:
     """The predictions as the response shows them."""
     return PredictResponse(
         task=task.name,

@@ -38,7 +38,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredPredictions:
+class PredictionBatch:
     """The predictions of one request in the order of its rows, all of one version."""
 
     version: int
@@ -66,7 +66,7 @@ class Predictor:
         *,
         version: int | str | None = None,
         role: Role | None = None,
-    ) -> StoredPredictions:
+    ) -> PredictionBatch:
         """Predicts with a version (a number or an alias; None: the champion) and stores the predictions as `role`
         (None: champion or pinned, after the version asked for).
 
@@ -92,7 +92,7 @@ class Predictor:
             await self._outbox.put("prediction", events)
         PREDICTIONS.labels(task.name, str(live.number)).inc(len(rows))
         total_ms = round((time.perf_counter() - started) * 1e3, 3)
-        return StoredPredictions(live.number, ids, batch.outputs, **timing, total_ms=total_ms)
+        return PredictionBatch(live.number, ids, batch.outputs, **timing, total_ms=total_ms)
 
 
 def timing_of(batch: BatchResult[ModelOutput]) -> dict[str, float]:
