@@ -1,11 +1,13 @@
-"""Which digits of a row's digest decide its side. They must never change: rows would move between training and test."""
+"""A row keeps its side for good: which digits of its digest decide, and what a correction of a held-out row is for."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from ai_api.datasets import Table, is_held_out, is_unseen, is_within, row_hash
+from ai_api.corrections import Correction
+from ai_api.datasets import Split, Table, is_held_out, is_unseen, is_within, normalise, row_hash, split
+from ai_api.images import ImageRef
 
 
 @pytest.mark.parametrize(("digits", "expected"), [("33333333", True), ("33333334", False), ("00000000", True)])
@@ -46,3 +48,38 @@ def test_a_row_without_its_key_is_identified_by_all_its_columns(row: dict[str, o
     assert table.identify(row) == row_hash(row)
     assert table.side(row) == row_hash(row)
     assert table.identify(row) != table.identify({**row, "size": 2})
+
+
+def test_an_image_is_identified_by_the_hash_of_its_bytes() -> None:
+    image = ImageRef.of_bytes(b"red")
+    assert row_hash({"image": image}) == row_hash({"image": image.reference})
+
+
+@pytest.mark.parametrize("text", ["\\ud83d", "a \\ud83d b", "\\ude00\\ud83d"])
+def test_half_of_an_escaped_pair_becomes_a_replacement_character(text: str) -> None:
+    assert "\ufffd" in normalise(text)
+    assert normalise(text).encode()
+
+
+def official_table(count: int = 200) -> Table:
+    """The publisher holds out every second row, whatever the digest of a row says."""
+    rows: list[dict[str, object]] = [{"text": f"row {number}"} for number in range(count)]
+    return Table(rows, np.array(["a", "b"] * (count // 2), dtype=object), official=np.arange(count) % 2 == 0)
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_correction_of_a_row_that_the_publisher_holds_out_is_live_and_never_trains(trusted: bool) -> None:
+    table = official_table()
+    corrections = [Correction(row, "b", "ann", trusted, "2026-11-02") for row in table.rows[::2]]
+    parts = split(table, corrections)
+    assert parts.corrections_used == 0
+    assert len(parts.live.table) == len(corrections)
+    assert not set(parts.train.hashes) & set(parts.held_out.hashes)
+
+
+def test_every_split_is_checked_for_leaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[Split] = []
+    monkeypatch.setattr(Split, "check", lambda parts: checked.append(parts))
+    parts = split(official_table())
+    assert len(checked) == 1
+    assert checked[0] is parts

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
 
 import pytest
+from prometheus_client import REGISTRY
 
 from ai_api.errors import PredictionFailed
 from ai_api.serving.batcher import Batcher
@@ -78,3 +80,57 @@ async def test_rows_of_one_request_that_failed_are_not_computed_for_it_any_more(
     assert isinstance(outcome, PredictionFailed)
     assert getattr(other, "outputs", other) == [30]
     assert [20] not in computed
+
+
+def queued_rows() -> float:
+    """The gauge of waiting rows."""
+    return REGISTRY.get_sample_value("volant_queued_rows", {"task": "timed"}) or 0.0
+
+
+async def test_a_batcher_goes_on_after_its_queue_was_empty() -> None:
+    batcher = batcher_of(TimedModel(), rows=10)
+    for row in (1, 2, 3):
+        assert (await asyncio.wait_for(batcher.submit([row]), 10)).outputs == [row]
+
+
+async def test_the_gauge_counts_the_rows_that_wait() -> None:
+    gate = threading.Event()
+
+    def wait(rows: Sequence[int]) -> list[int]:
+        assert gate.wait(10)
+        return list(rows)
+
+    before = queued_rows()
+    batcher = Batcher(wait, task="timed", cost=lambda row: row, budget=1_000, rows=2, capacity=100)
+    request = asyncio.create_task(batcher.submit([1, 2, 3, 4, 5]))
+    async with asyncio.timeout(10):
+        while len(batcher) != 3:
+            await asyncio.sleep(0)
+    assert queued_rows() == before + 3
+    gate.set()
+    await request
+    assert queued_rows() == before
+
+
+async def test_requests_that_wait_end_when_the_batcher_is_cancelled() -> None:
+    gate = threading.Event()
+
+    def wait(rows: Sequence[int]) -> list[int]:
+        assert gate.wait(10)
+        return list(rows)
+
+    before = queued_rows()
+    batcher = Batcher(wait, task="timed", cost=lambda row: row, budget=1_000, rows=1, capacity=100)
+    first = asyncio.create_task(batcher.submit([1]))
+    async with asyncio.timeout(10):
+        while batcher._runner is None or len(batcher):
+            await asyncio.sleep(0)
+    waiting = asyncio.create_task(batcher.submit([2]))
+    await asyncio.sleep(0)
+    batcher._runner.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(waiting, 10)
+    assert (len(batcher), queued_rows()) == (0, before)
+    gate.set()
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)

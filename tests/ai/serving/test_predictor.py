@@ -90,7 +90,7 @@ class Serving:
         self.predictor = Predictor(cast("ModelLoader", self.model), self.outbox, blobs, eraser)
 
     async def stored(self) -> list[dict[str, object]]:
-        return [event.body for event in await self.outbox.oldest(100)]
+        return [event.body for event in await self.outbox.oldest(100) if event.kind == "prediction"]
 
 
 @pytest.fixture
