@@ -14,7 +14,7 @@ from PIL import Image
 
 from ai_api.datasets import is_held_out, row_hash
 from ai_api.images import MAX_BYTES, Picture
-from ai_api.tasks.invented import KINDS, draw
+from ai_api.tasks.synthetic import KINDS, draw
 from tests.ai.drawn import encoded, plain
 from tests.loop.people import Person, erase, sign_up
 from tests.loop.test_calls import MARK, assert_error

@@ -16,7 +16,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ai_api.task import Kind
 
 from . import estimator
-from .native import Floats, Inputs, Native, NativeClassifier, NativeRegressor, balanced, threads
+from .boosters import Booster, BoosterClassifier, BoosterRegressor, Floats, Inputs, balanced, threads
 
 if TYPE_CHECKING:
     import catboost
@@ -36,7 +36,7 @@ def space(trial: Trial) -> dict[str, object]:
 
 
 @dataclass(eq=False, repr=False)
-class CatBoost(Native["catboost.CatBoost"]):
+class CatBoost(Booster["catboost.CatBoost"]):
     """The parameters are CatBoost's. A column that holds strings is a category."""
 
     iterations: int = 800
@@ -93,9 +93,9 @@ class CatBoost(Native["catboost.CatBoost"]):
 
         return catboost.CatBoost().load_model(blob=self.model_)
 
-    def _answers(self, inputs: Inputs) -> Floats:
-        said: Floats = self.booster.predict(self._pool(inputs), prediction_type=self.kind_, thread_count=1)
-        return said
+    def _predictions(self, inputs: Inputs) -> Floats:
+        predicted: Floats = self.booster.predict(self._pool(inputs), prediction_type=self.kind_, thread_count=1)
+        return predicted
 
     def _stages(self, inputs: Inputs) -> Iterator[Floats]:
         yield from self.booster.staged_predict(self._pool(inputs), prediction_type=self.kind_, thread_count=1)
@@ -119,12 +119,12 @@ def _bytes(trained: catboost.CatBoost) -> bytes:
         return path.read_bytes()
 
 
-class CatBoostRegressor(NativeRegressor["catboost.CatBoost"], CatBoost):
+class CatBoostRegressor(BoosterRegressor["catboost.CatBoost"], CatBoost):
     pass
 
 
 @dataclass(eq=False, repr=False)
-class CatBoostClassifier(NativeClassifier["catboost.CatBoost"], CatBoost):
+class CatBoostClassifier(BoosterClassifier["catboost.CatBoost"], CatBoost):
     """`class_weight`: "balanced", or None where every row weighs the same."""
 
     class_weight: str | None = "balanced"

@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ai_api.task import Kind
 
 from . import estimator
-from .native import Floats, Inputs, Native, NativeClassifier, NativeRegressor, balanced, probabilities, threads
+from .boosters import Booster, BoosterClassifier, BoosterRegressor, Floats, Inputs, balanced, probabilities, threads
 
 if TYPE_CHECKING:
     import lightgbm
@@ -35,7 +35,7 @@ def space(trial: Trial) -> dict[str, object]:
 
 
 @dataclass(eq=False, repr=False)
-class LightGBM(Native["lightgbm.Booster"]):
+class LightGBM(Booster["lightgbm.Booster"]):
     """The parameters are LightGBM's. `categorical_features`: places of the columns that hold codes of categories."""
 
     n_estimators: int = 600
@@ -110,7 +110,7 @@ class LightGBM(Native["lightgbm.Booster"]):
         booster.params.update(num_threads=1, verbosity=-1)
         return booster
 
-    def _answers(self, inputs: Inputs) -> Floats:
+    def _predictions(self, inputs: Inputs) -> Floats:
         return np.asarray(self.booster.predict(inputs))
 
     def _margins(self, inputs: Inputs) -> Iterator[Floats]:
@@ -120,13 +120,13 @@ class LightGBM(Native["lightgbm.Booster"]):
             yield margins
 
 
-class LightGBMRegressor(NativeRegressor["lightgbm.Booster"], LightGBM):
+class LightGBMRegressor(BoosterRegressor["lightgbm.Booster"], LightGBM):
     def _stages(self, inputs: Inputs) -> Iterator[Floats]:
         yield from self._margins(inputs)
 
 
 @dataclass(eq=False, repr=False)
-class LightGBMClassifier(NativeClassifier["lightgbm.Booster"], LightGBM):
+class LightGBMClassifier(BoosterClassifier["lightgbm.Booster"], LightGBM):
     """`scale_pos_weight`: what a row of the rarer of two labels weighs, a row of the other being 1.
 
     "balanced" takes it from the training rows, so that both labels weigh the same together; so do more than two labels,

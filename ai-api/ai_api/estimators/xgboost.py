@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from ai_api.task import Kind
 
 from . import estimator
-from .native import Floats, Inputs, Native, NativeClassifier, NativeRegressor, balanced, probabilities, threads
+from .boosters import Booster, BoosterClassifier, BoosterRegressor, Floats, Inputs, balanced, probabilities, threads
 
 if TYPE_CHECKING:
     import xgboost
@@ -35,7 +35,7 @@ def space(trial: Trial) -> dict[str, object]:
 
 
 @dataclass(eq=False, repr=False)
-class XGBoost(Native["xgboost.Booster"]):
+class XGBoost(Booster["xgboost.Booster"]):
     """The parameters are XGBoost's. `categorical_features`: places of the columns that hold codes of categories."""
 
     n_estimators: int = 600
@@ -103,9 +103,9 @@ class XGBoost(Native["xgboost.Booster"]):
         booster.set_param({"nthread": 1})
         return booster
 
-    def _answers(self, inputs: Inputs) -> Floats:
-        said: Floats = self.booster.inplace_predict(inputs, validate_features=False)
-        return said
+    def _predictions(self, inputs: Inputs) -> Floats:
+        predicted: Floats = self.booster.inplace_predict(inputs, validate_features=False)
+        return predicted
 
     def _margins(self, inputs: Inputs) -> Iterator[Floats]:
         margins = None
@@ -120,13 +120,13 @@ class XGBoost(Native["xgboost.Booster"]):
             yield margins
 
 
-class XGBoostRegressor(NativeRegressor["xgboost.Booster"], XGBoost):
+class XGBoostRegressor(BoosterRegressor["xgboost.Booster"], XGBoost):
     def _stages(self, inputs: Inputs) -> Iterator[Floats]:
         yield from self._margins(inputs)
 
 
 @dataclass(eq=False, repr=False)
-class XGBoostClassifier(NativeClassifier["xgboost.Booster"], XGBoost):
+class XGBoostClassifier(BoosterClassifier["xgboost.Booster"], XGBoost):
     """`class_weight`: "balanced", or None where every row weighs the same."""
 
     class_weight: str | None = "balanced"
