@@ -1,4 +1,4 @@
-"""Task and recipe make a pipeline, from a frame of raw rows to answers: training and serving cannot disagree.
+"""From task and recipe to a pipeline, which maps a frame of raw rows to predictions: the same in training and serving.
 
     augment ─▶ features ─▶ resample ─▶ estimator
                text:  join ─▶ clean ─▶ encode
@@ -26,7 +26,7 @@ from .task import Modality, Recipe, Task
 
 TRAINING_STEPS = ("augment", "resample")
 MOST_TRIALS = 1_000
-"""Of one search: more would outlast the longest job."""
+"""Trials of one search: more would take longer than the longest job may."""
 PREFIXES = {"clean": "features__text__clean", "text": "features__text__encode", "table": "features__table"}
 
 
@@ -78,7 +78,7 @@ def check_params(task: Task, recipe: Recipe, params: Mapping[str, object]) -> tu
 
 
 def space_of(task: Task, recipe: Recipe) -> Space:
-    """Where the parameters of a recipe's estimator are looked for; InvalidParams when nobody has said."""
+    """The search space of a recipe's estimator; InvalidParams when it has none."""
     space = find_estimator(recipe.estimator, task.kind).space
     if space is None:
         raise InvalidParams(f"{recipe.name} cannot be tuned: {recipe.estimator} has no search space.")

@@ -7,7 +7,7 @@ import pytest
 
 from ai_api.corrections import Correction
 from ai_api.datasets import Split, Table, is_held_out, is_unseen, is_within, normalise, row_hash, split
-from ai_api.images import ImageRef
+from ai_api.images.reference import ImageRef
 
 
 @pytest.mark.parametrize(("digits", "expected"), [("33333333", True), ("33333334", False), ("00000000", True)])

@@ -12,7 +12,7 @@ import pytest
 
 from ai_api.datasets import is_held_out, row_hash
 from ai_api.images.reference import ImageRef
-from ai_api.tasks.invented import KINDS, draw
+from ai_api.tasks.synthetic import KINDS, draw
 from tests.ai.drawn import plain
 from tests.loop.people import Person, erase, sign_up
 from tests.loop.test_loop import retrain

@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval
 
 from ai_api.errors import MissingWeights
-from ai_api.features.operators import mend_torchvision
 from ai_api.features.tensors import batches, find_device, padded
+from ai_api.features.torchvision_patch import patch_torchvision
 from ai_api.features.weights import find_model
 from ai_api.task import Kind
 
 from . import estimator
-from .neural import Batch, Group, NeuralClassifier, Places, Plan, require, seeded, train
+from .neural import Batch, Group, NeuralClassifier, Places, TrainingSchedule, require, seeded, train
 
 if TYPE_CHECKING:
     import torch
@@ -124,25 +124,25 @@ class TransformerClassifier(NeuralClassifier):
             module = _with_head(encoder, len(self.classes_)).to(device)
             tokens = self._tokens(texts)
             steps = self.epochs * -(-len(tokens) // self.batch_size)
-            plan = Plan(
+            schedule = TrainingSchedule(
                 steps,
                 warm_up=0.06,
                 average=self.ema_decay,
                 smoothing=self.label_smoothing,
                 class_weights=_class_weights(truths, self.class_weight_power),
             )
-            history = train(module, self._groups(module), self._batches(tokens, truths), plan, device)
+            history = train(module, self._groups(module), self._batches(tokens, truths), schedule, device)
         self._keep(module, history)
         return self
 
     def _architecture(self) -> nn.Module:
-        mend_torchvision()
+        patch_torchvision()
         from transformers import AutoConfig, AutoModel
 
         config = AutoConfig.for_model(**json.loads(self.config_))
         return _with_head(AutoModel.from_config(config), len(self.classes_))  # type: ignore[no-untyped-call]
 
-    def _answers(self, module: nn.Module, inputs: object, device: torch.device) -> Iterator[tuple[Places, Tensor]]:
+    def _scores(self, module: nn.Module, inputs: object, device: torch.device) -> Iterator[tuple[Places, Tensor]]:
         tokens = self._tokens(inputs)
         lengths = [len(ids) for ids in tokens]
         for places in batches(np.argsort(lengths, kind="stable").tolist(), lengths, self.batch_tokens):
@@ -181,7 +181,7 @@ class TransformerClassifier(NeuralClassifier):
 
 def load_encoder(package: str) -> tuple[PreTrainedModel, Tokenizer]:
     """A pretrained encoder and its tokenizer; MissingWeights when they are nowhere to be had."""
-    mend_torchvision()
+    patch_torchvision()
     from transformers import AutoModel, AutoTokenizer
 
     folder = find_model(package)

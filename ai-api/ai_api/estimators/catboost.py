@@ -17,7 +17,7 @@ from ai_api.datasets import FloatArray
 from ai_api.task import Kind
 
 from . import estimator
-from .native import Inputs, NativeClassifier, NativeFormatEstimator, NativeRegressor, balanced, threads
+from .boosters import Booster, BoosterClassifier, BoosterRegressor, Inputs, balanced, threads
 
 if TYPE_CHECKING:
     import catboost
@@ -37,7 +37,7 @@ def space(trial: Trial) -> dict[str, object]:
 
 
 @dataclass(eq=False, repr=False)
-class CatBoost(NativeFormatEstimator["catboost.CatBoost"]):
+class CatBoost(Booster["catboost.CatBoost"]):
     """The parameters are CatBoost's. A column that holds strings is a category."""
 
     iterations: int = 800
@@ -94,9 +94,9 @@ class CatBoost(NativeFormatEstimator["catboost.CatBoost"]):
 
         return catboost.CatBoost().load_model(blob=self.model_)
 
-    def _answers(self, inputs: Inputs) -> FloatArray:
-        said: FloatArray = self.booster.predict(self._pool(inputs), prediction_type=self.kind_, thread_count=1)
-        return said
+    def _predictions(self, inputs: Inputs) -> FloatArray:
+        predicted: FloatArray = self.booster.predict(self._pool(inputs), prediction_type=self.kind_, thread_count=1)
+        return predicted
 
     def _stages(self, inputs: Inputs) -> Iterator[FloatArray]:
         yield from self.booster.staged_predict(self._pool(inputs), prediction_type=self.kind_, thread_count=1)
@@ -120,12 +120,12 @@ def _bytes(trained: catboost.CatBoost) -> bytes:
         return path.read_bytes()
 
 
-class CatBoostRegressor(NativeRegressor["catboost.CatBoost"], CatBoost):
+class CatBoostRegressor(BoosterRegressor["catboost.CatBoost"], CatBoost):
     pass
 
 
 @dataclass(eq=False, repr=False)
-class CatBoostClassifier(NativeClassifier["catboost.CatBoost"], CatBoost):
+class CatBoostClassifier(BoosterClassifier["catboost.CatBoost"], CatBoost):
     """`class_weight`: "balanced", or None where every row weighs the same."""
 
     class_weight: str | None = "balanced"

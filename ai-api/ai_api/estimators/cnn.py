@@ -14,7 +14,7 @@ from ai_api.features.tensors import find_device
 from ai_api.task import Kind
 
 from . import estimator
-from .neural import Batch, Group, NeuralClassifier, Places, Plan, require, seeded, train
+from .neural import Batch, Group, NeuralClassifier, Places, TrainingSchedule, require, seeded, train
 
 if TYPE_CHECKING:
     import torch
@@ -115,7 +115,7 @@ class PictureClassifier(NeuralClassifier):
         pictures = self._pictures(pixels)
         self.classes_, truths = np.unique(np.asarray(labels, dtype=object), return_inverse=True)
         device = find_device(self.device)
-        plan = Plan(
+        schedule = TrainingSchedule(
             steps=self.epochs * -(-len(pictures) // self.batch_size),
             warm_up=0.25,
             average=self.ema_decay,
@@ -123,14 +123,14 @@ class PictureClassifier(NeuralClassifier):
         )
         with seeded(self.random_state, device, self.threads):
             module = self._architecture().to(device)
-            history = train(module, self._groups(module), self._batches(pictures, truths), plan, device)
+            history = train(module, self._groups(module), self._batches(pictures, truths), schedule, device)
         self._keep(module, history)
         return self
 
     def _architecture(self) -> nn.Module:
         return _network(self.channels, self.blocks, len(self.classes_))
 
-    def _answers(self, module: nn.Module, inputs: object, device: torch.device) -> Iterator[tuple[Places, Tensor]]:
+    def _scores(self, module: nn.Module, inputs: object, device: torch.device) -> Iterator[tuple[Places, Tensor]]:
         import torch
 
         pictures = self._pictures(inputs)

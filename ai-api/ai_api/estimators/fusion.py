@@ -1,4 +1,4 @@
-"""Late fusion: each member answers from the columns that it reads, and learned weights join what they say."""
+"""Late fusion: each member predicts from the columns that it reads, and learned weights combine the probabilities."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ Numbers = NDArray[np.float64]
 Places = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
-DOUBT = 1e-3
-"""How much of the labels' frequencies is mixed into what a member says, so that none can rule a label out."""
-PULL = 1.0
-"""How strongly weights are drawn to the plain mean: with few rows aside they stay near it."""
-STRONGEST = 10.0
+PRIOR_SHARE = 1e-3
+"""Share of the labels' frequencies in a member's probabilities: none of them is 0 then."""
+REGULARIZATION = 1.0
+"""L2 penalty on the distance of the weights from the plain mean: with few rows to learn from they stay near it."""
+MAX_WEIGHT = 10.0
 
 
 @estimator("fusion", kinds=[Kind.CLASSIFICATION])
 def fusion(**params: object) -> LateFusion:
-    """Several recipes on several columns, joined by weights that rows of their own decided."""
+    """Several recipes on several columns, combined by weights that are fitted on rows of their own."""
     return LateFusion(**params)  # type: ignore[arg-type]
 
 
@@ -41,13 +41,12 @@ class LateFusion(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A weighted product of the members' probabilities (a logarithmic opinion pool; Genest and Zidek, 1986).
 
     The labels' frequencies have a weight too, which may be negative: each member knows them, and twice is once too
-    often. A row is answered by the members that can see something of it: those with a value in one of their columns.
-    There are weights for each set of members that may be the ones. A row of which none sees anything gets the labels'
-    frequencies. A member takes no side on a label that it never saw.
+    often. A row is predicted by the members that have a value in one of their columns. There are weights for each set
+    of such members; a row without any gets the labels' frequencies. For a label that a member never saw in training,
+    its probability is the label's frequency.
 
     `fit` sets rows aside, fits the members on the others, and finds the weights that make the rows aside most likely:
-    what members say of their own training rows is too sure. Weights need not sum to one: a temperature is in
-    them.
+    on their own training rows members are overconfident. Weights need not sum to one: they include a temperature.
 
     Parameters
     ----------
@@ -60,8 +59,8 @@ class LateFusion(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     classes_ : every label, sorted. prior_ : their frequencies. members_ : the fitted pipelines by name.
-    weights_ : the members' weights and, last, that of the frequencies, by who sees the row: "10" is the first of two
-        members alone.
+    weights_ : the members' weights and, last, that of the frequencies, by the members that have a value: "10" is
+        the first of two members alone.
 
     """
 
@@ -103,10 +102,11 @@ class LateFusion(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             name: self._fitted(name, member, rows, truths, seen[:, place] & ~aside)
             for place, (name, member) in enumerate(self.members)
         }
-        said = self._say(rows[aside], seen[aside])
+        log_probabilities = self._log_probabilities(rows[aside], seen[aside])
         places = np.searchsorted(self.classes_, truths[aside])
         self.weights_ = {
-            key: _weights(said, seen[aside], places, who, np.log(self.prior_)) for key, who in _patterns(len(names))
+            key: _weights(log_probabilities, seen[aside], places, members, np.log(self.prior_))
+            for key, members in _patterns(len(names))
         }
         for place, (name, member) in enumerate(self.members):
             if name in self.refit:
@@ -115,12 +115,12 @@ class LateFusion(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def predict_proba(self, rows: pd.DataFrame) -> Numbers:
         seen = self._seen(rows)
-        said = self._say(rows, seen)
+        log_probabilities = self._log_probabilities(rows, seen)
         answers = np.tile(self.prior_, (len(rows), 1))
-        for key, who in _patterns(seen.shape[1]):
-            these = (seen == who).all(axis=1)
+        for key, members in _patterns(seen.shape[1]):
+            these = (seen == members).all(axis=1)
             if these.any():
-                answers[these] = np.exp(_joined(said[:, these], self.weights_[key], np.log(self.prior_)))
+                answers[these] = np.exp(_joined(log_probabilities[:, these], self.weights_[key], np.log(self.prior_)))
         return answers
 
     def predict(self, rows: pd.DataFrame) -> NDArray[np.object_]:
@@ -131,7 +131,7 @@ class LateFusion(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return hasattr(self, "weights_")
 
     def _seen(self, rows: pd.DataFrame) -> Mask:
-        """Which member (column) can see something of which row."""
+        """Which member (second axis) has a value in which row (first axis)."""
         reads = self.columns or {}
         filled = {name: _filled(rows[name]) for name in {name for names in reads.values() for name in names}}
         seen: Mask = np.stack([np.any([filled[c] for c in reads[name]], axis=0) for name, _ in self.members], axis=1)
@@ -150,26 +150,26 @@ class LateFusion(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _columns_of(self, name: str, rows: pd.DataFrame) -> pd.DataFrame:
         return rows[list((self.columns or {})[name])]
 
-    def _say(self, rows: pd.DataFrame, seen: Mask) -> Numbers:
-        """The logarithm of what each member says of each row and label; zeros where it sees nothing."""
-        said = np.zeros((len(self.members_), len(rows), len(self.classes_)))
+    def _log_probabilities(self, rows: pd.DataFrame, seen: Mask) -> Numbers:
+        """Log-probabilities by member, row and label; zeros where a member has no value in any of its columns."""
+        log_probabilities = np.zeros((len(self.members_), len(rows), len(self.classes_)))
         for place, (name, member) in enumerate(self.members_.items()):
             mask = seen[:, place]
             if mask.any():
-                told = self._placed(member).predict_proba(self._columns_of(name, rows[mask]))
-                said[place, mask] = self._in_our_labels(told, member.classes_)
-        return said
+                probabilities = self._placed(member).predict_proba(self._columns_of(name, rows[mask]))
+                log_probabilities[place, mask] = self._in_all_labels(probabilities, member.classes_)
+        return log_probabilities
 
-    def _in_our_labels(self, told: Numbers, labels: NDArray[np.object_]) -> Numbers:
+    def _in_all_labels(self, probabilities: Numbers, labels: NDArray[np.object_]) -> Numbers:
         known = np.isin(self.classes_, labels)
-        ours = np.tile(self.prior_, (len(told), 1))
-        ours[:, known] = told * self.prior_[known].sum()
-        logarithm: Numbers = np.log((1 - DOUBT) * ours + DOUBT * self.prior_)
+        ours = np.tile(self.prior_, (len(probabilities), 1))
+        ours[:, known] = probabilities * self.prior_[known].sum()
+        logarithm: Numbers = np.log((1 - PRIOR_SHARE) * ours + PRIOR_SHARE * self.prior_)
         return logarithm
 
 
 def _patterns(members: int) -> Iterable[tuple[str, Mask]]:
-    """Every set of members that may be the ones who see a row, the empty one left out."""
+    """Every set of members that may have a value in a row, except the empty one."""
     for bits in product((True, False), repeat=members):
         if any(bits):
             yield "".join("1" if bit else "0" for bit in bits), np.array(bits)
@@ -201,33 +201,33 @@ def _aside(rows: pd.DataFrame, truths: NDArray[np.object_], share: float, seed: 
     return aside
 
 
-def _weights(said: Numbers, seen: Mask, truths: Places, who: Mask, prior: Numbers) -> Numbers:
-    """The weights of these members (zero for the others) and of the frequencies that make the truths of the rows which
-    they see most likely. They start from the members' plain mean.
+def _weights(log_probabilities: Numbers, seen: Mask, truths: Places, members: Mask, prior: Numbers) -> Numbers:
+    """The weights of these members (zero for the others) and of the frequencies, with which the truths of the rows in
+    which they have a value are most likely. They start from the members' plain mean.
     """
     from scipy.optimize import minimize
 
-    able = seen[:, who].all(axis=1)
-    told, right = said[:, able], truths[able]
-    start = np.append(who / who.sum(), 0.0)
+    able = seen[:, members].all(axis=1)
+    known, right = log_probabilities[:, able], truths[able]
+    start = np.append(members / members.sum(), 0.0)
 
     def loss(free: Numbers) -> float:
         weights = start.copy()
         weights[moved] = free
-        joined = _joined(told, weights, prior)
-        return float(PULL * ((weights - start) ** 2).sum() - joined[np.arange(len(right)), right].sum())
+        joined = _joined(known, weights, prior)
+        return float(REGULARIZATION * ((weights - start) ** 2).sum() - joined[np.arange(len(right)), right].sum())
 
-    moved = np.append(who, True)
-    bounds = [*([(0.0, STRONGEST)] * int(who.sum())), (-STRONGEST, STRONGEST)]
+    moved = np.append(members, True)
+    bounds = [*([(0.0, MAX_WEIGHT)] * int(members.sum())), (-MAX_WEIGHT, MAX_WEIGHT)]
     weights = start.copy()
     if able.any():
         weights[moved] = minimize(loss, start[moved], method="L-BFGS-B", bounds=bounds).x
     return weights
 
 
-def _joined(said: Numbers, weights: Numbers, prior: Numbers) -> Numbers:
+def _joined(log_probabilities: Numbers, weights: Numbers, prior: Numbers) -> Numbers:
     """Log-probabilities of the rows, from those of the members (member, row, label) and of the labels as such."""
-    scores = np.tensordot(weights[:-1], said, axes=1) + weights[-1] * prior
+    scores = np.tensordot(weights[:-1], log_probabilities, axes=1) + weights[-1] * prior
     scores -= scores.max(axis=1, keepdims=True)
     joined: Numbers = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
     return joined

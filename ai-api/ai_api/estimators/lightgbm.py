@@ -15,7 +15,7 @@ from ai_api.datasets import FloatArray
 from ai_api.task import Kind
 
 from . import estimator
-from .native import Inputs, NativeClassifier, NativeFormatEstimator, NativeRegressor, balanced, probabilities, threads
+from .boosters import Booster, BoosterClassifier, BoosterRegressor, Inputs, balanced, probabilities, threads
 
 if TYPE_CHECKING:
     import lightgbm
@@ -36,7 +36,7 @@ def space(trial: Trial) -> dict[str, object]:
 
 
 @dataclass(eq=False, repr=False)
-class LightGBM(NativeFormatEstimator["lightgbm.Booster"]):
+class LightGBM(Booster["lightgbm.Booster"]):
     """The parameters are LightGBM's. `categorical_features`: places of the columns that hold codes of categories."""
 
     n_estimators: int = 600
@@ -111,7 +111,7 @@ class LightGBM(NativeFormatEstimator["lightgbm.Booster"]):
         booster.params.update(num_threads=1, verbosity=-1)
         return booster
 
-    def _answers(self, inputs: Inputs) -> FloatArray:
+    def _predictions(self, inputs: Inputs) -> FloatArray:
         return np.asarray(self.booster.predict(inputs))
 
     def _margins(self, inputs: Inputs) -> Iterator[FloatArray]:
@@ -121,13 +121,13 @@ class LightGBM(NativeFormatEstimator["lightgbm.Booster"]):
             yield margins
 
 
-class LightGBMRegressor(NativeRegressor["lightgbm.Booster"], LightGBM):
+class LightGBMRegressor(BoosterRegressor["lightgbm.Booster"], LightGBM):
     def _stages(self, inputs: Inputs) -> Iterator[FloatArray]:
         yield from self._margins(inputs)
 
 
 @dataclass(eq=False, repr=False)
-class LightGBMClassifier(NativeClassifier["lightgbm.Booster"], LightGBM):
+class LightGBMClassifier(BoosterClassifier["lightgbm.Booster"], LightGBM):
     """`scale_pos_weight`: what a row of the rarer of two labels weighs, a row of the other being 1.
 
     "balanced" takes it from the training rows, so that both labels weigh the same together; so do more than two labels,

@@ -1,4 +1,4 @@
-"""What neural estimators share: one training loop, and weights that are saved as plain arrays."""
+"""Base of the neural estimators: one training loop, and weights that are saved as plain arrays."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ if TYPE_CHECKING:
 
 Weights = dict[str, NDArray[np.generic]]
 """A module's state by name: matrices as float16, vectors and counts as they were."""
-EpochHistory = list[tuple[str, float, int]]
-"""How a training went: name of a figure, its value, after how many steps."""
+History = list[tuple[str, float, int]]
+"""The course of a training: name of a figure, its value, number of steps so far."""
 Group = dict[str, "list[nn.Parameter] | float"]
-"""Parameters that learn alike: `params`, `lr` and `weight_decay`, as torch's optimizers take them."""
+"""A parameter group of a torch optimizer: `params`, `lr` and `weight_decay`."""
 Places = slice | list[int]
-"""Which rows an answer is about."""
+"""The rows that a batch of scores belongs to."""
 Batch = tuple[tuple["Tensor", ...], "Tensor"]
-"""What goes into the module, and the classes it should answer."""
+"""The inputs of the module, and the indices of the true classes."""
 
 HISTORY_POINTS = 100
 AVERAGE_EVERY = 5
-"""Steps between two looks of the moving average at the weights: each look costs a pass over all of them."""
+"""Steps between two updates of the moving average: each update passes over all weights."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How a training goes. The learning rate rises for the first `warm_up` share of the steps, then falls to zero.
+class TrainingSchedule:
+    """Hyperparameters of a training. The learning rate rises for the first `warm_up` share of the steps, then falls
+    to zero.
 
-    `average` is the decay a step of the moving average of the weights, which is what is kept; `clip` the longest
-    gradient; `smoothing` the share of certainty that is spread over all classes; `class_weights` what a class counts.
+    `average` is the decay per step of the moving average of the weights, which is what is kept; `clip` the largest norm
+    of the gradient; `smoothing` that of the labels; `class_weights` one factor a class in the loss.
     """
 
     steps: int
@@ -55,7 +56,7 @@ class Plan:
     class_weights: NDArray[np.float32] | None = None
 
     def rate(self, step: int) -> float:
-        """The share of the learning rate that holds at a step."""
+        """The factor of the learning rate at a step, 0 to 1."""
         rising = max(1.0, self.warm_up * self.steps)
         if step < rising:
             return (step + 1) / (rising + 1)
@@ -63,10 +64,10 @@ class Plan:
 
 
 class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
-    """A classifier made of arrays and words; its torch module is built when it is first asked and never saved.
+    """A classifier made of arrays and words; its torch module is built at the first prediction and never saved.
 
     `device` ("auto", "cpu", "cuda") says where it runs, not what it is: a loaded version takes the machine's setting.
-    On the CPU the same seed, data and number of threads give the same weights. Any thread may ask for answers.
+    On the CPU the same seed, data and number of threads give the same weights. `predict` is thread-safe.
 
     Attributes
     ----------
@@ -87,7 +88,7 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[mis
         """The module as `fit` determined it, with any weights."""
 
     @abstractmethod
-    def _answers(self, module: nn.Module, inputs: object, device: torch.device) -> Iterator[tuple[Places, Tensor]]:
+    def _scores(self, module: nn.Module, inputs: object, device: torch.device) -> Iterator[tuple[Places, Tensor]]:
         """Scores before the softmax, by batch: the places of its rows, and a line of scores for each."""
 
     def predict_proba(self, inputs: object) -> NDArray[np.float64]:
@@ -97,7 +98,7 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[mis
         answers = np.empty((len(inputs), len(self.classes_)))  # type: ignore[arg-type]
         module = self._module(str(device))
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            for places, scores in self._answers(module, inputs, device):
+            for places, scores in self._scores(module, inputs, device):
                 answers[places] = scores.double().softmax(1).cpu().numpy()
         return answers
 
@@ -117,7 +118,7 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[mis
                 self._built = device, module.to(device).eval()
             return self._built[1]
 
-    def _keep(self, module: nn.Module, history: EpochHistory) -> None:
+    def _keep(self, module: nn.Module, history: History) -> None:
         """Takes over what was learned, rounded as it is saved, so that what is evaluated is what is served."""
         self.weights_ = {name: _rounded(value) for name, value in module.state_dict().items()}
         self.history_ = history
@@ -162,10 +163,10 @@ def seeded(seed: int, device: torch.device, threads: int | None = None) -> Itera
 
 
 def train(
-    module: nn.Module, groups: list[Group], batches: Iterable[Batch], plan: Plan, device: torch.device
-) -> EpochHistory:
+    module: nn.Module, groups: list[Group], batches: Iterable[Batch], schedule: TrainingSchedule, device: torch.device
+) -> History:
     """Trains a module that is on `device` with AdamW (Loshchilov & Hutter, ICLR 2019) and leaves the averaged weights
-    in it. TrainingFailed when the loss is lost.
+    in it. TrainingFailed when the loss is not finite.
 
     Half precision (bfloat16) where the processor computes in it: on the CPUs that do, half the time for a step.
     """
@@ -173,38 +174,38 @@ def train(
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     optimizer = torch.optim.AdamW(groups, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, plan.rate)
-    loss_of = _loss(plan, device)
-    average = _Average(module, plan.average)
-    history: EpochHistory = []
-    every = max(1, plan.steps // HISTORY_POINTS)
+    rates = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule.rate)
+    loss_of = _loss(schedule, device)
+    average = _Average(module, schedule.average)
+    history: History = []
+    every = max(1, schedule.steps // HISTORY_POINTS)
     lost = torch.zeros((), device=device)
     module.train()
-    for step, (inputs, truths) in enumerate(tqdm(batches, total=plan.steps, disable=None, leave=False), start=1):
+    for step, (inputs, truths) in enumerate(tqdm(batches, total=schedule.steps, disable=None, leave=False), start=1):
         with torch.autocast(device.type, torch.bfloat16, enabled=_has_bfloat16(device)):
             scores = module(*(_moved(part, device) for part in inputs))
         loss = loss_of(scores.float(), _moved(truths, device))
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(module.parameters(), plan.clip)
+        torch.nn.utils.clip_grad_norm_(module.parameters(), schedule.clip)
         optimizer.step()
-        schedule.step()
+        rates.step()
         lost += loss.detach()
-        if step % AVERAGE_EVERY == 0 or step == plan.steps:
-            average.look(step)
+        if step % AVERAGE_EVERY == 0 or step == schedule.steps:
+            average.update(step)
         if step % every == 0:
             history.append(("loss", _finite(lost.item() / every), step))
             lost.zero_()
-    average.give()
+    average.copy_to_module()
     module.eval()
     return history
 
 
-def _loss(plan: Plan, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
+def _loss(schedule: TrainingSchedule, device: torch.device) -> Callable[[Tensor, Tensor], Tensor]:
     import torch
 
-    weights = None if plan.class_weights is None else torch.from_numpy(plan.class_weights).to(device)
-    return torch.nn.CrossEntropyLoss(weight=weights, label_smoothing=plan.smoothing)
+    weights = None if schedule.class_weights is None else torch.from_numpy(schedule.class_weights).to(device)
+    return torch.nn.CrossEntropyLoss(weight=weights, label_smoothing=schedule.smoothing)
 
 
 class _Average:
@@ -212,19 +213,19 @@ class _Average:
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self._decay = decay
-        self._seen = 0
+        self._last_step = 0
         self._live = [value for value in module.state_dict().values() if value.is_floating_point()]
         self._means = [value.clone() for value in self._live]
 
-    def look(self, step: int) -> None:
-        """Early looks count for more, or the mean would remember how the module began."""
+    def update(self, step: int) -> None:
+        """Decay warm-up: the first updates count for more, so that the initial weights do not stay in the mean."""
         import torch
 
         decay = min(self._decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(self._means, self._live, 1 - decay ** (step - self._seen))
-        self._seen = step
+        torch._foreach_lerp_(self._means, self._live, 1 - decay ** (step - self._last_step))
+        self._last_step = step
 
-    def give(self) -> None:
+    def copy_to_module(self) -> None:
         """Puts the means into the module."""
         for value, mean in zip(self._live, self._means, strict=True):
             value.copy_(mean)

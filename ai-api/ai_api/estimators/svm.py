@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 STEEPEST = 100.0
 ROUNDS = 100
-"""Passes over the rows for one class, at most: that of a single row, weighing as much as thousands, never settles."""
+"""Most passes over the rows for one class. A class of a single row, weighted like thousands, never converges."""
 
 
 def space(trial: Trial) -> dict[str, object]:
@@ -38,13 +38,13 @@ def svm(**params: object) -> LinearSvm:
 class LinearSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """LinearSVC with softmax(steepness x margins) as probabilities.
 
-    The steepness is one number, so that a class of one row can do no harm (unlike Platt's two numbers for each class,
-    which also need rows of every class in every fold). It makes the rows that were set aside most likely: margins of
-    training rows are too wide. Then all rows are fitted.
+    The steepness is one number, so that a class of one row cannot distort it (unlike Platt's two numbers for each
+    class, which also need rows of every class in every fold). It makes the rows that were set aside most
+    likely: margins of training rows are too wide. Then all rows are fitted.
 
     Parameters
     ----------
-    C : how dear a row on the wrong side is; more follows the training rows more closely.
+    C : the cost of a row on the wrong side of the margin; higher values fit the training rows more closely.
     class_weight : None, or "balanced".
     share : the share of the rows that is set aside.
 
@@ -116,7 +116,7 @@ def _log_softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _steepness(margins: NDArray[np.float64], truths: NDArray[np.object_], classes: NDArray[np.object_]) -> float:
-    """What makes these truths most likely. Labels that are not among the classes say nothing."""
+    """What makes these truths most likely. Rows with labels that are not among the classes are left out."""
     from scipy.optimize import minimize_scalar
 
     known = np.isin(truths, classes)

@@ -15,7 +15,7 @@ from ai_api.datasets import FloatArray
 from ai_api.task import Kind
 
 from . import estimator
-from .native import Inputs, NativeClassifier, NativeFormatEstimator, NativeRegressor, balanced, probabilities, threads
+from .boosters import Booster, BoosterClassifier, BoosterRegressor, Inputs, balanced, probabilities, threads
 
 if TYPE_CHECKING:
     import xgboost
@@ -36,7 +36,7 @@ def space(trial: Trial) -> dict[str, object]:
 
 
 @dataclass(eq=False, repr=False)
-class XGBoost(NativeFormatEstimator["xgboost.Booster"]):
+class XGBoost(Booster["xgboost.Booster"]):
     """The parameters are XGBoost's. `categorical_features`: places of the columns that hold codes of categories."""
 
     n_estimators: int = 600
@@ -104,9 +104,9 @@ class XGBoost(NativeFormatEstimator["xgboost.Booster"]):
         booster.set_param({"nthread": 1})
         return booster
 
-    def _answers(self, inputs: Inputs) -> FloatArray:
-        said: FloatArray = self.booster.inplace_predict(inputs, validate_features=False)
-        return said
+    def _predictions(self, inputs: Inputs) -> FloatArray:
+        predicted: FloatArray = self.booster.inplace_predict(inputs, validate_features=False)
+        return predicted
 
     def _margins(self, inputs: Inputs) -> Iterator[FloatArray]:
         margins = None
@@ -121,13 +121,13 @@ class XGBoost(NativeFormatEstimator["xgboost.Booster"]):
             yield margins
 
 
-class XGBoostRegressor(NativeRegressor["xgboost.Booster"], XGBoost):
+class XGBoostRegressor(BoosterRegressor["xgboost.Booster"], XGBoost):
     def _stages(self, inputs: Inputs) -> Iterator[FloatArray]:
         yield from self._margins(inputs)
 
 
 @dataclass(eq=False, repr=False)
-class XGBoostClassifier(NativeClassifier["xgboost.Booster"], XGBoost):
+class XGBoostClassifier(BoosterClassifier["xgboost.Booster"], XGBoost):
     """`class_weight`: "balanced", or None where every row weighs the same."""
 
     class_weight: str | None = "balanced"

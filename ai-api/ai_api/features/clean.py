@@ -23,10 +23,10 @@ TAGS = (
     "title|tr|track|tt|u|ul|var|video|wbr"
 )
 TAG = re.compile(rf"</?(?:{TAGS})(?:[\s/][^<>]*)?>|<[!?][a-z][^<>]*>", re.IGNORECASE)
-"""Of HTML's own names alone: `<3` and `<you>` are words. No two of its parts can take the same sign, so a text of any
-kind takes time in proportion to its length."""
+"""Of HTML's own names alone: `<3` and `<you>` are words. No two of its parts can match the same character, so matching
+takes time in proportion to a text's length."""
 LONGEST_WORD = 500
-"""Signs that are put into normal form together. Sorting the accents on one sign takes quadratic time."""
+"""Characters that are normalised (NFKC) together. Sorting the accents on one character takes quadratic time."""
 Strings = NDArray[np.object_]
 
 

@@ -16,8 +16,8 @@ from ai_api.errors import MissingExtra, MissingWeights
 from ai_api.task import MAX_TOKENS
 
 from .bert_rows import BertRows, is_plain_bert
-from .operators import mend_torchvision
 from .tensors import Block, batches, blocks, find_device, on_one_thread_each, padded
+from .torchvision_patch import patch_torchvision
 from .use import FETCH, SavedModel
 from .weights import digest, find_model, find_weights
 
@@ -81,7 +81,7 @@ class Encoder:
     """
 
     def __init__(self, folder: Path, device: str) -> None:
-        mend_torchvision()
+        patch_torchvision()
         try:
             import torch
             from tokenizers import Tokenizer

@@ -1,4 +1,4 @@
-"""Tables with places on the map: coordinates as trees can use them."""
+"""Tables with geographic coordinates: rotated copies of them, for trees."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def geo(numbers: list[str], categories: list[str]) -> Turned:
 
 
 class Turned(Ordinal):
-    """As `ordinal`, and the map turned by some angles: a tree cuts along an axis only, and coasts run slanting."""
+    """As `ordinal`, and the coordinates rotated by each of ANGLES (degrees), because trees split along axes."""
 
     def transform(self, table: pd.DataFrame) -> FloatArray:
         north, east = (np.asarray(table[name], dtype=np.float64) for name in PLACE)
-        return np.column_stack([super().transform(table), *_turned(north, east)])
+        return np.column_stack([super().transform(table), *_rotated(north, east)])
 
 
-def _turned(north: FloatArray, east: FloatArray) -> list[NDArray[np.float64]]:
+def _rotated(north: FloatArray, east: FloatArray) -> list[NDArray[np.float64]]:
     angles = np.radians(ANGLES)
     return [
         *(north * np.cos(angle) + east * np.sin(angle) for angle in angles),

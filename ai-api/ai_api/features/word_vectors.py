@@ -42,8 +42,8 @@ Vectors = NDArray[np.float32]
 class WordVectors(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
     """Rare words weigh more: by smooth inverse frequency (Arora et al., ICLR 2017). The mean has length one.
 
-    Words that fewer than `least` training rows hold are not kept, nor are names of users or long numbers: what is
-    saved with a version says nothing of a single row. A text without a known word is all zeros.
+    Words that fewer than `least` training rows hold are not kept, nor are names of users or long numbers: a
+    saved version discloses nothing of a single row. A text without a known word is all zeros.
 
     Attributes
     ----------

@@ -14,8 +14,8 @@ from ai_api.images.reference import ImageRef
 from ai_api.sources import PublicFile, Source, real_or_generated
 from ai_api.task import Kind, Published, Task
 
-from .invented import draw
 from .products import BACKBONE, FUSION, IMAGE, TEXT, Product
+from .synthetic import draw
 
 HOME = "https://www.kaggle.com/datasets/paramaggarwal/fashion-product-images-small"
 FOLDER = "products/fashion_small"

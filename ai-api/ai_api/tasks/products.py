@@ -20,7 +20,7 @@ from ai_api.images.reference import ImageRef
 from ai_api.sources import PublicFile, Source, real_or_generated
 from ai_api.task import Kind, Published, Recipe, Row, Task, Text
 
-from .invented import write_products
+from .synthetic import write_products
 
 log = logging.getLogger(__name__)
 

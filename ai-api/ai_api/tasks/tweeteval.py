@@ -69,7 +69,9 @@ MODELS = ("SVM", "FastText", "LSTM", "RoBERTa-base", "RoBERTa retrained on tweet
 
 def published(metric: str, *values: float) -> tuple[Published, ...]:
     """The figures of TweetEval's own page for one label set, in the order of MODELS."""
-    return tuple(Published(who, metric, value, "official test rows") for who, value in zip(MODELS, values, strict=True))
+    return tuple(
+        Published(model, metric, value, "official test rows") for model, value in zip(MODELS, values, strict=True)
+    )
 
 
 PLAIN = (
@@ -87,9 +89,9 @@ PLAIN = (
 
 
 def generate(words: Mapping[str, Sequence[str]], shares: Sequence[float], rows: int, seed: int) -> Table:
-    """Invented tweets with mostly telling words, every tenth with a wrong label, every tenth row official.
+    """Synthetic tweets, most with words of their label; every tenth has a wrong label, every tenth is an official row.
 
-    `words` are those that tell each label; `shares` is how common the labels are.
+    `words`: those of each label. `shares`: the labels' frequencies.
     """
     random = np.random.default_rng(seed)
     labels = np.array(list(words), dtype=object)

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from ai_api.errors import InvalidParams, MissingWeights
 from ai_api.estimators import build_estimator
 from ai_api.estimators.bert import TransformerClassifier, _shuffled
-from ai_api.features.operators import mend_torchvision
+from ai_api.features.torchvision_patch import patch_torchvision
 from ai_api.inference import TOLERANCE
 from ai_api.task import Kind
 
@@ -25,7 +25,7 @@ QUICK = {"package": "tiny", "epochs": 8, "learning_rate": 5e-3, "batch_size": 16
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of weights with an untrained encoder of two layers, as Hugging Face's hub lays one out."""
-    mend_torchvision()
+    patch_torchvision()
     from transformers import BertConfig, BertModel
 
     folder = tmp_path_factory.mktemp("weights")

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from torch import nn
 
 from ai_api.errors import TrainingFailed
-from ai_api.estimators.neural import Batch, Group, NeuralClassifier, Places, Plan, require, seeded, train
+from ai_api.estimators.neural import Batch, Group, NeuralClassifier, Places, TrainingSchedule, require, seeded, train
 from ai_api.features.tensors import find_device
 
 CPU = torch.device("cpu")
@@ -31,16 +31,14 @@ class Linear(NeuralClassifier):
         self.classes_, truths = np.unique(labels, return_inverse=True)  # type: ignore[call-overload]
         with seeded(self.random_state, CPU):
             module = self._architecture()
-            history = train(module, groups(module), batches(truths, 40), Plan(40, average=0.9), CPU)
+            history = train(module, groups(module), batches(truths, 40), TrainingSchedule(40, average=0.9), CPU)
         self._keep(module, history)
         return self
 
     def _architecture(self) -> nn.Module:
         return nn.Linear(3, len(self.classes_))
 
-    def _answers(
-        self, module: nn.Module, inputs: object, device: torch.device
-    ) -> Iterator[tuple[Places, torch.Tensor]]:
+    def _scores(self, module: nn.Module, inputs: object, device: torch.device) -> Iterator[tuple[Places, torch.Tensor]]:
         yield slice(None), module(torch.as_tensor(inputs, device=device))
 
 
@@ -54,7 +52,7 @@ def batches(truths: np.ndarray, steps: int) -> Iterator[Batch]:
 
 
 def test_the_learning_rate_rises_then_falls_to_nearly_nothing() -> None:
-    rates = [Plan(100, warm_up=0.2).rate(step) for step in range(100)]
+    rates = [TrainingSchedule(100, warm_up=0.2).rate(step) for step in range(100)]
     assert np.argmax(rates) == 20
     assert max(rates) == pytest.approx(1, abs=0.05)
     assert (np.diff(rates[:21]) > 0).all()
@@ -63,7 +61,7 @@ def test_the_learning_rate_rises_then_falls_to_nearly_nothing() -> None:
 
 
 def test_a_training_of_one_step_has_a_rate() -> None:
-    assert Plan(1).rate(0) > 0
+    assert TrainingSchedule(1).rate(0) > 0
 
 
 def test_it_learns_and_answers_with_probabilities() -> None:
@@ -102,7 +100,7 @@ def test_the_average_lags_behind_and_is_what_is_kept() -> None:
         nn.init.zeros_(module.weight)
         nn.init.zeros_(module.bias)
         always_up = np.ones(len(LABELS), dtype=np.int64)  # so that this label's bias rises with every step
-        train(module, groups(module), batches(always_up, 20), Plan(20, average=decay), CPU)
+        train(module, groups(module), batches(always_up, 20), TrainingSchedule(20, average=decay), CPU)
         kept[decay] = module.bias[1].item()
     assert 0 < kept[0.9] < kept[0.0]
 
@@ -128,7 +126,7 @@ def test_a_loss_that_is_lost_stops_the_training() -> None:
     module = nn.Linear(3, 2)
     nn.init.constant_(module.weight, float("nan"))
     with pytest.raises(TrainingFailed, match="learning_rate"):
-        train(module, groups(module), batches(np.zeros(64, dtype=np.int64), 3), Plan(3), CPU)
+        train(module, groups(module), batches(np.zeros(64, dtype=np.int64), 3), TrainingSchedule(3), CPU)
 
 
 def test_a_missing_library_is_named_without_importing_the_others() -> None:

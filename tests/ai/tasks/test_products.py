@@ -18,8 +18,8 @@ from ai_api.pipeline import build_pipeline
 from ai_api.sources import Source
 from ai_api.task import Modality
 from ai_api.tasks import fashion, products
-from ai_api.tasks.invented import write_products
 from ai_api.tasks.products import FOLDER, Product
+from ai_api.tasks.synthetic import write_products
 from tests.ai.drawn import plain
 
 ROWS = 300

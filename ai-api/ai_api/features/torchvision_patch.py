@@ -1,4 +1,4 @@
-"""torchvision beside another build of torch than its own: what transformers and timm need of it, they get."""
+"""Makes torchvision importable beside another build of torch than the one it was compiled for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _declaring = threading.Lock()
 _kept: list[object] = []
 
 
-def mend_torchvision() -> None:
+def patch_torchvision() -> None:
     """Call it before transformers or timm is imported: both import torchvision where it is installed.
 
     Its compiled operators load beside one build of torch only. Beside another (often on a machine without a GPU: the

@@ -1,4 +1,4 @@
-"""Invented products in the layout of Rakuten's challenge, with titles and pictures that mostly tell the code."""
+"""Synthetic products in the layout of Rakuten's challenge. Titles and images mostly determine the code."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ MISSING_PICTURES, MISSING_DESCRIPTIONS, WRONG_CODES = 0.05, 0.35, 0.05
 
 
 def write_products(folder: Path, rows: int, seed: int = 0) -> None:
-    """The challenge's three files with invented content: HTML and entities, gaps, three languages, wrong codes."""
+    """The challenge's three files with synthetic content: HTML and entities, gaps, three languages, wrong codes."""
     random = np.random.default_rng(seed)
     share = random.dirichlet(np.full(len(KINDS), 3.0))
     codes = np.concatenate([list(KINDS), random.choice(list(KINDS), max(0, rows - len(KINDS)), p=share)])[:rows]
-    said = [invented_texts(KINDS[code], place, random) for place, code in enumerate(codes)]
+    said = [synthetic_texts(KINDS[code], place, random) for place, code in enumerate(codes)]
     products, images = random.permutation(rows) + 4_000_000, random.permutation(rows) + 1_000_000_000
     folder.mkdir(parents=True)
     pd.DataFrame(
@@ -73,8 +73,8 @@ def write_products(folder: Path, rows: int, seed: int = 0) -> None:
     pd.DataFrame({"prdtypecode": codes}).to_csv(folder / "Y_train_CVw08PX.csv")
 
 
-def invented_texts(kind: str, place: int, random: np.random.Generator) -> tuple[str, str]:
-    """A title with telling words, and a description in HTML, which may be empty."""
+def synthetic_texts(kind: str, place: int, random: np.random.Generator) -> tuple[str, str]:
+    """A title with words that indicate the code, and a description in HTML, which may be empty."""
     words, phrases = kind.split(), LANGUAGES[str(random.choice(list(LANGUAGES), p=(0.8, 0.12, 0.08)))]
     title = f"{random.choice(words).capitalize()} {random.choice(words)} {random.choice(phrases)} n°{place}"
     if random.random() < MISSING_DESCRIPTIONS:
@@ -84,7 +84,7 @@ def invented_texts(kind: str, place: int, random: np.random.Generator) -> tuple[
 
 
 def draw(kind: int, size: tuple[int, int], random: np.random.Generator) -> bytes:
-    """A JPEG of `size` (width, height): a block whose colour and form tell the kind, on white, with some noise."""
+    """A JPEG of `size` (width, height): a block whose colour and form indicate the kind, on white, with noise."""
     from PIL import Image, ImageDraw
 
     width, height = size

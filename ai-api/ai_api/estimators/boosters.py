@@ -1,4 +1,4 @@
-"""What boosters of other libraries share: labels are strings, and a fitted one is its library's own format."""
+"""Base of the boosters of other libraries: labels are strings, and a fitted booster is kept in its library's format."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ B = TypeVar("B")
 
 
 def threads() -> int:
-    """How many threads a fit may use: what OpenMP was told, else the cores that this process may run on."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    return int(told) if told.isdecimal() and int(told) > 0 else len(os.sched_getaffinity(0))
+    """How many threads a fit may use: OMP_NUM_THREADS, else the cores that this process may run on."""
+    setting = os.environ.get("OMP_NUM_THREADS", "")
+    return int(setting) if setting.isdecimal() and int(setting) > 0 else len(os.sched_getaffinity(0))
 
 
-class NativeFormatEstimator(BaseEstimator, ABC, Generic[B]):  # type: ignore[misc]
+class Booster(BaseEstimator, ABC, Generic[B]):  # type: ignore[misc]
     """Fitted, it is `model_`: what its library writes to a file, so that a version holds no type of that library.
 
-    The library's object is made from it on the first answer and is not saved. It answers with one thread: batches in
-    serving are small, and threads that wait for each other cost more than they save.
+    The library's object is made from it at the first prediction and is not saved. It predicts with one thread: in
+    serving batches are small, and waiting at the threads' barrier costs more than a second thread saves.
     """
 
     model_: bytes
@@ -54,7 +54,7 @@ class NativeFormatEstimator(BaseEstimator, ABC, Generic[B]):  # type: ignore[mis
         """Sets `model_` and `n_iter_`. `targets` are places of labels, or values where `labels` is 0."""
 
     @abstractmethod
-    def _answers(self, inputs: Inputs) -> FloatArray:
+    def _predictions(self, inputs: Inputs) -> FloatArray:
         """Values, or probabilities: of all labels, or of the second alone where there are two."""
 
     @abstractmethod
@@ -68,23 +68,23 @@ class NativeFormatEstimator(BaseEstimator, ABC, Generic[B]):  # type: ignore[mis
         return {name: value for name, value in super().__getstate__().items() if name != "_opened"}
 
 
-class NativeRegressor(RegressorMixin, NativeFormatEstimator[B]):  # type: ignore[misc]
-    def fit(self, inputs: Inputs, truths: Truths) -> NativeRegressor[B]:
+class BoosterRegressor(RegressorMixin, Booster[B]):  # type: ignore[misc]
+    def fit(self, inputs: Inputs, truths: Truths) -> BoosterRegressor[B]:
         self._opened = None
         self._train(inputs, truths.astype(np.float64), 0, None)
         return self
 
     def predict(self, inputs: Inputs) -> FloatArray:
-        return self._answers(inputs).astype(np.float64)
+        return self._predictions(inputs).astype(np.float64)
 
     def staged_predict(self, inputs: Inputs) -> Iterator[FloatArray]:
         yield from self._stages(inputs)
 
 
-class NativeClassifier(ClassifierMixin, NativeFormatEstimator[B]):  # type: ignore[misc]
+class BoosterClassifier(ClassifierMixin, Booster[B]):  # type: ignore[misc]
     """`classes_` are the labels, sorted, in the order of the probabilities."""
 
-    def fit(self, inputs: Inputs, truths: Truths) -> NativeClassifier[B]:
+    def fit(self, inputs: Inputs, truths: Truths) -> BoosterClassifier[B]:
         self._opened = None
         self.classes_, places = np.unique(truths, return_inverse=True)
         if len(self.classes_) < 2:
@@ -97,20 +97,20 @@ class NativeClassifier(ClassifierMixin, NativeFormatEstimator[B]):  # type: igno
         """What each row weighs in training; None where all weigh the same."""
 
     def predict_proba(self, inputs: Inputs) -> FloatArray:
-        return _of_all_labels(self._answers(inputs))
+        return _of_all_labels(self._predictions(inputs))
 
     def predict(self, inputs: Inputs) -> NDArray[np.object_]:
-        return self._said(self.predict_proba(inputs))
+        return self._labels(self.predict_proba(inputs))
 
     def staged_predict_proba(self, inputs: Inputs) -> Iterator[FloatArray]:
         yield from map(_of_all_labels, self._stages(inputs))
 
     def staged_predict(self, inputs: Inputs) -> Iterator[NDArray[np.object_]]:
-        yield from map(self._said, self.staged_predict_proba(inputs))
+        yield from map(self._labels, self.staged_predict_proba(inputs))
 
-    def _said(self, probabilities: FloatArray) -> NDArray[np.object_]:
-        said: NDArray[np.object_] = self.classes_[probabilities.argmax(axis=1)]
-        return said
+    def _labels(self, probabilities: FloatArray) -> NDArray[np.object_]:
+        labels: NDArray[np.object_] = self.classes_[probabilities.argmax(axis=1)]
+        return labels
 
 
 def balanced(places: NDArray[np.intp]) -> FloatArray:
@@ -129,6 +129,6 @@ def probabilities(margins: FloatArray) -> FloatArray:
     return powers / whole
 
 
-def _of_all_labels(said: FloatArray) -> FloatArray:
-    said = said.astype(np.float64)
-    return np.column_stack([1 - said, said]) if said.ndim == 1 else said
+def _of_all_labels(predicted: FloatArray) -> FloatArray:
+    predicted = predicted.astype(np.float64)
+    return np.column_stack([1 - predicted, predicted]) if predicted.ndim == 1 else predicted
