@@ -1,4 +1,4 @@
-"""What every test may ask for: secrets, a real Postgres with both schemas, free ports."""
+"""Fixtures for every test: secrets, a real Postgres with both schemas, free ports."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def secrets_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def free_port() -> Callable[[], int]:
-    """Each call names a loopback port that nobody listens on and that was not named before."""
+    """Each call returns another loopback port on which no process listens."""
     return find_free_port
 
 
 @pytest.fixture(scope="session")
 def open_folder() -> Iterator[Callable[[str], Path]]:
-    """Makes temporary folders that other OS users may enter; pytest's own are closed, and Postgres is another user."""
+    """Makes temporary folders that other OS users may enter, because Postgres may run as another user."""
     made: list[Path] = []
 
     def make(name: str) -> Path:
@@ -96,7 +96,7 @@ def service_environment(
 
 @pytest.fixture(scope="session")
 def databases(postgres_server: Postgres, service_environment: dict[str, str]) -> Postgres:
-    """The test Postgres with roles, databases and tables, made by the commands that a real start runs."""
+    """The test Postgres with roles, databases and tables, created by the commands that a real start runs."""
     for command in (("data_api", "setup"), ("ai_api", "migrate")):
         done = subprocess.run(
             [sys.executable, "-m", *command],

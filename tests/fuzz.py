@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
+import httpx
+import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 
 
-def fuzz(operation: Any, headers: dict[str, str], checks: list[Any], calls: int) -> None:
-    """Makes some well-formed and some malformed calls of one operation and holds each answer against `checks`.
+def fuzz(
+    operation: Any, headers: dict[str, str], checks: list[Any], calls: int, client: httpx.Client | None = None
+) -> None:
+    """Makes well-formed and malformed calls of one operation and runs the checks on each response.
 
-    The strategies are called directly, as schemathesis's own pytest plugin does not know pytest 9.
+    The calls go to the document's own address, or through the client. The strategies are called directly, because
+    schemathesis's pytest plugin does not support pytest 9.
     """
     for mode in schemathesis.GenerationMode:
 
@@ -27,7 +32,18 @@ def fuzz(operation: Any, headers: dict[str, str], checks: list[Any], calls: int)
         )
         @given(case=operation.as_strategy(generation_mode=mode))
         def call(case: Any) -> None:
-            case.call_and_validate(headers=headers, checks=checks, timeout=30)
+            if client is None:
+                case.call_and_validate(headers=headers, checks=checks, timeout=30)
+            else:
+                case.validate_response(send(case, headers, client), checks=checks, headers=headers)
 
         with suppress(Unsatisfiable):  # a call without parameters cannot be malformed
             call()
+
+
+def send(case: Any, headers: dict[str, str], client: httpx.Client) -> httpx.Response:
+    """Makes the call through the client."""
+    arguments = case.as_transport_kwargs(base_url=str(client.base_url), headers=headers)
+    request = requests.Request(**arguments).prepare()
+    headers, body = cast("dict[str, str]", dict(request.headers)), cast("bytes | str | None", request.body)
+    return client.request(str(request.method), str(request.url), headers=headers, content=body)

@@ -1,4 +1,4 @@
-"""A client as an application would be: it predicts all the time and keeps a ledger of what it was answered."""
+"""A client like an application: it predicts all the time and records every prediction in a ledger."""
 
 from __future__ import annotations
 
@@ -15,27 +15,26 @@ import psycopg
 
 @dataclass
 class Ledger:
-    """What a client was told: each prediction's id with the version that answered, and every request that failed."""
+    """What a client received: the version of each prediction by its id, and every request that failed."""
 
-    answered: dict[str, int] = field(default_factory=dict)
+    predicted: dict[str, int] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     by_thread: dict[int, list[int]] = field(default_factory=dict)
-    """Which versions each thread met, one after the other. What was in flight at a change may reach one thread later
-    than the new version reaches another, so only the order within a thread tells something.
+    """The versions that each thread received, one after the other. At a change, a prediction of the old version may
+    reach one thread after the new version has reached another, so only the order within a thread is meaningful.
     """
     requests: int = 0
 
     @property
     def versions(self) -> list[int]:
-        """What the thread met that saw most changes."""
+        """The versions of the thread that saw most changes."""
         return max(self.by_thread.values(), key=len, default=[])
 
 
 class Traffic:
     """Threads that predict one to `rows_at_once` rows of one task until stopped.
 
-    `patient`: a server that died or is not ready is no failure, the client asks again. What it was answered is in the
-    ledger either way.
+    `retries`: a server that does not respond or is not ready (503) is no failure; the client tries again.
     """
 
     def __init__(
@@ -48,11 +47,11 @@ class Traffic:
         threads: int = 2,
         rows_at_once: int = 4,
         pause_seconds: float = 0.005,
-        patient: bool = False,
+        retries: bool = False,
     ) -> None:
         self.ledger = Ledger()
         self._url, self._key, self._task, self._rows = url, key, task, rows
-        self._rows_at_once, self._pause, self._patient = rows_at_once, pause_seconds, patient
+        self._rows_at_once, self._pause, self._retries = rows_at_once, pause_seconds, retries
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(threads)]
@@ -71,40 +70,40 @@ class Traffic:
         chance = random.Random(seed)
         with httpx.Client(base_url=self._url, headers={"X-API-Key": self._key}, timeout=20, trust_env=False) as client:
             while not self._stop.is_set():
-                self._ask(client, chance, seed)
+                self._predict(client, chance, seed)
                 self._stop.wait(self._pause)
 
-    def _ask(self, client: httpx.Client, chance: random.Random, thread: int) -> None:
+    def _predict(self, client: httpx.Client, chance: random.Random, thread: int) -> None:
         rows = chance.choices(self._rows, k=chance.randint(1, self._rows_at_once))
         try:
-            answer = client.post("/predict", json={"task": self._task, "inputs": rows})
+            response = client.post("/predict", json={"task": self._task, "inputs": rows})
         except httpx.TransportError as error:
             with self._lock:
                 self.ledger.requests += 1
-                if not self._patient:
+                if not self._retries:
                     self.ledger.failures.append(type(error).__name__)
             self._stop.wait(0.05)
             return
         with self._lock:
             self.ledger.requests += 1
-            if answer.status_code != 200:
-                if not (self._patient and answer.status_code == 503):
-                    self.ledger.failures.append(f"{answer.status_code} {answer.text[:200]}")
+            if response.status_code != 200:
+                if not (self._retries and response.status_code == 503):
+                    self.ledger.failures.append(f"{response.status_code} {response.text[:200]}")
                 return
-            body = answer.json()
+            body = response.json()
             if len(body["predictions"]) != len(rows):
-                self.ledger.failures.append(f"{len(body['predictions'])} answers for {len(rows)} rows")
-            met = self.ledger.by_thread.setdefault(thread, [])
-            if met[-1:] != [body["version"]]:
-                met.append(body["version"])
+                self.ledger.failures.append(f"{len(body['predictions'])} predictions for {len(rows)} rows")
+            versions = self.ledger.by_thread.setdefault(thread, [])
+            if versions[-1:] != [body["version"]]:
+                versions.append(body["version"])
             for prediction in body["predictions"]:
-                self.ledger.answered[prediction["prediction_id"]] = body["version"]
+                self.ledger.predicted[prediction["prediction_id"]] = body["version"]
 
 
 def until(true: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-    """What `true` gives once it gives something true; AssertionError naming `what` when it does not in time.
+    """The first true result of `true`; AssertionError naming `what` when there is none in time.
 
-    It looks less and less often, as each look takes from what is being waited for.
+    The pauses between calls grow, because each call takes time from what is waited for.
     """
     start = time.monotonic()
     while True:
@@ -117,7 +116,7 @@ def until(true: Callable[[], Any], what: str, seconds: float = 60) -> Any:
 
 @dataclass(frozen=True)
 class Stored:
-    """What Postgres holds of a ledger: rows found, rows found more than once, rows with another version than told."""
+    """What Postgres holds of a ledger: rows found, rows found more than once, rows with another version."""
 
     found: int
     twice: int
@@ -125,14 +124,14 @@ class Stored:
 
 
 def stored(conninfo: str, ledger: Ledger) -> Stored:
-    """How the predictions of a ledger stand in Postgres."""
+    """Looks up the predictions of a ledger in Postgres."""
     with psycopg.connect(conninfo) as connection:
         rows = connection.execute(
             "select id::text, count(*), min(version) from predictions where id = any(%s::uuid[]) group by id",
-            (list(ledger.answered),),
+            (list(ledger.predicted),),
         ).fetchall()
     return Stored(
         found=len(rows),
         twice=sum(count > 1 for _, count, _ in rows),
-        other_version=sum(version != ledger.answered[id_] for id_, _, version in rows),
+        other_version=sum(version != ledger.predicted[id_] for id_, _, version in rows),
     )

@@ -16,12 +16,12 @@ COMMANDS = {command.name: command for module in (services, training, results, ch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command; 0, or 1 after one line that says what went wrong."""
+    """Runs one command. Returns 0, or 1 after a line on stderr with the name and the detail of the error."""
     parsed = _parser().parse_args(arguments)
     settings = Settings()
     logging.basicConfig(level=settings.log_level, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for chatty in ("procrastinate", "httpx", "optuna"):
-        logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
+    for logger in ("procrastinate", "httpx", "optuna"):
+        logging.getLogger(logger).setLevel(max(logging.WARNING, logging.getLogger().level))
     _prepare(settings, settings.threads if parsed.command == "serve" else None)
     try:
         return COMMANDS[parsed.command].run(settings, parsed) or 0
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="ai-api",
-        description="Trains models, keeps them in MLflow, and serves the best version of each task.",
+        description="Trains models, stores them in MLflow, and serves predictions of each task's champion.",
         epilog="Settings are environment variables AI_… or lines of .env; secrets are files in AI_SECRETS_DIR.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -45,10 +45,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _prepare(settings: Settings, threads: int | None) -> None:
-    """Sets what libraries read when they are imported, so before that. `threads` None: one for each processor.
+    """Sets environment variables that libraries read when they are imported. `threads` None: one for each processor.
 
-    Passive: OpenMP's threads otherwise spin while they wait for each other, and next to one busy neighbour a fit of one
-    second takes eighty.
+    OMP_WAIT_POLICY is passive because OpenMP's threads otherwise spin while they wait for each other: with one other
+    busy process on the machine, a fit of one second took eighty.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

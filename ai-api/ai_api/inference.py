@@ -1,4 +1,4 @@
-"""What a pipeline answers, as plain values. Serving and training ask here alike, so that they cannot disagree."""
+"""A pipeline's predictions as plain values. Serving and training both use this module, so that they give the same."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sklearn.pipeline import Pipeline
 from .datasets import frame
 
 TOLERANCE = 1e-5
-"""How far scores and values may differ between a batch and single rows, or between machines. Labels may not."""
+"""How far scores and values may differ between a batch and single rows, or between machines. Labels are equal."""
 
 ModelOutput = dict[str, object]
 """`{"label", "score", "probabilities"}` of a classification, `{"value"}` of a regression: plain strings and floats."""
 
 
 def estimator_of(pipeline: Pipeline) -> BaseEstimator:
-    """The last step, without the threshold that may stand around it."""
+    """The last step, without the threshold classifier that may wrap it."""
     last = pipeline[-1]
     return last.estimator_ if isinstance(last, FixedThresholdClassifier) else last
 
@@ -32,19 +32,19 @@ def labels_of(pipeline: Pipeline) -> tuple[str, ...] | None:
 
 
 def threshold_of(pipeline: Pipeline) -> tuple[str, float] | None:
-    """The label whose probability decides, and from where on; None where the likeliest label is the answer."""
+    """The positive label and the probability from which it is predicted; None if the likeliest label is predicted."""
     last = pipeline[-1]
     return (str(last.pos_label), float(last.threshold)) if isinstance(last, FixedThresholdClassifier) else None
 
 
-def decided(pipeline: Pipeline, probabilities: NDArray[np.float64]) -> NDArray[np.int_]:
-    """The place of each row's answer among the labels, given the probabilities of the rows."""
-    found = threshold_of(pipeline)
-    if found is None:
+def predicted_indices(pipeline: Pipeline, probabilities: NDArray[np.float64]) -> NDArray[np.int_]:
+    """The index of each row's predicted label, from probabilities of shape (rows, labels)."""
+    deciding = threshold_of(pipeline)
+    if deciding is None:
         return np.asarray(probabilities.argmax(axis=1), dtype=np.int_)
-    label, threshold = found
-    wanted = (labels_of(pipeline) or ()).index(label)
-    return np.where(probabilities[:, wanted] >= threshold, wanted, 1 - wanted)
+    label, threshold = deciding
+    positive = (labels_of(pipeline) or ()).index(label)
+    return np.where(probabilities[:, positive] >= threshold, positive, 1 - positive)
 
 
 def predict(
@@ -53,7 +53,7 @@ def predict(
     labels: Sequence[str] | None,
     rows: Sequence[Mapping[str, object]],
 ) -> list[ModelOutput]:
-    """The pipeline's answers as plain values, one a row. `score` is the probability of the label that is answered."""
+    """One prediction a row, as plain values. `score` is the probability of the predicted label."""
     if not rows:
         return []
     inputs = frame(rows, columns)
@@ -61,6 +61,8 @@ def predict(
         return [{"value": float(value)} for value in pipeline.predict(inputs)]
     probabilities = np.asarray(pipeline.predict_proba(inputs), dtype=np.float64)
     return [
-        {"label": labels[place], "score": line[place], "probabilities": dict(zip(labels, line, strict=True))}
-        for place, line in zip(decided(pipeline, probabilities).tolist(), probabilities.tolist(), strict=True)
+        {"label": labels[index], "score": scores[index], "probabilities": dict(zip(labels, scores, strict=True))}
+        for index, scores in zip(
+            predicted_indices(pipeline, probabilities).tolist(), probabilities.tolist(), strict=True
+        )
     ]

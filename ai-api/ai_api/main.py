@@ -13,11 +13,14 @@ from fastapi import FastAPI
 
 from . import __version__
 from .auth import Callers
-from .blobs import Blobs
 from .data_client import DataClient
+from .http.context import Context
+from .http.error_responses import add_error_handlers
+from .http.middleware import RequestMiddleware
+from .http.row_schemas import document_rows
+from .images.blobs import Blobs
 from .jobs.lock import promotion_lock
 from .jobs.queue import Jobs
-from .middleware import RequestMiddleware
 from .outbox.outbox import Outbox
 from .outbox.shipper import Shipper
 from .privacy.eraser import Eraser
@@ -25,9 +28,6 @@ from .privacy.expirer import Expirer
 from .promotion import Promotions
 from .registry.registry import Registry
 from .routes import feedback, health, images, models, predict, train
-from .routes.context import Context
-from .routes.error_responses import add_error_handlers
-from .routes.row_schemas import document_rows
 from .serving.feedback import FeedbackRecorder
 from .serving.model_loader import ModelLoader
 from .serving.predictor import Predictor
@@ -100,32 +100,11 @@ def wire(
 ) -> tuple[Context, dict[str, Loop]]:
     """The pieces that the calls need, and the background loops by name. Models compute on the executor."""
     outbox = Outbox(settings.outbox_dir, max_rows=settings.outbox_max_rows, synchronous=settings.outbox_synchronous)
-    callers = Callers(
-        client,
-        settings.state_dir / "callers.json",
-        refresh_seconds=settings.auth_refresh_seconds,
-        stale_seconds=settings.auth_stale_seconds,
-        instance=outbox.name,
-    )
-    callers.restore()
-    loader = ModelLoader(
-        tasks,
-        registry,
-        settings.versions_dir / "champions.json",
-        BatchLimits(settings.batch_token_budget, settings.batch_rows, settings.queue_capacity),
-        executor=executor,
-        watch_seconds=settings.watch_seconds,
-        keep=settings.keep_versions,
-    )
+    callers = restored_callers(settings, client, outbox.name)
+    loader = model_loader(settings, tasks, registry, executor)
     shipper = Shipper(outbox, client, rows=settings.ship_rows)
     blobs = Blobs(settings.blobs)
     eraser = Eraser(outbox, blobs, client, lambda: callers.erased)
-    expirer = Expirer(blobs, lambda: callers.kept_days)
-    loop = asyncio.get_running_loop()
-
-    def announce(event: Mapping[str, object]) -> None:
-        asyncio.run_coroutine_threadsafe(outbox.put("promotion", [event]), loop).result()
-
     context = Context(
         callers=callers,
         loader=loader,
@@ -135,7 +114,7 @@ def wire(
         blobs=blobs,
         shipper=shipper,
         registry=registry,
-        promotions=Promotions(registry, partial(promotion_lock, settings.queue_conninfo), announce),
+        promotions=promotions(settings, registry, outbox),
         jobs=jobs,
         max_rows=settings.max_rows,
     )
@@ -144,9 +123,45 @@ def wire(
         "loader": loader.run,
         "shipper": shipper.run,
         "eraser": eraser.run,
-        "expirer": expirer.run,
+        "expirer": Expirer(blobs, lambda: callers.kept_days).run,
     }
     return context, loops
+
+
+def restored_callers(settings: Settings, client: DataClient, instance: str) -> Callers:
+    """The callers by the last snapshot on disk, if there is one."""
+    callers = Callers(
+        client,
+        settings.state_dir / "callers.json",
+        refresh_seconds=settings.auth_refresh_seconds,
+        stale_seconds=settings.auth_stale_seconds,
+        instance=instance,
+    )
+    callers.restore()
+    return callers
+
+
+def model_loader(settings: Settings, tasks: Mapping[str, Task], registry: Registry, executor: Executor) -> ModelLoader:
+    """A loader that has loaded no version yet."""
+    return ModelLoader(
+        tasks,
+        registry,
+        settings.versions_dir / "champions.json",
+        BatchLimits(settings.batch_token_budget, settings.batch_rows, settings.queue_capacity),
+        executor=executor,
+        watch_seconds=settings.watch_seconds,
+        keep=settings.keep_versions,
+    )
+
+
+def promotions(settings: Settings, registry: Registry, outbox: Outbox) -> Promotions:
+    """Promotions whose events go into the outbox. They block, so they run in a thread, not on this event loop."""
+    loop = asyncio.get_running_loop()
+
+    def announce(event: Mapping[str, object]) -> None:
+        asyncio.run_coroutine_threadsafe(outbox.put("promotion", [event]), loop).result()
+
+    return Promotions(registry, partial(promotion_lock, settings.queue_conninfo), announce)
 
 
 async def keep_running(run: Loop, name: str) -> None:

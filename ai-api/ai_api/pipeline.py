@@ -21,7 +21,7 @@ from .errors import InvalidParams, UnknownRecipe
 from .estimators import Space, build_estimator, find_estimator
 from .features import build_features
 from .features.clean import Clean, Join
-from .sampling import build_sampler
+from .features.sampling import build_sampler
 from .task import Modality, Recipe, Task
 
 TRAINING_STEPS = ("augment", "resample")

@@ -1,4 +1,4 @@
-"""Every knob of ai-api, with a sentence; read by main.py and __main__.py only, which pass values on."""
+"""Every setting of ai-api with a sentence. Only main.py, __main__.py and the commands read them and pass values on."""
 
 from __future__ import annotations
 
@@ -30,88 +30,88 @@ class Settings(BaseSettings):
     port: PositiveInt = 8000
     """Port of the HTTP interface."""
     metrics_host: str = "127.0.0.1"
-    """Address of the metrics ports. Never publish it: metrics ask nobody who they are."""
+    """Address of the metrics ports. Never publish it: the metrics need no authentication."""
     metrics_port: PositiveInt = 9101
-    """Port where `ai-api serve` shows its metrics to Prometheus."""
+    """Port on which `ai-api serve` exposes its metrics to Prometheus."""
     work_metrics_port: PositiveInt = 9103
-    """Port where `ai-api work` (the trainer) shows its metrics to Prometheus."""
+    """Port on which `ai-api work` (the trainer) exposes its metrics to Prometheus."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe log line that is written. No level writes inputs or secrets."""
 
     secrets_dir: Path = Path("secrets")
     """Folder with one file per secret. `scripts/secrets.sh` makes it."""
     state_dir: Path = Path("data/state")
-    """Folder that must survive a restart: the outbox, the cache of versions, the snapshot of who may call."""
+    """Folder that must survive a restart: the outbox, the cache of versions, the snapshot of callers."""
     raw_dir: Path = Path("data/raw")
     """Folder into which data sets are downloaded, once."""
     data_mirror: Path | None = None
-    """Folder that holds the data sets already, laid out as in docs/data.md. Used before any download."""
+    """Folder with the data sets, laid out as in docs/data.md. Used before any download."""
     weights_dir: Path = Path("data/weights")
     """Folder for public weights that no package carries: GloVe vectors, Universal Sentence Encoder, image backbones."""
 
     tasks: str = ""
-    """Tasks that are served and trained, comma-separated, in the order of their starters. Empty: all that there are."""
+    """Tasks that are served and trained, comma-separated, in the order of their first trainings. Empty: all."""
     tasks_dir: Path | None = None
-    """Folder with tasks of your own, a Python file each, taken beside those of the package."""
+    """Folder with tasks of your own, a Python file each, in addition to those of the package."""
 
     blobs_url: str = ""
-    """Where the pictures that callers send are kept, for ai-api and trainers alike: a folder, or `s3://bucket/folder`
+    """Where images of requests are stored, for ai-api and trainers: a folder, or `s3://bucket/folder`
     (with s3fs installed). Empty: the folder `blobs` of AI_STATE_DIR."""
 
     data_api_url: str = "http://127.0.0.1:8001"
-    """Where data-api answers."""
+    """Address of data-api."""
     mlflow_url: str = "http://127.0.0.1:5000"
-    """Where MLflow (tracking and registry) answers."""
+    """Address of MLflow (tracking and registry)."""
     mlflow_timeout_seconds: PositiveFloat = 10
-    """Longest wait for one answer of MLflow."""
+    """Longest wait for one response of MLflow."""
     queue_host: str = "127.0.0.1"
     """Host of the Postgres that holds the `queue` database."""
     queue_port: PositiveInt = 5433
     """Port of the Postgres that holds the `queue` database."""
 
     watch_seconds: PositiveFloat = 2
-    """How often the registry is asked which version is champion. Less: a promotion is noticed sooner."""
+    """How often the champions are read from the registry. Less: a promotion takes effect sooner."""
     keep_versions: PositiveInt = 2
-    """Versions per task, besides the champion, that stay loaded after somebody asked for them by number."""
+    """Versions per task, besides the champion, that stay loaded after requests for them by number."""
     batch_token_budget: PositiveInt = 4_096
     """Most padded tokens (for numbers: rows) in one call of a model. More: higher throughput, longer waits."""
     batch_rows: PositiveInt = 256
-    """Most rows in one call of a model, whatever they cost."""
+    """Most rows in one call of a model, whatever their number of tokens."""
     queue_capacity: PositiveInt = 4_096
-    """Most rows that wait for one version. The row after the last place is refused at once with 429."""
+    """Most rows that wait for one version. Further rows are refused at once with 429."""
     max_rows: PositiveInt = 1_000
     """Most rows in one /predict."""
     max_body_bytes: PositiveInt = 16_777_216
-    """Largest request body, in bytes. A larger one is refused with 413. A picture of 8 MiB is 11 MiB as base64."""
+    """Largest request body, in bytes. A larger one is refused with 413. An image of 8 MiB is 11 MiB as base64."""
 
     outbox_max_rows: PositiveInt = 1_000_000
-    """Most answers that wait for data-api. At that bound /predict refuses with 503 rather than lose one."""
+    """Most predictions that wait for data-api. At that limit /predict refuses with 503, so that none is lost."""
     outbox_synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
-    """NORMAL: an answer survives the death of the process. FULL: also a power cut, for one fsync a commit."""
+    """NORMAL: predictions survive a crash of the process. FULL: also a power cut, for one fsync a commit."""
     ship_rows: int = Field(default=1_000, ge=1, le=1_000)
-    """Most answers sent to data-api in one call."""
+    """Most predictions sent to data-api in one call."""
 
     auth_refresh_seconds: PositiveFloat = 10
     """How often the snapshot of keys, roles and revocations is fetched from data-api."""
     auth_stale_seconds: PositiveInt = 3_600
-    """How long callers are still recognised by the last snapshot while data-api is away."""
+    """How long the last snapshot of callers is used while data-api is unavailable."""
 
     train_share: float = Field(default=1.0, gt=0, le=1)
-    """Share of the base training rows that each training uses, picked by row hash. Less: quicker, worse."""
+    """Share of the base training rows that each training uses, picked by row hash. Less: faster and less accurate."""
     job_timeout_seconds: PositiveInt = 7_200
     """Longest a training may run before its process is stopped and the job fails."""
     heartbeat_seconds: PositiveFloat = 5
-    """How often a trainer says that it is alive."""
+    """Seconds between the heartbeats of a trainer."""
     stalled_seconds: PositiveFloat = 15
-    """A job whose trainer has been silent for this long is taken up again by another, at most 3 times in all."""
+    """A job whose trainer sends no heartbeat for this long is run by another trainer, at most 3 times in all."""
     bootstrap_rounds: PositiveInt = 1_000
-    """Resamples behind each interval of the promotion gate."""
+    """Bootstrap resamples for each interval of the promotion gate."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where neural models run. auto: a GPU where there is one."""
     threads: PositiveInt = 1
-    """Threads of one model call on the CPU while serving. More than one pays on idle cores only."""
+    """Threads of one model call on the CPU while serving. More than one is faster only with idle cores."""
     drain_seconds: NonNegativeFloat = 10
-    """How long a stopping ai-api lets requests in flight end."""
+    """How long ai-api, when it is stopped, waits for requests in progress."""
 
     @property
     def task_names(self) -> list[str]:
@@ -119,7 +119,7 @@ class Settings(BaseSettings):
 
     @property
     def blobs(self) -> str:
-        """Where pictures are kept, as fsspec takes it."""
+        """The blob store as a URL or path for fsspec."""
         return self.blobs_url or str(self.state_dir / "blobs")
 
     @property
@@ -137,11 +137,11 @@ class Settings(BaseSettings):
             value = path.read_text().strip()
         except OSError:
             raise ConfigurationError(
-                f"The secret file {path} is missing or cannot be read. `make dev` and `make up` make it."
+                f"The secret file {path} is missing or cannot be read. `make dev` and `make up` create it."
             ) from None
         if value.lower() in PLACEHOLDERS:
             raise ConfigurationError(
-                f"The secret file {path} holds a placeholder. Delete it: the next start makes a real one."
+                f"The secret file {path} holds a placeholder. Delete it: the next start creates a real one."
             )
         return value
 

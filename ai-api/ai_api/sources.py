@@ -1,4 +1,4 @@
-"""Where the files of public data sets come from: a mirror, else their public home, once, checked by a sum."""
+"""Files of public data sets: read from a mirror, or downloaded once from the publisher and checked by a checksum."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PublicFile:
-    """A file of a public data set: its place in a mirror, its home, and the publisher's checksum of the whole file.
+    """A file of a public data set: its path in a mirror, its public address, and the checksum of the file.
 
-    `git_blob` is git's own id of the file, for the one whose sha256 nobody has published. `login`: its home asks who is
-    fetching and under which terms, so a person fetches it and puts it into the mirror or under `raw`.
+    `git_blob` is the file's blob id in git, for a file without a published sha256. `login`: the address requires an
+    account and consent to terms, so a person downloads the file and puts it into the mirror or under `raw`.
     """
 
     name: str
@@ -32,26 +32,26 @@ class PublicFile:
 
 @dataclass(frozen=True)
 class Source:
-    """Where public files come from: a mirror if it has them, else their home, kept under `raw`."""
+    """Reads public files from a mirror if they are there, else from their address; downloads are kept under `raw`."""
 
     raw: Path
     mirror: Path | None = None
     timeout_seconds: float = 5
 
     def read(self, file: PublicFile) -> bytes:
-        """The file's content; DataUnavailable when neither mirror nor home has it within seconds."""
+        """The file's content; DataUnavailable if it is not in the mirror and its download fails or takes too long."""
         if self.mirror is not None:
-            if (content := _lying(self.mirror, file)) is not None:
+            if (content := _stored(self.mirror, file)) is not None:
                 return content
             log.warning("%s is not in the mirror %s", file.name, self.mirror)
         if not file.login:
             return self._download(file)
-        if (content := _lying(self.raw, file)) is None:
+        if (content := _stored(self.raw, file)) is None:
             raise DataUnavailable(f"{file.name} is to be fetched from {file.url}, which asks for a login")
         return content
 
     def find(self, name: str) -> Path | None:
-        """A file or folder as it lies in the mirror or under `raw`, for what is read bit by bit; None if in neither."""
+        """The path of a file or folder in the mirror or under `raw`, for files read in parts; None if in neither."""
         folders = [self.raw] if self.mirror is None else [self.mirror, self.raw]
         return next((folder / name for folder in folders if (folder / name).exists()), None)
 
@@ -79,7 +79,8 @@ class Source:
         return content
 
 
-def _lying(folder: Path, file: PublicFile) -> bytes | None:
+def _stored(folder: Path, file: PublicFile) -> bytes | None:
+    """The content of the file, plain or gzipped; None if it is not in the folder."""
     for path in (folder / file.name, folder / f"{file.name}.gz"):
         if path.is_file():
             return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -87,7 +88,7 @@ def _lying(folder: Path, file: PublicFile) -> bytes | None:
 
 
 def real_or_generated(read: Callable[[], Table], generate: Callable[[], Table], task: str) -> Table:
-    """The real rows, or loudly the generated ones: whoever trains on them must not take the figures for real."""
+    """The real rows; or, with a warning and marked as synthetic, the generated ones: their metrics mean nothing."""
     try:
         return read()
     except DataUnavailable as error:

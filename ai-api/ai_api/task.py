@@ -1,4 +1,4 @@
-"""The words: Kind, Modality, Row, Recipe, Task. A task is one file in `tasks/`; everything else follows from these."""
+"""The vocabulary of a task: Kind, Modality, Row, Recipe, Task. A task is one file in `tasks/` and uses only these."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from .datasets import Table
 from .errors import InvalidParams, UnknownRecipe
-from .images import ImageRef
+from .images.reference import ImageRef
 from .sources import Source
 
 MAX_TOKENS = 128
-"""Tokens of one text that a model reads; the rest is cut off."""
+"""Most tokens of one text that a model reads; longer texts are truncated."""
 IMAGE_COST = 64
-"""What looking at one picture counts in a batch's budget, in tokens of text."""
+"""What one image counts in a batch's token budget."""
 
 
 class Kind(StrEnum):
-    """What an answer is: one of a version's labels, or a number."""
+    """What a prediction is: one of a version's labels, or a number."""
 
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
 
 
 class Modality(StrEnum):
-    """What a column holds, told from its type in the row: this is how a pipeline knows which features to make of it."""
+    """What a column holds, derived from its type in the row. A pipeline chooses its features by it."""
 
     TEXT = "text"
     NUMBER = "number"
@@ -46,14 +46,14 @@ def _storable(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_storable)]
-"""A string that Postgres can keep: jsonb takes neither NUL characters nor lone surrogates."""
+"""A string that Postgres can store: jsonb takes neither NUL characters nor lone surrogates."""
 
 Category = Annotated[str, AfterValidator(_storable), Modality.CATEGORY]
-"""One of some names that are not all known beforehand. Where they are, `Literal["a", "b"]` is a category too."""
+"""One of some names that are not all known in advance. If they are, `Literal["a", "b"]` is a category too."""
 
 
 class Row(BaseModel):
-    """One input: the schema of the request, the columns of the data set, the map of the features."""
+    """One input: the schema of a request, the columns of the data set and of the features."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -76,18 +76,18 @@ def _modality(annotation: object, metadata: list[object]) -> Modality:
         metadata = [*metadata, *more]
     if get_origin(annotation) is Literal:
         return Modality.CATEGORY if all(isinstance(value, str) for value in get_args(annotation)) else Modality.NUMBER
-    told = next((found for found in metadata if isinstance(found, Modality)), None)
-    return told or {str: Modality.TEXT, ImageRef: Modality.IMAGE}.get(annotation, Modality.NUMBER)  # type: ignore[call-overload]
+    stated = next((entry for entry in metadata if isinstance(entry, Modality)), None)
+    return stated or {str: Modality.TEXT, ImageRef: Modality.IMAGE}.get(annotation, Modality.NUMBER)  # type: ignore[call-overload]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Which features and which estimator. Its name is what people type: `tfidf+logreg`, or just `forest`.
+    """Which features and which estimator. Its name, such as `tfidf+logreg` or `forest`, is used in calls and commands.
 
-    `text`, `image` and `table` name features; `table` (numbers and categories) is the estimator's own choice when None,
-    and texts or images are left out of it. `augment` and `resample` name steps that change the training rows only.
-    `members` are the recipes that a fusion joins. `tune`: trials of a search over the estimator's space, on the
-    training part. `title` replaces the name. `is_default`: whether `train --all` trains it.
+    `text`, `image` and `table` name the features of texts, of images, and of numbers and categories. If `table` is
+    None, the estimator chooses its features of numbers and categories. `augment` and `resample` name steps that change
+    the training rows only. `members` are the recipes that a fusion combines. `tune`: trials of a search over the
+    estimator's space, on the training rows. `title` replaces the name. `is_default`: whether `train --all` trains it.
     """
 
     estimator: str
@@ -104,6 +104,7 @@ class Recipe:
 
     @property
     def name(self) -> str:
+        """Its parts joined by `+`, or its title."""
         parts = (self.text, self.image, self.table, self.augment, self.resample, self.estimator)
         return self.title or "+".join(part for part in parts if part)
 
@@ -116,7 +117,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Costs:
-    """What a wrong answer costs, in the same unit: a `positive` row that was missed, and a false alarm."""
+    """The costs of errors of a binary task, in one unit: of a missed `positive` row and of a false alarm."""
 
     missed: float
     false_alarm: float
@@ -125,9 +126,9 @@ class Costs:
 
 @dataclass(frozen=True)
 class Published:
-    """A figure that somebody published for this problem, and on which rows; for the table of results."""
+    """A published metric for this problem: its source, and the rows it was measured on. For the page of results."""
 
-    who: str
+    source: str
     metric: str
     value: float
     rows: str
@@ -141,12 +142,12 @@ def _same_row(row: dict[str, object], _: int) -> dict[str, object]:
 class Task:
     """A problem: its row, kind, data, metric, margin and recipes (the first trains the starter).
 
-    `margin` is in the units of `metric`: how much worse than the champion a new version may look, at the lower end of
-    its interval, and still count as not worse. `metrics` are reported beside `metric`. `upgrade` turns a row of an
-    older `row_version` into one of today's.
+    `margin`, in the unit of `metric`, is the non-inferiority margin of the gate: the lower end of the interval of the
+    difference to the champion must lie above minus `margin`. `metrics` are reported beside `metric`. `upgrade` turns a
+    row of an older `row_version` into one of the present version.
 
-    For a yes-or-no task, `positive` is the label that is looked for, and `costs`, when given, chooses the threshold on
-    its probability, under the real shares of the labels (`Table.weights`).
+    For a binary task, `positive` is the label to detect. With `costs`, a threshold on its probability is chosen, under
+    the real shares of the labels (`Table.weights`).
     """
 
     name: str
@@ -166,13 +167,14 @@ class Task:
     published: tuple[Published, ...] = ()
 
     def recipe(self, name: str) -> Recipe:
+        """The recipe of this name, or UnknownRecipe."""
         for recipe in self.recipes:
             if recipe.name == name:
                 return recipe
         raise UnknownRecipe(f"{self.name} has no such recipe. It has {', '.join(r.name for r in self.recipes)}.")
 
     def cost(self, row: Row) -> int:
-        """About the tokens that a model reads of this row, at least one. Numbers cost one."""
+        """The approximate number of tokens that a model reads of this row, at least 1; a row of numbers counts 1."""
         texts = (getattr(row, name) or "" for name in self.row.columns(Modality.TEXT))
         images = sum(getattr(row, name) is not None for name in self.row.columns(Modality.IMAGE))
         return max(1, IMAGE_COST * images + sum(min(len(text) // 4 + 1, MAX_TOKENS) for text in texts if text))

@@ -1,4 +1,4 @@
-"""The command line: `data-api setup`, `data-api serve` and what operators do by hand."""
+"""The command line: `data-api setup`, `serve`, `maintain`, `erase-again`, and the commands of commands.py."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from prometheus_client import REGISTRY, start_http_server
 from sqlalchemy import Engine
 
 from .accuracy import recent as recent_accuracy
-from .commands import add_to as add_people_and_keys
-from .database import Database, address, give_up_on_silence, owner_engine
+from .commands import add_commands
+from .database import Database, address, owner_engine, set_wait_timeout
 from .errors import DataAPIError
 from .main import create_app
 from .maintenance.erasure import replay
@@ -29,25 +29,29 @@ from .setup.provisioning import provision
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 PASSWORD_BYTES = 20 * 2**20
-"""What a password needs while it is hashed, and a little more."""
-BETWEEN_COLLECTIONS = (50_000, 20, 100)
-"""New objects before the youngest are looked through, and such looks before older ones are."""
+"""Memory that hashing one password takes, rounded up."""
+GC_THRESHOLDS = (50_000, 20, 100)
+"""Thresholds of the garbage collector's generations: new objects before a collection of the youngest, then collections
+of one generation before one of the next.
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; a start that cannot succeed says why in one line."""
-    parser = argparse.ArgumentParser(prog="data-api", description="Keeps the people and predictions of Volant.")
+    """Runs one command. Errors of data-api are printed in one line, with exit status 1."""
+    parser = argparse.ArgumentParser(
+        prog="data-api", description="Stores accounts, predictions and feedback of Volant."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, run, words in (
+    for name, run, help_text in (
         ("setup", setup, "make roles, databases, tables, the admin and the demo key; safe to repeat"),
-        ("serve", serve, "answer HTTP until told to stop"),
-        ("erase-again", erase_again, "erase anew whoever was erased before; after a backup was restored"),
+        ("serve", serve, "serve HTTP until SIGTERM or Ctrl-C"),
+        ("erase-again", erase_again, "erase again everybody who was erased before; run it after restoring a backup"),
     ):
-        commands.add_parser(name, help=words).set_defaults(run=run)
-    maintenance = commands.add_parser("maintain", help="make partitions, delete what is past its days, erase people")
-    maintenance.add_argument("--every", type=seconds, metavar="SECONDS", help="go on, with a round every so often")
+        commands.add_parser(name, help=help_text).set_defaults(run=run)
+    maintenance = commands.add_parser("maintain", help="make partitions, delete expired rows, erase people")
+    maintenance.add_argument("--every", type=interval_seconds, metavar="SECONDS", help="keep running, with rounds")
     maintenance.set_defaults(run=maintain)
-    add_people_and_keys(commands)
+    add_commands(commands)
     chosen = parser.parse_args(arguments)
     settings = Settings()
     logging.basicConfig(
@@ -62,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def setup(settings: Settings, _: argparse.Namespace) -> None:
-    """From an empty Postgres to one that is ready."""
+    """Prepares Postgres, then erases people whose tombstones only the file has."""
     logging.getLogger("alembic").setLevel(logging.WARNING)
     provision(
         settings.postgres_host,
@@ -72,23 +76,25 @@ def setup(settings: Settings, _: argparse.Namespace) -> None:
         wait_seconds=settings.setup_wait_seconds,
         partitions_ahead=settings.partitions_ahead,
     )
-    replay(as_owner(settings), settings.tombstones_file)
+    replay(owner_of_tables(settings), settings.tombstones_file)
 
 
 def erase_again(settings: Settings, _: argparse.Namespace) -> None:
-    """Whatever a restored backup brought back of erased people goes."""
-    print(f"{replay(as_owner(settings), settings.tombstones_file, repeat=True)} people were erased again.")
+    """Erases everybody again who was erased before: a restored backup may have brought rows back."""
+    print(f"{replay(owner_of_tables(settings), settings.tombstones_file, repeat=True)} people were erased again.")
 
 
-def as_owner(settings: Settings) -> Engine:
-    """Postgres as the owner of the tables."""
+def owner_of_tables(settings: Settings) -> Engine:
+    """An engine that connects as the owner of the tables."""
     password = settings.secret("postgres_owner_password")
     where = address(settings.postgres_host, settings.postgres_port, settings.postgres_database, OWNER, password)
     return owner_engine(where)
 
 
 def maintain(settings: Settings, chosen: argparse.Namespace) -> None:
-    """One round, or rounds until SIGTERM or Ctrl-C: what is cut off is rolled back and done the next time."""
+    """One round of maintenance, or rounds until SIGTERM or Ctrl-C. A step that is cut off is rolled back and repeated
+    in the next round.
+    """
     plan = MaintenancePlan(
         partitions_ahead=settings.partitions_ahead,
         pending_days=settings.pending_days,
@@ -97,12 +103,12 @@ def maintain(settings: Settings, chosen: argparse.Namespace) -> None:
     )
     if chosen.every:
         start_http_server(settings.maintain_metrics_port, settings.metrics_host)
-        run_forever(as_owner(settings), plan, chosen.every)
-    run_once(as_owner(settings), plan)
+        run_forever(owner_of_tables(settings), plan, chosen.every)
+    run_once(owner_of_tables(settings), plan)
 
 
-def seconds(value: str) -> float:
-    """A span for the command line."""
+def interval_seconds(value: str) -> float:
+    """The number of seconds in an argument; ValueError unless it is at least 1 and finite."""
     number = float(value)
     if not 1 <= number < 1e9:
         raise ValueError
@@ -110,14 +116,14 @@ def seconds(value: str) -> float:
 
 
 def serve(settings: Settings, _: argparse.Namespace) -> None:
-    """Answers until SIGTERM or Ctrl-C; requests in flight are ended first."""
-    give_memory_back(settings.sign_ins_at_once)
+    """Serves HTTP until SIGTERM or Ctrl-C, then waits up to 10 seconds for requests in flight."""
+    configure_malloc(settings.sign_ins_at_once)
     app = create_app(settings)
-    give_up_on_silence(settings.statement_seconds + 1)
+    set_wait_timeout(settings.statement_seconds + 1)
     database: Database = app.state.context.database
     REGISTRY.register(RecentAccuracy(lambda: recent_accuracy(database)))
     start_http_server(settings.metrics_port, settings.metrics_host)
-    leave_out_of_collections()
+    freeze_startup_objects()
     uvicorn.run(
         app,
         host=settings.host,
@@ -131,16 +137,15 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
     )
 
 
-def give_memory_back(passwords: int) -> None:
-    """Has glibc share one heap among all threads and give its end back. Else each thread keeps the 19 MiB of a password
-    that it hashed, and the body of a large call. What this many passwords need at once stays: fresh pages for each,
-    from the heap or by a mapping of its own, would take half as long again as its hash. Other C libraries have no such
-    switch.
+def configure_malloc(concurrent_hashes: int) -> None:
+    """Makes glibc use one heap for all threads and return its free end to the system. By default each thread keeps the
+    19 MiB of a password hash and the body of a large request. Memory for this many hashes is never returned: getting
+    new pages for each hash would add half of its time. Does nothing with other C libraries.
     """
     options = {
         M_ARENA_MAX: 1,
         M_MMAP_THRESHOLD: 32 * 2**20,  # the most that glibc takes
-        M_TRIM_THRESHOLD: passwords * PASSWORD_BYTES,
+        M_TRIM_THRESHOLD: concurrent_hashes * PASSWORD_BYTES,
     }
     with suppress(AttributeError, OSError, TypeError):
         libc = ctypes.CDLL(None)
@@ -148,13 +153,13 @@ def give_memory_back(passwords: int) -> None:
             libc.mallopt(option, value)
 
 
-def leave_out_of_collections() -> None:
-    """Has the garbage collector look no more at what is there by now, which stays. A call of 1,000 rows makes so many
-    objects that it looked at everything several times, for half of the call's time in Python. It waits for more, too.
+def freeze_startup_objects() -> None:
+    """Excludes the objects that exist now from garbage collection, and collects less often. A request of 1,000 rows
+    creates so many objects that full collections took half of its time in Python.
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*BETWEEN_COLLECTIONS)
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What somebody with a shell does to people and signing keys: the first admin, rotation."""
+"""Commands for operators: create an admin, rotate and list signing keys."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from .crud.people import invitation, user
 from .errors import InvalidRequest
-from .keyring import Seal
+from .keyring import KeySeal
 from .main import primary
 from .models.people.user import Role
 from .routes.people.invitation import link
@@ -24,76 +24,83 @@ from .settings import Settings
 from .signing_keys import describe as describe_keys
 from .signing_keys import rotate
 
-Say = Callable[[str], None]
+Print = Callable[[str], None]
 EMAIL, PASSWORD = TypeAdapter[str](Email), TypeAdapter[str](Password)
 
 
-def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Adds `admin create`, `keys rotate` and `keys list` to the command line."""
-    admin = commands.add_parser("admin", help="make an admin, such as the first one of your own")
+    admin = commands.add_parser("admin", help="make an admin account")
     create = admin.add_subparsers(required=True).add_parser(
-        "create", help="print a one-time link by which an admin makes their account"
+        "create", help="print a one-time link on which the admin makes the account"
     )
-    create.add_argument("--email", required=True, help="whom the account is for")
+    create.add_argument("--email", required=True, help="e-mail of the account")
     create.add_argument("--ask-password", action="store_true", help="make the account now and ask for its password")
     create.set_defaults(run=create_admin)
     keys = commands.add_parser("keys", help="the keys that access tokens are signed with").add_subparsers(required=True)
-    next_one = keys.add_parser("rotate", help="make the next key; tokens of the old ones hold until they expire")
-    next_one.add_argument("--at-once", action="store_true", help="end the old keys and their tokens now: one leaked")
-    next_one.set_defaults(run=rotate_keys)
-    keys.add_parser("list", help="every key and what it does now").set_defaults(run=list_keys)
+    rotate_command = keys.add_parser(
+        "rotate", help="make the next key; tokens of the old ones stay valid until they expire"
+    )
+    rotate_command.add_argument(
+        "--at-once", action="store_true", help="retire the old keys and end their tokens now, because a key leaked"
+    )
+    rotate_command.set_defaults(run=rotate_keys)
+    keys.add_parser("list", help="list every key and its state").set_defaults(run=list_keys)
 
 
-def create_admin(settings: Settings, chosen: argparse.Namespace, say: Say = print) -> None:
-    """An invitation as admin, or at once an account whose password is asked for: never one on the command line, where
-    other users of the machine and the shell's history see it.
+def create_admin(settings: Settings, arguments: argparse.Namespace, write: Print = print) -> None:
+    """Prints an invitation link for an admin, or makes the account with a password from the terminal. The password is
+    never an argument: other users of the machine and the shell's history could see it.
     """
-    email = _checked(EMAIL, chosen.email)
-    if chosen.ask_password:
-        password = _checked(PASSWORD, getpass("Password, of at least 12 characters: "))
+    email = _validated(EMAIL, arguments.email)
+    if arguments.ask_password:
+        password = _validated(PASSWORD, getpass("Password, of at least 12 characters: "))
         if getpass("The same again: ") != password:
             raise InvalidRequest("The two passwords differ.")
-        hashed = Passwords(at_once=1).hash(password)
-        with database(settings) as session:
-            user.create(session, email, Role.ADMIN, hashed)
-        say(f"{email} is an admin now.")
+        password_hash = Passwords(at_once=1).hash(password)
+        with service_session(settings) as session:
+            user.create(session, email, Role.ADMIN, password_hash)
+        write(f"{email} is an admin now.")
         return
     token, lifetime = new_invitation(), timedelta(seconds=settings.invitation_seconds)
-    with database(settings) as session:
+    with service_session(settings) as session:
         until = invitation.create(session, email, Role.ADMIN, digest(token), None, lifetime).expires_at
-    say(f"Whoever opens this link first becomes an admin as {email}. It works once, until {until:%Y-%m-%d %H:%M} UTC:")
-    say(link(settings.reached_at, token))
+    write(
+        f"The first person to open this link becomes an admin as {email}. It works once, until"
+        f" {until:%Y-%m-%d %H:%M} UTC:"
+    )
+    write(link(settings.effective_public_url, token))
 
 
-def rotate_keys(settings: Settings, chosen: argparse.Namespace, say: Say = print) -> None:
-    """The next signing key."""
-    seal = Seal(settings.secret("signing_key"))
-    with database(settings) as session:
-        rotate(session, seal, timedelta(seconds=settings.access_token_seconds), at_once=chosen.at_once)
-    list_keys(settings, chosen, say)
+def rotate_keys(settings: Settings, arguments: argparse.Namespace, write: Print = print) -> None:
+    """Makes the next signing key and lists all of them."""
+    seal = KeySeal(settings.secret("signing_key"))
+    with service_session(settings) as session:
+        rotate(session, seal, timedelta(seconds=settings.access_token_seconds), at_once=arguments.at_once)
+    list_keys(settings, arguments, write)
 
 
-def list_keys(settings: Settings, _: argparse.Namespace, say: Say = print) -> None:
-    """A line for each signing key."""
-    seal = Seal(settings.secret("signing_key"))
-    with database(settings) as session:
+def list_keys(settings: Settings, _: argparse.Namespace, write: Print = print) -> None:
+    """Prints one line for each signing key."""
+    seal = KeySeal(settings.secret("signing_key"))
+    with service_session(settings) as session:
         for line in describe_keys(session, seal):
-            say(line)
+            write(line)
 
 
 @contextmanager
-def database(settings: Settings) -> Iterator[Session]:
-    """One transaction with the rights of the service: a command can do no more than the calls could."""
-    opened = primary(settings, connections=1)
+def service_session(settings: Settings) -> Iterator[Session]:
+    """One transaction with the service's database role, so that a command can do no more than the HTTP interface."""
+    database = primary(settings, connections=1)
     try:
-        with opened.session() as session:
+        with database.session() as session:
             yield session
     finally:
-        opened.close()
+        database.close()
 
 
-def _checked(kind: TypeAdapter[str], given: str) -> str:
+def _validated(adapter: TypeAdapter[str], text: str) -> str:
     try:
-        return kind.validate_python(given)
+        return adapter.validate_python(text)
     except ValidationError as error:
         raise InvalidRequest(describe(error) + ".") from None

@@ -1,4 +1,4 @@
-"""What can go wrong, one tree, no HTTP in it. A class's docstring is its default message, written for the reader.
+"""The errors of data-api as one tree, without HTTP. The docstring of a class is its default message to the caller.
 
 DataAPIError
 ├── InvalidRequest, InvalidCursor
@@ -20,7 +20,7 @@ class DataAPIError(Exception):
     """Something went wrong."""
 
     keeps_changes: ClassVar[bool] = False
-    """Whether what was written before the error is committed all the same."""
+    """Whether changes made before the error are committed."""
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or " ".join((type(self).__doc__ or "").split()))
@@ -31,11 +31,11 @@ class InvalidRequest(DataAPIError):
 
 
 class InvalidCursor(DataAPIError):
-    """The cursor is not one that a list answered as `next`."""
+    """The cursor is not one that a list returned as `next`."""
 
 
 class NotSignedIn(DataAPIError):
-    """Say who is calling: `Authorization: Bearer <token>` or `X-API-Key: <key>`, valid, not expired and not revoked."""
+    """Send `Authorization: Bearer <token>` or `X-API-Key: <key>`, valid, not expired and not revoked."""
 
 
 class WrongCredentials(DataAPIError):
@@ -45,7 +45,7 @@ class WrongCredentials(DataAPIError):
 
 
 class TokenReused(DataAPIError):
-    """This refresh token was used before, so every token that came from the same sign-in is revoked. Sign in again."""
+    """This refresh token was used before, so all tokens of the same sign-in are revoked. Sign in again."""
 
     keeps_changes = True
 
@@ -81,7 +81,7 @@ class UnknownErasure(DataAPIError):
 
 
 class UnknownRetention(DataAPIError):
-    """This task has no days set: its rows are kept for ever."""
+    """This task has no retention set: its rows are never deleted."""
 
 
 class EmailTaken(DataAPIError):
@@ -89,15 +89,15 @@ class EmailTaken(DataAPIError):
 
 
 class LastAdmin(DataAPIError):
-    """This is the last admin who can sign in. Make another one first."""
+    """This is the last admin who can sign in. Make another admin first."""
 
 
 class KeyReused(DataAPIError):
-    """This Idempotency-Key came with another body before. Send a new one for each thing to create."""
+    """This Idempotency-Key was sent with another body before. Send a new key for each thing to create."""
 
 
 class ChangedMeanwhile(DataAPIError):
-    """This has changed since you saw it. Read it again, then decide whether your change is still wanted."""
+    """This has changed since you read it. Read it again, then decide whether your change is still wanted."""
 
 
 class TooLarge(DataAPIError):
@@ -109,7 +109,7 @@ class Overloaded(DataAPIError):
 
 
 class TooManyRequests(DataAPIError):
-    """Too many requests came from you or from your address. Wait, as `Retry-After` says, then go on."""
+    """Too many requests came from you or from your address. Wait for `Retry-After` seconds."""
 
     def __init__(self, message: str | None = None, retry_after: int = 1) -> None:
         super().__init__(message)
@@ -117,19 +117,19 @@ class TooManyRequests(DataAPIError):
 
 
 class LockedOut(TooManyRequests):
-    """Too many sign-ins failed for this account or from this address. Wait, as `Retry-After` says, then try again."""
+    """Too many sign-ins failed for this account or from this address. Try again after `Retry-After` seconds."""
 
 
 class DatabaseUnavailable(DataAPIError):
-    """Postgres does not answer. Nothing that was not acknowledged is kept; try again in a moment."""
+    """Postgres does not respond. Nothing of this request was stored; try again in a moment."""
 
 
 class NotReady(DataAPIError):
-    """The service cannot do its work now."""
+    """The service is not ready to serve."""
 
 
 class ConfigurationError(DataAPIError):
-    """A setting or a secret is missing or a placeholder, so the service does not start."""
+    """A setting or a secret is missing, malformed or a placeholder, so the service does not start."""
 
 
 class SetupFailed(DataAPIError):
@@ -137,4 +137,4 @@ class SetupFailed(DataAPIError):
 
 
 class MaintenanceFailed(DataAPIError):
-    """A part of the maintenance failed. The log says which and why."""
+    """A step of the maintenance failed. The log says which and why."""

@@ -1,4 +1,4 @@
-"""UUIDv7: an id that carries its time, so that one column is key, order and partition."""
+"""UUIDv7 ids. They hold the time of their creation, so one column is the key, the order and the partition key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def new_id() -> UUID:
 
 
 def time_of(key: UUID) -> datetime:
-    """When an id was made, to the millisecond. ValueError when it is no UUIDv7 or its time is past the year 9999."""
+    """The time in an id, to the millisecond. ValueError when it is no UUIDv7 or its time is past the year 9999."""
     check(key)
     return EPOCH + (key.int >> 80) * MILLISECOND
 
@@ -26,12 +26,14 @@ def time_of(key: UUID) -> datetime:
 def check(key: UUID) -> None:
     """ValueError when it is no UUIDv7 or its time is past the year 9999."""
     number = key.int
-    if number >> 76 & 0xF != 7 or number >> 62 & 0b11 != 0b10:  # as `version` and `variant` say, in half the time
+    if number >> 76 & 0xF != 7 or number >> 62 & 0b11 != 0b10:  # as `version` and `variant` do, in half the time
         raise ValueError("must be a UUID of version 7")
     if number >> 80 > LATEST:
         raise ValueError("must carry a time before the year 10000")
 
 
 def floor(moment: datetime) -> UUID:
-    """The least id of that millisecond: ids made from `moment` on are not below it. Before 1970 counts as 1970."""
+    """The smallest id of a millisecond; ids made at `moment` or later are not below it. Times before 1970 count as
+    1970.
+    """
     return UUID(int=max((moment - EPOCH) // MILLISECOND, 0) << 80)

@@ -1,4 +1,6 @@
-"""Ed25519 keys: made, sealed for the database, and which of them signs and verifies at a moment."""
+"""Ed25519 signing keys: encryption of their seeds for the database, and the keyring that selects which key signs or
+verifies at a moment.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +24,15 @@ from .errors import ConfigurationError, DatabaseUnavailable
 
 ALGORITHM = "EdDSA"
 REFRESH_SECONDS = 10.0
-"""How old the keys in memory may get before they are read again."""
+"""Age at which the keys in memory are read again."""
 UNKNOWN_SECONDS = 1.0
-"""How old they may be when a token names a key that is not among them."""
+"""Age at which they are read again when a token names a key that is not among them."""
 NONCE_BYTES = 12
 
 
 @dataclass(frozen=True)
-class Key:
-    """A key that is open. It signs from `signs_from` on; from `retires_at` on nothing that it signed holds."""
+class KeyPair:
+    """A decrypted signing key. It signs from `signs_from` on; from `retires_at` on its tokens are refused."""
 
     private: Ed25519PrivateKey
     signs_from: datetime
@@ -38,7 +40,7 @@ class Key:
 
     @cached_property
     def public(self) -> Ed25519PublicKey:
-        """What verifies."""
+        """The public key, which verifies."""
         return self.private.public_key()
 
     @cached_property
@@ -53,32 +55,34 @@ class Key:
 
     @property
     def jwk(self) -> dict[str, str]:
-        """What others verify with."""
+        """The public key as a JSON Web Key."""
         return {"kty": "OKP", "crv": "Ed25519", "x": self.x, "kid": self.kid, "alg": ALGORITHM, "use": "sig"}
 
     def is_retired(self, moment: datetime) -> bool:
-        """Whether nothing that it signed holds any more."""
+        """Whether its tokens are refused at this moment."""
         return self.retires_at is not None and self.retires_at <= moment
 
 
-class Box:
-    """Closes bytes with a key of 32 bytes and opens them again (ChaCha20-Poly1305, a random nonce before each)."""
+class SecretBox:
+    """Encrypts and decrypts bytes with a 32-byte key (ChaCha20-Poly1305; the random nonce is stored before each)."""
 
     def __init__(self, key: bytes) -> None:
         self._cipher = ChaCha20Poly1305(key)
 
-    def close(self, content: bytes, bound_to: bytes | None = None) -> bytes:
-        """The content, to be opened with the same key and the same `bound_to` only."""
+    def encrypt(self, content: bytes, associated_data: bytes | None = None) -> bytes:
+        """The encrypted content. Decrypting it takes the same key and the same `associated_data`."""
         nonce = secrets.token_bytes(NONCE_BYTES)
-        return nonce + self._cipher.encrypt(nonce, content, bound_to)
+        return nonce + self._cipher.encrypt(nonce, content, associated_data)
 
-    def open(self, closed: bytes, bound_to: bytes | None = None) -> bytes:
-        """The content. InvalidTag or ValueError when it was closed otherwise."""
-        return self._cipher.decrypt(closed[:NONCE_BYTES], closed[NONCE_BYTES:], bound_to)
+    def decrypt(self, encrypted: bytes, associated_data: bytes | None = None) -> bytes:
+        """The content; InvalidTag or ValueError if key or `associated_data` differ."""
+        return self._cipher.decrypt(encrypted[:NONCE_BYTES], encrypted[NONCE_BYTES:], associated_data)
 
 
-class Seal:
-    """Closes seeds for the database and opens them again, by the secret `signing_key`, itself the first seed."""
+class KeySeal:
+    """Encrypts the seeds of signing keys for the database, with a key derived from the secret `signing_key`. That
+    secret is also the seed of the first signing key.
+    """
 
     def __init__(self, secret: str) -> None:
         try:
@@ -88,45 +92,47 @@ class Seal:
             raise ConfigurationError(
                 "The secret signing_key must be 32 bytes in hex. Delete it: the next start makes one"
             ) from None
-        self._box = Box(self.derive("seal signing keys"))
+        self._box = SecretBox(self.derive("seal signing keys"))
 
     def derive(self, purpose: str) -> bytes:
-        """A key for another purpose, from which nobody finds the way back to the secret."""
+        """A 32-byte key for a purpose (HKDF-SHA256). The secret cannot be computed from it."""
         return HKDF(SHA256(), length=32, salt=None, info=f"volant: {purpose}".encode()).derive(self._seed)
 
-    def close(self, key: Key) -> bytes:
-        """The key's seed, for the database; bound to its `kid`, so that rows cannot be exchanged."""
-        return self._box.close(key.private.private_bytes_raw(), key.kid.encode())
+    def seal(self, key_pair: KeyPair) -> bytes:
+        """The encrypted seed, for the database; bound to its `kid`, so that seeds cannot be swapped between rows."""
+        return self._box.encrypt(key_pair.private.private_bytes_raw(), key_pair.kid.encode())
 
-    def open(self, kid: str, sealed: bytes) -> Ed25519PrivateKey | None:
-        """The private key, or None when this secret did not seal it for this `kid`."""
+    def unseal(self, kid: str, sealed: bytes) -> Ed25519PrivateKey | None:
+        """The private key; None if the seed was not encrypted with this secret for this `kid`."""
         try:
-            seed = self._box.open(sealed, kid.encode())
+            seed = self._box.decrypt(sealed, kid.encode())
         except (InvalidTag, ValueError):
             return None
         return Ed25519PrivateKey.from_private_bytes(seed)
 
 
 class Keyring:
-    """The keys in memory. `load` reads them from where they are kept; while that is away, the last ones go on."""
+    """The signing keys in memory. `load` reads them from the database; while it is unavailable, the last ones stay in
+    use.
+    """
 
-    def __init__(self, load: Callable[[], Sequence[Key]]) -> None:
+    def __init__(self, load: Callable[[], Sequence[KeyPair]]) -> None:
         self._load = load
-        self._keys: Sequence[Key] = ()
+        self._keys: Sequence[KeyPair] = ()
         self._read_at = 0.0
         self._reading = Lock()
 
-    def signing(self) -> Key:
-        """The key that signs now: of those whose time has come the newest."""
+    def signing(self) -> KeyPair:
+        """The key that signs now: the newest whose `signs_from` has passed."""
         now = datetime.now(UTC)
         keys = sorted(
             (key for key in self._fresh(REFRESH_SECONDS) if not key.is_retired(now)), key=lambda key: key.signs_from
         )
         begun = [key for key in keys if key.signs_from <= now]
-        return begun[-1] if begun else keys[0]  # none has begun: this clock is behind the one of Postgres
+        return begun[-1] if begun else keys[0]  # no key signs yet: this clock is behind that of Postgres
 
-    def named(self, kid: object) -> Key | None:
-        """The key that verifies tokens of this `kid` now."""
+    def verifying(self, kid: object) -> KeyPair | None:
+        """The key that verifies tokens of this `kid` now; None if it is unknown or retired."""
         for seconds in (REFRESH_SECONDS, UNKNOWN_SECONDS):
             for key in self._fresh(seconds):
                 if key.kid == kid:
@@ -135,12 +141,14 @@ class Keyring:
 
     @property
     def jwks(self) -> dict[str, list[dict[str, str]]]:
-        """Every public key that may verify a token now or soon."""
+        """The JWKS: every public key that verifies tokens now or will soon."""
         now = datetime.now(UTC)
         return {"keys": [key.jwk for key in self._fresh(REFRESH_SECONDS) if not key.is_retired(now)]}
 
-    def _fresh(self, seconds: float) -> Sequence[Key]:
-        """The keys, read again when they are older than `seconds`, by one thread while others take the old ones."""
+    def _fresh(self, seconds: float) -> Sequence[KeyPair]:
+        """The keys. When they are older than `seconds`, one thread reads them again; others use the old ones
+        meanwhile.
+        """
         if self._keys and time.monotonic() - self._read_at < seconds:
             return self._keys
         if self._reading.acquire(blocking=not self._keys):

@@ -13,7 +13,8 @@ from fastapi.responses import JSONResponse
 from limits.storage import MemoryStorage, Storage
 from starlette.exceptions import HTTPException
 
-from . import __version__, admin, errors
+from . import __version__, errors
+from .admin.page import mount as mount_admin_page
 from .crud.rate_limit import PostgresStorage
 from .database import Database, address, replica_address
 from .http.context import Context, LockoutPolicy
@@ -21,7 +22,7 @@ from .http.error_body import ErrorBody
 from .http.middleware import RequestMiddleware
 from .http.quota import within_quota
 from .http.rate_limit import RateLimits
-from .keyring import Keyring, Seal
+from .keyring import Keyring, KeySeal
 from .routes import audit, health, promotions
 from .routes.people import api_key, auth, invitation, snapshot, user
 from .routes.predictions import accuracy, correction, feedback, labelling, prediction
@@ -74,8 +75,8 @@ DESCRIPTIONS = {
     412: "It has changed since the caller saw it.",
     413: "The body is too large.",
     422: "The request is malformed.",
-    429: "Too many requests or failures: wait as Retry-After says.",
-    503: "Postgres does not answer.",
+    429: "Too many requests or failures: wait for Retry-After seconds.",
+    503: "Postgres does not respond.",
 }
 
 
@@ -123,7 +124,7 @@ def create_app(settings: Settings) -> FastAPI:
         health,
     ):
         app.include_router(subject.router)
-    admin.mount(app, context, timedelta(seconds=settings.admin_session_seconds), STATUS)
+    mount_admin_page(app, context, timedelta(seconds=settings.admin_session_seconds), STATUS)
     app.add_middleware(RequestMiddleware, max_body_bytes=settings.max_body_bytes)
     return app
 
@@ -131,7 +132,7 @@ def create_app(settings: Settings) -> FastAPI:
 def wire(settings: Settings, rate_limit_storage: Storage) -> Context:
     """Makes the pieces that the calls need, from the settings and the secrets."""
     database = primary(settings, settings.pool_size)
-    seal = Seal(settings.secret("signing_key"))
+    seal = KeySeal(settings.secret("signing_key"))
     return Context(
         database=database,
         passwords=Passwords(settings.sign_ins_at_once),
@@ -139,7 +140,7 @@ def wire(settings: Settings, rate_limit_storage: Storage) -> Context:
         service_key=settings.secret("service_key"),
         refresh_lifetime=timedelta(seconds=settings.refresh_token_seconds),
         invitation_lifetime=timedelta(seconds=settings.invitation_seconds),
-        public_url=settings.reached_at,
+        public_url=settings.effective_public_url,
         lockout=LockoutPolicy(
             settings.sign_in_tries,
             settings.sign_in_tries_per_address,

@@ -13,18 +13,16 @@ from prometheus_client.registry import Collector
 
 from .errors import DataAPIError
 
-REQUESTS = Counter("volant_data_requests_total", "Requests answered.", ["method", "route", "status"])
+REQUESTS = Counter("volant_data_requests_total", "Requests with a response.", ["method", "route", "status"])
 REQUEST_SECONDS = Histogram(
     "volant_data_request_seconds",
-    "Time from the whole request to the first byte of its answer.",
+    "Time from the whole request to the first byte of its response.",
     ["method", "route"],
     buckets=(0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
-IN_FLIGHT = Gauge("volant_data_requests_in_flight", "Requests being answered.")
-ROWS = Counter("volant_data_rows_total", "Rows that arrived in bulk, by what became of them.", ["kind", "status"])
-JOINS = Counter(
-    "volant_data_feedback_joined_total", "Feedback that met its prediction, by what became of it.", ["status"]
-)
+IN_FLIGHT = Gauge("volant_data_requests_in_flight", "Requests being handled.")
+ROWS = Counter("volant_data_rows_total", "Rows of bulk requests, by outcome.", ["kind", "status"])
+JOINS = Counter("volant_data_feedback_joined_total", "Feedback joined with its prediction, by status.", ["status"])
 SIGN_INS = Counter("volant_data_sign_ins_total", "Sign-ins by password or refresh token.", ["outcome"])
 PASSWORD_WAIT_SECONDS = Histogram(
     "volant_data_password_wait_seconds",
@@ -51,12 +49,14 @@ STEP_FAILURES = Counter(
 STEP_DONE = Gauge("volant_data_maintenance_done_timestamp_seconds", "When a step was done last.", ["step"])
 ERASURES_OPEN = Gauge("volant_data_erasures_open", "People whose erasure is not finished.")
 ERASURES_OLDEST = Gauge("volant_data_erasures_oldest_seconds", "How long the oldest of them has waited; 0 without any.")
-UNAVAILABLE = Counter("volant_data_postgres_unavailable_total", "Requests that failed because Postgres did not answer.")
+UNAVAILABLE = Counter(
+    "volant_data_postgres_unavailable_total", "Requests that failed because Postgres did not respond."
+)
 
 
 @dataclass(frozen=True)
 class VersionAccuracy:
-    """How right a version was of late, by one kind of feedback. Of numbers: the mean absolute error alone."""
+    """Recent accuracy of one version, over one population (label `kind`). Of numbers: only the mean absolute error."""
 
     task: str
     version: int
@@ -69,7 +69,9 @@ class VersionAccuracy:
 
 
 class RecentAccuracy(Collector):
-    """Gauges that are asked of Postgres at a scrape, once in `seconds` at most. Postgres away: they are away too."""
+    """Gauges read from Postgres at a scrape, at most once in `seconds`. They are absent while Postgres is
+    unavailable.
+    """
 
     LABELS = ("task", "version", "kind")
     GAUGES = (
@@ -78,39 +80,43 @@ class RecentAccuracy(Collector):
             "volant_data_accuracy_rows",
             "Predictions of the last days whose truth is known, by kind of feedback.",
         ),
-        ("share", "volant_data_accuracy", "Share of them that was right; kind=random is free of who noticed what."),
+        ("share", "volant_data_accuracy", "Share of them that was right; kind=random is unbiased."),
         ("low", "volant_data_accuracy_low", "Lower end of the 95 % interval of the accuracy."),
         ("high", "volant_data_accuracy_high", "Upper end of the 95 % interval of the accuracy."),
-        ("mean_absolute_error", "volant_data_mean_absolute_error", "Of tasks whose answers are numbers."),
+        (
+            "mean_absolute_error",
+            "volant_data_mean_absolute_error",
+            "Mean absolute error of tasks that predict numbers.",
+        ),
     )
 
-    def __init__(self, ask: Callable[[], Sequence[VersionAccuracy]], seconds: float = 60) -> None:
-        self._ask = ask
+    def __init__(self, query: Callable[[], Sequence[VersionAccuracy]], seconds: float = 60) -> None:
+        self._query = query
         self._seconds = seconds
-        self._known: Sequence[VersionAccuracy] = ()
+        self._cached: Sequence[VersionAccuracy] = ()
         self._until = 0.0
-        self._turn = Lock()
+        self._lock = Lock()
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing is asked for before the first scrape."""
+        """Empty, so that nothing is read from Postgres before the first scrape."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """One family a gauge."""
-        with self._turn:
+        """One metric family per gauge."""
+        with self._lock:
             if time.monotonic() >= self._until:
-                self._known = self._asked()
+                self._cached = self._fetch()
                 self._until = time.monotonic() + self._seconds
-            known = self._known
-        for field, name, words in self.GAUGES:
-            family = GaugeMetricFamily(name, words, labels=self.LABELS)
-            for one in known:
+            cached = self._cached
+        for field, name, help_text in self.GAUGES:
+            family = GaugeMetricFamily(name, help_text, labels=self.LABELS)
+            for one in cached:
                 if (value := getattr(one, field)) is not None:
                     family.add_metric((one.task, str(one.version), one.kind), value)
             yield family
 
-    def _asked(self) -> Sequence[VersionAccuracy]:
+    def _fetch(self) -> Sequence[VersionAccuracy]:
         try:
-            return self._ask()
+            return self._query()
         except DataAPIError:
             return ()

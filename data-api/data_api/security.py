@@ -1,4 +1,4 @@
-"""Password hashes, tokens and keys. It knows no tables: what it is given, it checks."""
+"""Password hashing, access tokens, and random keys. It does not read the database."""
 
 from __future__ import annotations
 
@@ -27,48 +27,50 @@ CLAIMS = ("iss", "aud", "sub", "role", "iat", "nbf", "exp", "jti")
 
 
 class Passwords:
-    """argon2id, as much of it at once as memory allows."""
+    """Password hashes (argon2id, 19 MiB each), at most `at_once` at a time."""
 
     def __init__(self, at_once: int, wait_seconds: float = 5) -> None:
         self._hash = PasswordHash([Argon2Hasher(time_cost=2, memory_cost=19_456, parallelism=1)])
-        self._places = BoundedSemaphore(at_once)
+        self._slots = BoundedSemaphore(at_once)
         self._wait_seconds = wait_seconds
-        self._decoy = self._hash.hash(secrets.token_hex(16))
+        self._decoy_hash = self._hash.hash(secrets.token_hex(16))
 
     def hash(self, password: str) -> str:
-        """A hash to keep."""
-        with self._place():
+        """The hash to store."""
+        with self._slot():
             return self._hash.hash(password)
 
-    def verify(self, password: str, kept: str | None) -> bool:
-        """Whether the password is the one behind `kept`. None takes as long as any other wrong answer."""
-        with self._place():
-            right = self._hash.verify(password, kept or self._decoy)
-        return right and kept is not None
+    def verify(self, password: str, stored_hash: str | None) -> bool:
+        """Whether the password matches. A `stored_hash` of None is never matched and takes as long as a wrong
+        password.
+        """
+        with self._slot():
+            is_right = self._hash.verify(password, stored_hash or self._decoy_hash)
+        return is_right and stored_hash is not None
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
-        """One of the places for hashing; Overloaded when none becomes free in time."""
+    def _slot(self) -> Iterator[None]:
+        """One of the slots for hashing; Overloaded when none becomes free in time."""
         with PASSWORD_WAIT_SECONDS.time():
-            if not self._places.acquire(timeout=self._wait_seconds):
+            if not self._slots.acquire(timeout=self._wait_seconds):
                 raise Overloaded
         try:
             with PASSWORD_SECONDS.time():
                 yield
         finally:
-            self._places.release()
+            self._slots.release()
 
 
 @dataclass(frozen=True)
 class Claims:
-    """What a valid access token says. The role in it is a hint: the users table has the last word."""
+    """The claims of a valid access token that are used. Its role is not: the role in the table of users counts."""
 
     user_id: UUID
     issued_at: datetime
 
 
 class Tokens:
-    """Signs access tokens and reads them back, with whatever keys the keyring holds at that moment."""
+    """Issues and verifies access tokens with the keys of the keyring."""
 
     def __init__(self, keyring: Keyring, seconds: int) -> None:
         self._keyring = keyring
@@ -76,11 +78,13 @@ class Tokens:
 
     @property
     def jwks(self) -> dict[str, list[dict[str, str]]]:
-        """The public keys that tokens verify with."""
+        """The JWKS of the keyring."""
         return self._keyring.jwks
 
     def issue(self, user_id: UUID, role: str) -> str:
-        """An access token. Its `iat` has a fraction, so that a revocation in the same second parts before and after."""
+        """An access token. Its `iat` has a fraction, so that a revocation in the same second is ordered before or after
+        it.
+        """
         now = time.time()
         claims = {
             "iss": ISSUER,
@@ -96,9 +100,9 @@ class Tokens:
         return jwt.encode(claims, key.private, ALGORITHM, headers={"kid": key.kid})
 
     def read(self, token: str) -> Claims:
-        """What the token says; NotSignedIn unless every claim is there and holds now."""
+        """The claims of a token; NotSignedIn unless its signature and every required claim are valid now."""
         try:
-            key = self._keyring.named(jwt.get_unverified_header(token).get("kid"))
+            key = self._keyring.verifying(jwt.get_unverified_header(token).get("kid"))
             if key is None:
                 raise NotSignedIn
             claims = jwt.decode(
@@ -115,30 +119,30 @@ class Tokens:
 
 
 def digest(secret: str) -> str:
-    """What is kept of a key or refresh token. They are random and long, so one fast hash is enough."""
+    """SHA-256 of a key or refresh token, for the database. They are random and long, so a slow hash is not needed."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def pseudonym(key: bytes, text: str) -> str:
-    """The same for the same text, and nothing that tells the text to somebody without the key."""
+    """HMAC-SHA256 of a text: equal for equal texts, and not invertible without the key."""
     return hmac.new(key, text.encode("utf-8", "surrogatepass"), "sha256").hexdigest()
 
 
 def new_api_key() -> str:
-    """A key to show once."""
+    """A new API key, with 256 random bits."""
     return f"vk_{secrets.token_hex(32)}"
 
 
 def new_refresh_token() -> str:
-    """A refresh token to hand out once."""
+    """A new refresh token, with 256 random bits."""
     return f"vr_{secrets.token_hex(32)}"
 
 
 def new_invitation() -> str:
-    """What makes the link of an invitation, to show once."""
+    """The token in the link of a new invitation, with 256 random bits."""
     return f"vi_{secrets.token_hex(32)}"
 
 
-def same(a: str, b: str) -> bool:
-    """Whether two secrets are equal, in a time that does not tell how far they agree."""
+def constant_time_equal(a: str, b: str) -> bool:
+    """Whether two secrets are equal, in a time that does not depend on where they differ."""
     return secrets.compare_digest(digest(a), digest(b))

@@ -1,4 +1,4 @@
-"""Every knob of data-api, with a sentence; read by main.py and __main__.py only, which pass values on."""
+"""Every setting of data-api, with a sentence. Only main.py, __main__.py and commands.py read them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Settings(BaseSettings):
     port: PositiveInt = 8001
     """Port of the HTTP interface."""
     metrics_host: str = "127.0.0.1"
-    """Address of the metrics ports. Never publish it: metrics ask nobody who they are."""
+    """Address of the metrics ports. Never publish it: metrics need no sign-in."""
     metrics_port: PositiveInt = 9102
     """Port where `data-api serve` shows its metrics to Prometheus."""
     maintain_metrics_port: PositiveInt = 9104
@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     postgres_database: str = Field(default="volant", pattern=r"^[a-z][a-z0-9_]{0,62}$")
     """Database of data-api. `data-api setup` makes it."""
     replica_url: str = ""
-    """A read-only copy of Postgres for lists, as `postgresql://host:port/database`. Empty: lists are read here too."""
+    """A read-only copy of Postgres for lists, as `postgresql://host:port/database`. Empty: lists use the primary."""
     pool_size: PositiveInt = 10
     """Most connections to Postgres. More: more requests at once, more memory in Postgres."""
     pool_wait_seconds: PositiveFloat = 5
@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     statement_seconds: PositiveInt = 10
     """Longest a statement may run, and longest Postgres may be silent, before the request fails with 503."""
     setup_wait_seconds: PositiveInt = 60
-    """How long `data-api setup` waits for Postgres to take connections."""
+    """How long `data-api setup` waits for Postgres to accept connections."""
     partitions_ahead: PositiveInt = 3
     """Months ahead for which `data-api setup` and `data-api maintain` make partitions of the predictions."""
     tombstones_file: Path = Path("backups/tombstones/erased.jsonl")
@@ -63,32 +63,32 @@ class Settings(BaseSettings):
     pending_days: PositiveInt = 30
     """Days that feedback waits for its prediction before `data-api maintain` deletes it."""
     label_share: float = Field(default=0.05, gt=0, le=1)
-    """Share of the predictions that chance offers for labelling. More: surer accuracy, less time for the unsure."""
+    """Share of the predictions that is sampled at random for labelling. More: narrower intervals of the accuracy."""
     label_minutes: PositiveInt = 10
-    """How long a prediction lies before one person to be labelled before others are offered it too."""
+    """How long a prediction is assigned to one person for labelling before it is offered to others."""
 
     access_token_seconds: PositiveInt = 900
-    """How long an access token is valid. Less: a leaked one is of use for less long, and clients refresh more often."""
+    """How long an access token is valid. Less: a leaked token ends sooner, and clients refresh more often."""
     refresh_token_seconds: PositiveInt = 1_209_600
     """How long a refresh token is valid, from its last rotation: after that a person signs in again."""
     sign_in_tries: PositiveInt = 5
-    """Wrong passwords in a row before an account has to wait: a second, then two, four, and so on."""
+    """Wrong passwords in a row before an account is locked out: for a second, then two, four, and so on."""
     sign_in_tries_per_address: PositiveInt = 50
-    """The same for everything that comes from one address (of IPv6, from one /64), whichever the accounts."""
+    """The same for one client address (of IPv6, one /64), over all accounts."""
     sign_in_wait_seconds: PositiveInt = 900
-    """Longest that an account or an address has to wait after failed sign-ins."""
+    """Longest lockout of an account or an address after failed sign-ins."""
     invitation_seconds: PositiveInt = 259_200
     """How long the link of an invitation can be used."""
     rate_limit_per_caller: str = "3000/minute"
-    """Most requests of one person or key, such as 100/minute; what is over it is refused with 429."""
+    """Most requests of one person, such as 100/minute; more are refused with 429."""
     rate_limit_per_address: str = "6000/minute"
-    """The same for one address (of IPv6, one /64), whoever it says it is. ai-api itself is not counted."""
+    """The same for one client address (of IPv6, one /64), with or without sign-in. ai-api itself is not counted."""
     rate_limit_store: Literal["memory", "postgres"] = "memory"
     """Where requests are counted. postgres: several data-apis share their counts, at the cost of a statement each."""
     public_url: str = Field(default="", pattern=r"^(https?://[^\s?#]*[^\s?#/])?$")
     """Where people reach data-api, for the links of invitations. Empty: on this machine, at the port of data-api."""
     trusted_proxies: str = ""
-    """Addresses of proxies before data-api, comma-separated, whose X-Forwarded-For is believed. Empty: nobody's."""
+    """Addresses of proxies before data-api, comma-separated, whose X-Forwarded-For is trusted. Empty: none."""
     admin_session_seconds: PositiveInt = 28_800
     """How long a sign-in to the admin page lasts."""
     sign_ins_at_once: PositiveInt = 2
@@ -97,10 +97,10 @@ class Settings(BaseSettings):
     """Largest request body, in bytes. A larger one is refused with 413."""
 
     @property
-    def reached_at(self) -> str:
-        """Where people reach data-api."""
-        everywhere = self.host in {"0.0.0.0", "::"}  # noqa: S104
-        return self.public_url or f"http://{'127.0.0.1' if everywhere else self.host}:{self.port}"
+    def effective_public_url(self) -> str:
+        """`public_url`, or by default the address on this machine."""
+        all_interfaces = self.host in {"0.0.0.0", "::"}  # noqa: S104
+        return self.public_url or f"http://{'127.0.0.1' if all_interfaces else self.host}:{self.port}"
 
     def secret(self, name: str) -> str:
         """The secret `name`, from its file; ConfigurationError when the file is missing, empty or a placeholder."""

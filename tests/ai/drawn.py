@@ -1,4 +1,4 @@
-"""Pictures for tests."""
+"""Encoded images for tests."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ def encoded(image: Image.Image, format_: str = "PNG", **options: object) -> byte
 
 
 def plain(colour: str | tuple[int, ...] = "red", size: tuple[int, int] = (60, 80), format_: str = "PNG") -> bytes:
-    """A picture of one colour."""
+    """An image of one colour."""
     return encoded(Image.new("RGB", size, colour), format_)

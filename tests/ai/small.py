@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from ai_api.datasets import Table
-from ai_api.images import ImageRef
+from ai_api.images.reference import ImageRef
 from ai_api.task import Recipe, Task
 from ai_api.tasks import churn, emotion, fashion, find_tasks, fraud, housing, irony, products, tweets
 

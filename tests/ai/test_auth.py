@@ -1,4 +1,4 @@
-"""Who is calling is decided from the snapshot alone: keys by hash, tokens by signature, nobody by guess."""
+"""Callers are identified by the snapshot alone: keys by hash, tokens by signature."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def unsigned() -> str:
 
 
 def signed_with_the_public_key() -> str:
-    """The classic confusion: the public key taken for an HMAC secret."""
+    """An algorithm confusion attack: the public key is used as an HMAC secret."""
     header, payload = (
         {"alg": "HS256", "typ": "JWT", "kid": "k1"},
         jwt.decode(token(), options={"verify_signature": False}),
@@ -92,9 +92,9 @@ def signed_with_the_public_key() -> str:
     return f"{signed}.{encoded(digest)}"
 
 
-async def callers_with(tmp_path: Path, answer: Callable[[], httpx.Response], stale_seconds: float = 60) -> Callers:
+async def callers_with(tmp_path: Path, respond: Callable[[], httpx.Response], stale_seconds: float = 60) -> Callers:
     client = DataClient("http://data", "key")
-    client._opened = httpx.AsyncClient(base_url="http://data", transport=httpx.MockTransport(lambda request: answer()))
+    client._opened = httpx.AsyncClient(base_url="http://data", transport=httpx.MockTransport(lambda request: respond()))
     return Callers(client, tmp_path / "callers.json", refresh_seconds=1, stale_seconds=stale_seconds)
 
 
@@ -105,13 +105,13 @@ async def callers(tmp_path: Path) -> Callers:
     return made
 
 
-async def test_a_key_is_known_by_its_hash(callers: Callers) -> None:
+async def test_a_key_is_identified_by_its_hash(callers: Callers) -> None:
     caller = callers.identify({"x-api-key": KEY})
     assert (caller.user_id, caller.role, caller.is_trainer) == ("ann", "trainer", True)
     caller.require("train")
 
 
-async def test_a_token_of_data_api_is_enough(callers: Callers) -> None:
+async def test_a_token_signed_by_data_api_is_accepted(callers: Callers) -> None:
     assert callers.identify({"authorization": f"Bearer {token()}"}).require("predict").user_id == "ann"
     assert callers.identify({"authorization": f"bearer {token(role='trainer')}"}).require("train").is_trainer
 
@@ -140,7 +140,7 @@ async def test_a_token_of_data_api_is_enough(callers: Callers) -> None:
         {"authorization": f"Bearer {signed_with_the_public_key()}"},
     ],
 )
-async def test_nobody_else_is_let_in(callers: Callers, headers: dict[str, str]) -> None:
+async def test_other_headers_are_not_accepted(callers: Callers, headers: dict[str, str]) -> None:
     with pytest.raises(NotSignedIn):
         callers.identify(headers)
 
@@ -153,17 +153,19 @@ async def test_nobody_else_is_let_in(callers: Callers, headers: dict[str, str]) 
         ({"authorization": f"Bearer {token()}"}, "train"),
     ],
 )
-async def test_scopes_and_roles_bound_what_a_caller_may(callers: Callers, headers: dict[str, str], scope: str) -> None:
+async def test_scopes_and_role_bound_what_a_caller_may_do(
+    callers: Callers, headers: dict[str, str], scope: str
+) -> None:
     with pytest.raises(NotAllowed):
         callers.identify(headers).require(scope)
 
 
-async def test_a_token_with_a_made_up_role_may_nothing(callers: Callers) -> None:
+async def test_a_token_with_an_unknown_role_is_refused(callers: Callers) -> None:
     with pytest.raises(NotAllowed):
         callers.identify({"authorization": f"Bearer {token(role='root')}"})
 
 
-async def test_the_snapshot_outlives_a_restart_and_an_absence_of_data_api(callers: Callers, tmp_path: Path) -> None:
+async def test_the_snapshot_is_used_after_a_restart_while_data_api_is_away(callers: Callers, tmp_path: Path) -> None:
     again = await callers_with(tmp_path, lambda: httpx.Response(503))
     again.restore()
     with pytest.raises(DataUnavailable):
@@ -173,7 +175,7 @@ async def test_the_snapshot_outlives_a_restart_and_an_absence_of_data_api(caller
     assert KEY not in (tmp_path / "callers.json").read_text()
 
 
-async def test_a_snapshot_that_is_too_old_lets_nobody_in_and_says_so(callers: Callers, tmp_path: Path) -> None:
+async def test_a_snapshot_that_is_too_old_identifies_no_caller(callers: Callers, tmp_path: Path) -> None:
     long_ago = time.time() - 120
     os.utime(tmp_path / "callers.json", (long_ago, long_ago))
     again = await callers_with(tmp_path, lambda: httpx.Response(503), stale_seconds=60)
@@ -182,9 +184,9 @@ async def test_a_snapshot_that_is_too_old_lets_nobody_in_and_says_so(callers: Ca
         again.identify({"x-api-key": KEY})
 
 
-async def test_a_revoked_key_is_gone_with_the_next_snapshot(tmp_path: Path) -> None:
-    given = [snapshot(), snapshot(keys=[])]
-    callers = await callers_with(tmp_path, lambda: httpx.Response(200, json=given.pop(0)))
+async def test_a_revoked_key_is_refused_from_the_next_snapshot_on(tmp_path: Path) -> None:
+    snapshots = [snapshot(), snapshot(keys=[])]
+    callers = await callers_with(tmp_path, lambda: httpx.Response(200, json=snapshots.pop(0)))
     await callers.refresh()
     callers.identify({"x-api-key": KEY})
     await callers.refresh()

@@ -1,4 +1,4 @@
-"""The error table: every error has one status, and a sentence that says what happened or what to do."""
+"""Every error has one status, and a message that names what happened or what to do."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import pytest
 
 from ai_api import errors
 from ai_api.errors import AIError, JobRunning
-from ai_api.routes.error_responses import STATUS
+from ai_api.http.error_responses import STATUS
 
 
 def kinds(root: type[AIError]) -> list[type[AIError]]:
-    """Every error of errors.py; a module's private kind of one is answered as the one it is."""
+    """Every error of errors.py. A private subclass in another module has the status of its base class."""
     below = [kind for kind in root.__subclasses__() if kind.__module__ == errors.__name__]
     return below + [deeper for kind in below for deeper in kinds(kind)]
 
 
 @pytest.mark.parametrize("kind", kinds(AIError), ids=lambda kind: kind.__name__)
-def test_every_error_has_a_status_and_a_sentence(kind: type[AIError]) -> None:
+def test_every_error_has_a_status_and_a_message(kind: type[AIError]) -> None:
     assert 400 <= STATUS[kind] < 600
     error = kind(7) if kind is JobRunning else kind()
     assert str(error).endswith((".", "`."))
@@ -32,5 +32,5 @@ def test_422_means_a_malformed_input_and_nothing_else() -> None:
     }
 
 
-def test_no_status_is_left_over_from_an_error_that_is_gone() -> None:
+def test_the_table_names_no_error_that_does_not_exist() -> None:
     assert set(STATUS) == set(kinds(AIError))

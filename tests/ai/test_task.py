@@ -1,4 +1,4 @@
-"""The words: rows refuse what cannot be stored, recipes have names, tasks are found."""
+"""Rows refuse what cannot be stored, recipes have names, tasks are found."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from ai_api.errors import InvalidParams, UnknownRecipe
 from ai_api.evaluation.metrics import METRICS
-from ai_api.images import ImageRef
+from ai_api.images.reference import ImageRef
 from ai_api.task import IMAGE_COST, MAX_TOKENS, Category, Modality, Recipe, Row, Task, Text
 from ai_api.tasks import find_tasks
 from ai_api.tasks.housing import House

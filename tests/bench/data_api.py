@@ -1,8 +1,8 @@
-"""How fast data-api is on this machine: the real process over a Postgres of its own, a table of figures at the end.
+"""Measures the speed of data-api on this machine: the real process on its own Postgres; prints a table of figures.
 
     python -m tests.bench.data_api --rows 10000000 --sustained 600
 
-It is no test: nothing here fails because of a slow machine.
+This is not a test: nothing here fails because of a slow machine.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
 from data_api.crud.predictions import partition, prediction
-from data_api.crud.predictions.prediction import Filter
+from data_api.crud.predictions.prediction import PredictionFilter
 from data_api.database import address, owner_engine
 from data_api.ids import floor
 from data_api.security import Passwords
@@ -49,12 +49,12 @@ MONTHS = 6
 SIGN_INS_AT_ONCE = 2
 """The default of data-api."""
 SIGNING_IN = 8
-"""Clients that sign in at once: while some wait for Postgres to write, others are there to be hashed for."""
+"""Clients that sign in concurrently: while some wait for Postgres, others need a hash."""
 CALL_ROWS = 1_000
 AHEAD = 1_500
-"""Calls that are made before the first is sent."""
+"""Bodies that are prepared before the first is sent."""
 LOW = 50
-"""Calls that are left when more are made."""
+"""Number of prepared bodies at which more are made."""
 FILL_ROWS = 250_000
 PASSWORD = "correct horse battery staple"
 WORDS = ("late", "again", "thanks", "for", "nothing", "what", "a", "lovely", "crew", "never", "mind", "the", "weather")
@@ -79,7 +79,7 @@ SIZE = "SELECT sum(pg_total_relation_size(inhrelid)) FROM pg_inherits WHERE inhp
 
 @dataclass
 class Bench:
-    """A data-api that runs, and what was measured of it."""
+    """A running data-api, and the figures measured so far."""
 
     engine: Engine
     url: str
@@ -109,7 +109,7 @@ def main() -> None:
         "--sustained", type=float, default=0, help="seconds of the same, with a checkpoint at its start"
     )
     parser.add_argument("--clients", type=int, default=5, help="connections that insert at once")
-    parser.add_argument("--pages", type=int, default=200, help="pages asked for by each filter")
+    parser.add_argument("--pages", type=int, default=200, help="pages read with each filter")
     parser.add_argument("--folder", type=Path, help="where Postgres keeps its data (default: a temporary folder)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of Postgres")
     chosen = parser.parse_args()
@@ -134,7 +134,7 @@ def main() -> None:
 
 @contextmanager
 def running(folder: Path, settings: dict[str, str]) -> Iterator[Bench]:
-    """Postgres as durable as in earnest, and `data-api serve` as a process."""
+    """Postgres with durable commits, and `data-api serve` as a process."""
     secrets = folder / "secrets"
     subprocess.run(["sh", str(REPOSITORY / "scripts/secrets.sh"), str(secrets)], check=True)
     server = Postgres(folder / "data", free_port(), secrets / "postgres_password", settings)
@@ -186,7 +186,7 @@ def wait_for(url: str) -> None:
 
 
 def fill(bench: Bench, rows: int) -> None:
-    """Predictions evenly over the months before now."""
+    """Inserts predictions spread evenly over the last months."""
     began = time.monotonic()
     with bench.engine.begin() as connection:
         partition.make(connection, bench.start, MONTHS)
@@ -209,8 +209,8 @@ def memory_of_an_idle_process(bench: Bench) -> None:
 
 
 def insert(bench: Bench, what: str, seconds: float, clients: int) -> None:
-    """Calls of 1,000 rows from several connections at once, each waiting for its answer before the next. What they
-    send is made beforehand, as far as memory goes: a client on another machine would not share our processor.
+    """Sends requests of 1,000 rows over several connections, each waiting for its response before the next. Bodies are
+    prepared ahead, as far as memory allows: a client on another machine would not use this processor.
     """
     bodies: queue.Queue[bytes] = queue.Queue(AHEAD)
     times: list[float] = []
@@ -232,9 +232,9 @@ def insert(bench: Bench, what: str, seconds: float, clients: int) -> None:
             while not stop.is_set():
                 body = bodies.get()
                 began = time.monotonic()
-                answer = client.post("/predictions", content=body, headers=headers)
-                if answer.status_code != 200 or answer.content.count(b'"stored"') != CALL_ROWS:
-                    sys.exit(f"not everything was stored: {answer.status_code} {answer.text[:200]}")
+                response = client.post("/predictions", content=body, headers=headers)
+                if response.status_code != 200 or response.content.count(b'"stored"') != CALL_ROWS:
+                    sys.exit(f"not everything was stored: {response.status_code} {response.text[:200]}")
                 times.append(time.monotonic() - began)
 
     threading.Thread(target=make, daemon=True).start()
@@ -264,12 +264,14 @@ def insert(bench: Bench, what: str, seconds: float, clients: int) -> None:
 
 
 def worked(bench: Bench) -> tuple[float, float]:
-    """Processor seconds of data-api and of all of Postgres so far. They tell more than a rate on a busy machine."""
+    """Processor seconds of data-api and of all Postgres processes so far. Unlike rates, they are comparable on a busy
+    machine.
+    """
 
     def seconds(process: psutil.Process) -> float:
         try:
             times = process.cpu_times()
-        except psutil.NoSuchProcess:  # one of Postgres's that ended in this moment
+        except psutil.NoSuchProcess:  # a Postgres process that has just ended
             return 0.0
         return float(times.user + times.system)
 
@@ -277,14 +279,14 @@ def worked(bench: Bench) -> tuple[float, float]:
 
 
 def template(chance: Random) -> str:
-    """A body with a place for every id."""
+    """A request body with a placeholder for every id."""
     rows = []
     for _ in range(CALL_ROWS):
-        label, words = f"label-{chance.randrange(LABELS)}", " ".join(chance.choices(WORDS, k=18))
+        label, text = f"label-{chance.randrange(LABELS)}", " ".join(chance.choices(WORDS, k=18))
         score = round(chance.random(), 4)
         rows.append(
             f'{{"id":"%s","task":"task-{chance.randrange(TASKS)}","version":{1 + chance.randrange(VERSIONS)},'
-            f'"row":{{"text":"{words}"}},"row_schema":1,"answer":{{"label":"{label}","score":{score},'
+            f'"row":{{"text":"{text}"}},"row_schema":1,"answer":{{"label":"{label}","score":{score},'
             f'"probabilities":{{"{label}":{score},"other":{round(1 - score, 4)}}}}},'
             f'"user_id":"00000000-0000-4000-8000-{chance.randrange(USERS):012}","role":"champion","rollout":null,'
             '"request_id":"0192f0c1-7a5e-4b7e-9d0a-2f6f3c1b8d11","timing":{"queue_ms":0.4,"compute_ms":2.5}}'
@@ -293,7 +295,7 @@ def template(chance: Random) -> str:
 
 
 def background(engine: Engine) -> dict[str, float]:
-    """What Postgres has done by itself so far."""
+    """Background work of Postgres so far."""
     query = (
         "SELECT (SELECT num_timed + num_requested FROM pg_stat_checkpointer) AS checkpoints,"
         " (SELECT sum(autovacuum_count + autoanalyze_count) FROM pg_stat_user_tables) AS autovacuums,"
@@ -312,7 +314,7 @@ Wanted = Callable[[], dict[str, Any]]
 
 
 def filters(chance: Random) -> dict[str, Wanted]:
-    """Those of GET /predictions that an index serves, each with values by chance."""
+    """The indexed filters of GET /predictions, with random values."""
 
     def task() -> dict[str, Any]:
         return {"task": f"task-{chance.randrange(TASKS)}"}
@@ -327,7 +329,7 @@ def filters(chance: Random) -> dict[str, Wanted]:
 
 
 def pages(bench: Bench, number: int, when: str = "at rest") -> None:
-    """Pages of 100 from random depths."""
+    """Reads pages of 100 rows at random depths."""
     chance = Random(0)
     span = datetime.now(UTC) - bench.start
     with bench.client() as client:
@@ -336,10 +338,10 @@ def pages(bench: Bench, number: int, when: str = "at rest") -> None:
             for _ in range(number):
                 query = some() | {"before": (bench.start + span * chance.random()).isoformat(), "limit": 100}
                 began = time.monotonic()
-                answer = client.get("/predictions", params=query)
+                response = client.get("/predictions", params=query)
                 times.append(time.monotonic() - began)
-                if answer.status_code != 200:
-                    sys.exit(f"no page: {answer.text[:200]}")
+                if response.status_code != 200:
+                    sys.exit(f"no page: {response.text[:200]}")
             bench.note(f"page of 100 by {name}, {when}", f"p50 {ms(times, 50)}, p99 {ms(times, 99)}")
         window: dict[str, Any] = {
             "after": (datetime.now(UTC) - timedelta(days=1)).isoformat(),
@@ -358,17 +360,17 @@ def pages(bench: Bench, number: int, when: str = "at rest") -> None:
 
 
 def plans(bench: Bench) -> None:
-    """What EXPLAIN says of the statements behind the pages, in the middle of all rows."""
+    """Notes the EXPLAIN plan of each filter's query, in the middle of all rows."""
     middle = bench.start + (datetime.now(UTC) - bench.start) / 2
     window = {"after": middle - timedelta(days=30), "min_score": 0.99, "task": "task-1"}
     wanted = {name: some() for name, some in filters(Random(1)).items()} | {"task, score, within 30 days": window}
-    for name, given in wanted.items():
+    for name, values in wanted.items():
         with Session(bench.engine) as session, session.begin():
-            asked = statements(
-                bench.engine, partial(prediction.find, session, Filter(**given, before=middle), 100, None)
+            sent = statements(
+                bench.engine, partial(prediction.find, session, PredictionFilter(**values, before=middle), 100, None)
             )
             connection = session.connection().connection.cursor()
-            connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {asked[0]}", asked[1])
+            connection.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {sent[0]}", sent[1])
             (((plan,),),) = connection.fetchall()
         scans = [node for node in nodes(plan["Plan"]) if "Scan" in node["Node Type"] and node["Actual Loops"]]
         how = ", ".join(sorted({shown(node) for node in scans}))
@@ -377,7 +379,7 @@ def plans(bench: Bench) -> None:
 
 
 def statements(engine: Engine, ask: Callable[[], object]) -> tuple[str, Any]:
-    """The last statement that a question sends, with its parameters."""
+    """The last statement that a function executes, with its parameters."""
     sent: list[tuple[str, Any]] = []
 
     def note(_c: object, _cursor: object, statement: str, parameters: object, *_: object) -> None:
@@ -398,13 +400,13 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def shown(node: dict[str, Any]) -> str:
-    """A scan by its kind and its index, without the month that it is of."""
+    """A scan by its kind and its index, without its month."""
     index = re.sub(r"^predictions_|\d", "", node.get("Index Name", "")).strip("_").removesuffix("_idx")
     return f"{node['Node Type']} {index}".strip()
 
 
 def sign_ins(bench: Bench, seconds: float) -> None:
-    """Against what argon2 alone does, as many at once as data-api hashes."""
+    """Sign-ins per second, compared with argon2 alone at the same concurrency."""
     passwords = Passwords(at_once=SIGN_INS_AT_ONCE)
     kept = passwords.hash(PASSWORD)
 
@@ -448,7 +450,7 @@ def sign_ins(bench: Bench, seconds: float) -> None:
 
 
 def hashing(bench: Bench) -> float:
-    """Seconds that data-api has hashed passwords so far, all places together."""
+    """Seconds that data-api has spent on password hashes so far, over all slots."""
     metrics = httpx.get(bench.metrics, trust_env=False).text
     found = re.search(r"^volant_data_password_seconds_sum (\S+)$", metrics, re.MULTILINE)
     assert found

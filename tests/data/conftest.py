@@ -1,4 +1,4 @@
-"""data-api over a real Postgres: set up once by the real command's code, people and ids of its own for each test."""
+"""data-api on a real Postgres, set up once by the code of `data-api setup`. Each test has its own users and ids."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from data_api.settings import Settings
 from data_api.setup.cluster import APP, OWNER
 from data_api.setup.provisioning import provision
 from scripts.dev.postgres import Postgres
-from tests.data.world import World
+from tests.data.api import ApiClient
 
 
 @pytest.fixture(scope="session")
 def settings(secrets_dir: Path, postgres_server: Postgres) -> Settings:
-    """The settings of a data-api that finds the test Postgres, whatever the environment says."""
+    """Settings for the test Postgres, independent of the environment."""
     return settings_for(secrets_dir, postgres_server.port)
 
 
 def settings_for(secrets_dir: Path, port: int, **others: object) -> Settings:
-    """All tests call from one address and guess at the admin's password, so nobody is locked out who is not to be."""
-    patient: dict[str, object] = {"sign_in_tries": 1_000, "sign_in_tries_per_address": 100_000}
-    patient |= {"rate_limit_per_caller": "1000000/minute", "rate_limit_per_address": "1000000/minute"}
+    """Settings with high limits of sign-ins and requests: all tests call from one address, some with wrong
+    passwords.
+    """
+    limits: dict[str, object] = {"sign_in_tries": 1_000, "sign_in_tries_per_address": 100_000}
+    limits |= {"rate_limit_per_caller": "1000000/minute", "rate_limit_per_address": "1000000/minute"}
     where = {"secrets_dir": secrets_dir, "postgres_host": "127.0.0.1", "postgres_port": port, "pool_size": 5}
-    return Settings.model_validate({**where, **patient, **others})
+    return Settings.model_validate({**where, **limits, **others})
 
 
 def prepare(settings: Settings, database: str | None = None) -> None:
@@ -49,7 +51,7 @@ def prepare(settings: Settings, database: str | None = None) -> None:
 
 @pytest.fixture(scope="session")
 def prepared(settings: Settings) -> Settings:
-    """The settings, with everything in place that `data-api setup` makes."""
+    """The settings of a database that `data-api setup` has prepared."""
     prepare(settings)
     return settings
 
@@ -66,9 +68,9 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 
 
 @pytest.fixture(scope="session")
-def world(client: TestClient, prepared: Settings) -> World:
-    """People to call as."""
-    return World(client, prepared.secret)
+def api(client: TestClient, prepared: Settings) -> ApiClient:
+    """The client that most tests use."""
+    return ApiClient(client, prepared.secret)
 
 
 def engine_as(settings: Settings, role: str, secret: str, database: str | None = None) -> Engine:
@@ -80,7 +82,7 @@ def engine_as(settings: Settings, role: str, secret: str, database: str | None =
 
 @pytest.fixture(scope="session")
 def as_app(prepared: Settings) -> Iterator[Engine]:
-    """Postgres as the service sees it."""
+    """Postgres with the service's role."""
     engine = engine_as(prepared, APP, prepared.secret("postgres_app_password"))
     yield engine
     engine.dispose()
@@ -88,7 +90,7 @@ def as_app(prepared: Settings) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def as_owner(prepared: Settings) -> Iterator[Engine]:
-    """Postgres as migrations and maintenance see it."""
+    """Postgres with the role of the owner of the tables."""
     engine = engine_as(prepared, OWNER, prepared.secret("postgres_owner_password"))
     yield engine
     engine.dispose()
@@ -96,18 +98,18 @@ def as_owner(prepared: Settings) -> Iterator[Engine]:
 
 @pytest.fixture(scope="session")
 def eventually() -> Callable[[Callable[[], bool]], None]:
-    """Asks until the answer is yes, at most 20 seconds."""
+    """Polls a condition until it is true. The limit of 120 seconds only ends a failed test: a machine may be busy."""
 
-    def ask(question: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 20
-        while not question():
-            assert time.monotonic() < deadline, "it never came true"
+    def poll(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < deadline, "the condition never became true"
             time.sleep(0.02)
 
-    return ask
+    return poll
 
 
 @pytest.fixture
 def task() -> str:
-    """A task that no other test knows."""
+    """The name of a task that no other test uses."""
     return f"task-{uuid4().hex}"

@@ -1,4 +1,4 @@
-"""The pool and the replica: who waits for a connection is seen, and lists are read where the setting says."""
+"""The connection pool is measured, and lists are read from the replica if there is one."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from data_api.http.context import Context
 from data_api.main import create_app
 from data_api.settings import Settings
 from data_api.setup.cluster import APP
+from tests.data.api import ApiClient, feedback, prediction
 from tests.data.conftest import settings_for
-from tests.data.world import World, feedback, prediction
 
 Eventually = Callable[[Callable[[], bool]], None]
 
 
 @pytest.fixture
 def narrow(prepared: Settings) -> Iterator[Database]:
-    """A pool of one connection, under a name of its own."""
+    """A pool of one connection, with its own name."""
     password = prepared.secret("postgres_app_password")
     where = address(prepared.postgres_host, prepared.postgres_port, prepared.postgres_database, APP, password)
     database = Database(where, pool_size=1, pool_wait_seconds=0.2, statement_seconds=5, name="narrow")
@@ -39,7 +39,7 @@ def metric(name: str) -> float:
     return value
 
 
-def test_who_waits_for_a_connection_is_seen_and_gives_up_in_time(narrow: Database, eventually: Eventually) -> None:
+def test_waiting_for_a_connection_is_measured_and_times_out(narrow: Database, eventually: Eventually) -> None:
     enough = Event()
 
     def ask() -> None:
@@ -69,26 +69,26 @@ def test_who_waits_for_a_connection_is_seen_and_gives_up_in_time(narrow: Databas
 
 
 def test_lists_are_read_from_the_replica_and_everything_else_is_not(
-    prepared: Settings, world: World, task: str
+    prepared: Settings, api: ApiClient, task: str
 ) -> None:
-    """The replica here is the same Postgres by another pool, which counts what is asked of it."""
+    """The replica here is the same Postgres behind another pool, which counts its statements."""
     url = f"postgresql://127.0.0.1:{prepared.postgres_port}/{prepared.postgres_database}"
     app = create_app(settings_for(prepared.secrets_dir, prepared.postgres_port, replica_url=url))
     context: Context = app.state.context
     assert context.replica
-    user = world.person()
+    user = api.person()
     row = prediction(task, user.id)
-    world.send("/predictions", row)
-    world.send("/feedback", feedback(row, user.id))
+    api.send("/predictions", row)
+    api.send("/feedback", feedback(row, user.id))
 
-    def asked() -> float:
+    def statements_on_replica() -> float:
         return REGISTRY.get_sample_value("volant_data_pool_wait_seconds_count", {"pool": "replica"}) or 0
 
     def uses(path: str, **query: str) -> bool:
-        before = asked()
-        answer = client.get(path, params=query, headers=world.service)
-        assert answer.status_code == 200, answer.text
-        return asked() > before
+        before = statements_on_replica()
+        response = client.get(path, params=query, headers=api.service)
+        assert response.status_code == 200, response.text
+        return statements_on_replica() > before
 
     with TestClient(app) as client:
         assert uses("/predictions", task=task)
@@ -102,7 +102,7 @@ def test_lists_are_read_from_the_replica_and_everything_else_is_not(
     "url",
     ["nonsense", "postgresql://host", "mysql://host/volant", "postgresql://me:secret@host/volant", "postgresql:///x"],
 )
-def test_the_address_of_a_replica_is_read_at_the_start(prepared: Settings, url: str) -> None:
+def test_a_malformed_replica_url_stops_the_start(prepared: Settings, url: str) -> None:
     with pytest.raises(ConfigurationError, match="DATA_REPLICA_URL") as error:
         create_app(settings_for(prepared.secrets_dir, prepared.postgres_port, replica_url=url))
     assert "secret@" not in str(error.value)

@@ -1,4 +1,4 @@
-"""Promotions: history that is added to and never changed."""
+"""Promotions: an append-only table."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
 
-from tests.data.world import World, promotion
+from tests.data.api import ApiClient, promotion
 
 
-def test_promotions_are_kept_once_and_read_by_anybody_signed_in(world: World, task: str) -> None:
+def test_promotions_are_stored_once_and_readable_by_every_signed_in_user(api: ApiClient, task: str) -> None:
     first, back = promotion(task), promotion(task, action="rollback", version=3, previous=4, actor=None)
-    assert world.statuses("/promotions", first, back, first) == ["stored", "stored", "duplicate"]
-    page = world.client.get("/promotions", params={"task": task}, headers=world.person().headers).json()
+    assert api.statuses("/promotions", first, back, first) == ["stored", "stored", "duplicate"]
+    page = api.client.get("/promotions", params={"task": task}, headers=api.person().headers).json()
     assert [item["id"] for item in page["items"]] == [back["id"], first["id"]]
     kept = page["items"][1]
     assert {name: kept[name] for name in first} == first
@@ -28,13 +28,13 @@ def test_promotions_are_kept_once_and_read_by_anybody_signed_in(world: World, ta
     ],
 )
 def test_a_malformed_promotion_is_refused_alone(
-    world: World, task: str, change: dict[str, object], reason: str
+    api: ApiClient, task: str, change: dict[str, object], reason: str
 ) -> None:
-    results = world.send("/promotions", promotion(task, **change), promotion(task, previous=None))
+    results = api.send("/promotions", promotion(task, **change), promotion(task, previous=None))
     assert results == [{"status": "refused", "reason": reason}, {"status": "stored", "reason": None}]
 
 
 @pytest.mark.parametrize("statement", ["UPDATE promotions SET reason = ''", "DELETE FROM promotions"])
-def test_the_service_cannot_rewrite_history(as_app: Engine, statement: str) -> None:
+def test_the_service_role_cannot_change_promotions(as_app: Engine, statement: str) -> None:
     with as_app.connect() as connection, pytest.raises(ProgrammingError, match="permission denied"):
         connection.execute(text(statement))

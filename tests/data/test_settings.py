@@ -19,7 +19,7 @@ def test_the_settings_page_lists_the_setting_with_its_default_and_description(na
     assert f"| `DATA_{name.upper()}` | {default} | {field.description} |" in PAGE
 
 
-def test_settings_come_from_the_environment_and_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_come_from_the_environment_and_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATA_PORT", "9")
     monkeypatch.setenv("DATA_HOST", "")
     settings = Settings()
@@ -28,6 +28,6 @@ def test_settings_come_from_the_environment_and_stay(monkeypatch: pytest.MonkeyP
         settings.port = 10  # type: ignore[misc]
 
 
-def test_a_database_name_that_is_none_is_refused() -> None:
+def test_a_malformed_database_name_is_refused() -> None:
     with pytest.raises(ValidationError):
         Settings(postgres_database='volant"; DROP DATABASE volant; --')

@@ -1,4 +1,4 @@
-"""A whole Volant of processes in a temporary folder, with what these tests ask of it."""
+"""A whole Volant of processes in a temporary folder."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ QUICK = {
     "AI_BOOTSTRAP_ROUNDS": "400",
     "AI_TASKS": "tweets,housing",
 }
+START_SECONDS = 900
+"""A bound for a busy machine; a start takes about a minute on two idle cores."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,33 +36,27 @@ def started(folder: Path, **settings: str) -> Iterator[Volant]:
     ports = {name: str(free_port()) for name in PORTS}
     volant = Volant(folder, {**ports, **QUICK, **settings})
     try:
-        volant.start()
-        volant.wait_serving()
+        volant.start(START_SECONDS)
+        volant.wait_serving(START_SECONDS)
         yield volant
     finally:
         volant.stop()
 
 
 def shared(name: str, folder: Path, **settings: str) -> Iterator[Volant]:
-    """The same, ended after the last of the tests that share it."""
+    """The same, stopped after the last of the tests that share it."""
     for volant in started(folder, **settings):
         ends[name] = volant.stop
         yield volant
 
 
-@pytest.fixture(scope="session")
-def third(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
-    """Starters trained on a third of the rows; those of products on generated ones."""
-    yield from shared("third", open_folder("third"), AI_TRAIN_SHARE="0.33", AI_TASKS="tweets,housing,products")
-
-
 @pytest.fixture
 def fresh_third(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
-    """The same, for one test alone."""
+    """Starters trained on a third of the rows, for one test of a campaign."""
     yield from started(open_folder("third"), AI_TRAIN_SHARE="0.33")
 
 
 @pytest.fixture(scope="session")
 def small(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
-    """Starters trained on few rows, for tests that do not ask how good they are."""
-    yield from shared("small", open_folder("small"), AI_TRAIN_SHARE="0.05")
+    """Starters trained on a twentieth of the rows, so that trainings are quick; those of products on generated rows."""
+    yield from shared("small", open_folder("small"), AI_TRAIN_SHARE="0.05", AI_TASKS="tweets,housing,products")

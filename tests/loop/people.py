@@ -1,4 +1,4 @@
-"""The people of a test: an admin makes them, they sign in as anyone does."""
+"""Users of a whole Volant: an admin creates them, and they sign in."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ PASSWORD = "a long enough passphrase"
 
 
 clients: list[httpx.Client] = []
-"""Every client that was opened; a fixture closes them in the end."""
+"""Every client that was opened; a fixture closes them at the end."""
 
 
 class Person:
-    """Somebody with a client for ai-api (`http`) and headers for either service."""
+    """A user with a client for ai-api (`http`) and headers for either service."""
 
     def __init__(self, stack: Stack, *, token: str | None = None, api_key: str | None = None) -> None:
         self.headers = {"Authorization": f"Bearer {token}"} if token else {"X-API-Key": api_key or ""}
@@ -25,10 +25,12 @@ class Person:
 
 def token(stack: Stack, email: str, password: str) -> str:
     """An access token of data-api."""
-    answer = httpx.post(f"{stack.data_url}/auth/token", data={"username": email, "password": password}, trust_env=False)
-    assert answer.status_code == 200, answer.text
-    found: str = answer.json()["access_token"]
-    return found
+    response = httpx.post(
+        f"{stack.data_url}/auth/token", data={"username": email, "password": password}, trust_env=False
+    )
+    assert response.status_code == 200, response.text
+    access_token: str = response.json()["access_token"]
+    return access_token
 
 
 def admin(stack: Stack) -> Person:
@@ -36,21 +38,21 @@ def admin(stack: Stack) -> Person:
 
 
 def sign_up(stack: Stack, email: str, role: str = "user") -> Person:
-    """A new person whom the admin makes and who signs in."""
+    """A new user, created by the admin and signed in."""
     body = {"email": email, "password": PASSWORD, "role": role}
-    answer = httpx.post(f"{stack.data_url}/users", json=body, headers=admin(stack).headers, trust_env=False)
-    assert answer.status_code == 201, answer.text
+    response = httpx.post(f"{stack.data_url}/users", json=body, headers=admin(stack).headers, trust_env=False)
+    assert response.status_code == 201, response.text
     return Person(stack, token=token(stack, email, PASSWORD))
 
 
 def erase(stack: Stack, user_id: str) -> None:
-    """Returns when nobody is awaited any more."""
+    """Erases a user's data; returns when every instance has reported."""
     headers = admin(stack).headers
-    asked = httpx.delete(f"{stack.data_url}/users/{user_id}/data", headers=headers, trust_env=False)
-    assert asked.status_code == 202, asked.text
+    response = httpx.delete(f"{stack.data_url}/users/{user_id}/data", headers=headers, trust_env=False)
+    assert response.status_code == 202, response.text
 
     def is_finished() -> bool:
-        path = f"{stack.data_url}/erasures/{asked.json()['id']}"
+        path = f"{stack.data_url}/erasures/{response.json()['id']}"
         return bool(httpx.get(path, headers=headers, trust_env=False).json()["status"] == "finished")
 
     until(is_finished, "the erasure to be finished")

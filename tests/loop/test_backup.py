@@ -1,4 +1,4 @@
-"""A set is made while Volant runs and put into an empty one, which predicts; who was erased since stays erased."""
+"""A backup of a running Volant restores into an empty one, which predicts. People erased since stay erased."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ SECRET = "the neighbours dog is called Zwiebel"
 
 def test_an_empty_volant_predicts_with_what_a_backup_held(small: Volant, open_folder: Callable[[str], Path]) -> None:
     ann = sign_up(small, "ann@example.org")
-    (predicted,) = ann.http.post("/predict", json={"task": "tweets", "inputs": {"text": SECRET}}).json()["predictions"]
+    (private,) = ann.http.post("/predict", json={"task": "tweets", "inputs": {"text": SECRET}}).json()["predictions"]
     ann_id = httpx.get(f"{small.data_url}/users/me", headers=ann.headers, trust_env=False).json()["id"]
     small.drained()
     sets, place = open_folder("backups"), open_folder("restored")
     with Traffic(small.url, small.key, "tweets", [TWEET]) as traffic:
-        until(lambda: len(traffic.ledger.answered) > 20, "some answers")
-        answered = dict(traffic.ledger.answered)
+        until(lambda: len(traffic.ledger.predicted) > 20, "some predictions")
+        predicted = dict(traffic.ledger.predicted)
         kept = save(ProcessStores(small), sets)
     assert traffic.ledger.failures == []
     erase(small, ann_id)
@@ -50,17 +50,17 @@ def test_an_empty_volant_predicts_with_what_a_backup_held(small: Volant, open_fo
             assert version(caller, task) == version(before, task)
         assert restored.predicts("tweets", TWEET)
         restored.drained()
-        traffic.ledger.answered = answered
+        traffic.ledger.predicted = predicted
         held = stored(restored.conninfo, traffic.ledger)
-        assert (held.found, held.twice, held.other_version) == (len(answered), 0, 0)
+        assert (held.found, held.twice, held.other_version) == (len(predicted), 0, 0)
 
         with psycopg.connect(restored.conninfo) as connection:
             left = connection.execute("select count(*) from predictions where user_id = %s", [ann_id]).fetchone()
             people = connection.execute("select count(*) from users where email = 'ann@example.org'").fetchone()
             others = connection.execute("select count(*) from users where email = 'admin@volant.local'").fetchone()
         assert (left, people, others) == ((0,), (0,), (1,))
-        gone = caller.http.post("/feedback", json={"prediction_id": predicted["prediction_id"], "label": "negative"})
-        assert gone.status_code == 202, "a prediction that nobody has may still come"
+        gone = caller.http.post("/feedback", json={"prediction_id": private["prediction_id"], "label": "negative"})
+        assert gone.status_code == 202, "a prediction that is not stored may still arrive"
     finally:
         restored.stop()
 

@@ -1,4 +1,4 @@
-"""Whatever dies or is away, whenever: what was answered is kept exactly once, and what can be answered is."""
+"""When any service is killed or away, every prediction is stored exactly once and predictions go on."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ VICTIMS = ("ai-api", "data-api", "postgres", "trainer")
 
 
 def kill_rounds(volant: Volant, rounds: int, seed: int) -> None:
-    """Each round kills each service once, in random order, at random moments under load, while a training runs."""
+    """Each round kills each service once, in random order, at random times under load, while a training runs."""
     chance = random.Random(seed)
     trainer = Person(volant, api_key=volant.key)
     kills: Counter[str] = Counter()
     attempts: Counter[int] = Counter()
-    with Traffic(volant.url, volant.key, "tweets", [TWEET], patient=True) as traffic:
+    with Traffic(volant.url, volant.key, "tweets", [TWEET], retries=True) as traffic:
         for number in range(1, rounds + 1):
             job = until(lambda: started_job(trainer), "a job to be taken", 60)
             for victim in chance.sample(VICTIMS, len(VICTIMS)):
@@ -42,66 +42,67 @@ def kill_rounds(volant: Volant, rounds: int, seed: int) -> None:
             ended = finished(trainer, job)
             assert ended["status"] == "succeeded", ended
             attempts[ended["attempts"]] += 1
-            print(
-                f"round {number}: {len(traffic.ledger.answered)} answers, job {job} took {ended['attempts']} attempts"
-            )
+            rows = len(traffic.ledger.predicted)
+            print(f"round {number}: {rows} predictions, job {job} took {ended['attempts']} attempts")
     until(lambda: responds(f"{volant.data_url}/health/ready"), "data-api")
     volant.drained(120)
     held = stored(volant.conninfo, traffic.ledger)
     print(
         f"{rounds} rounds, kills {dict(kills)}: {traffic.ledger.requests} requests, "
-        f"{len(traffic.ledger.answered)} rows answered, {held.found} in Postgres, {held.twice} twice, "
+        f"{len(traffic.ledger.predicted)} rows predicted, {held.found} in Postgres, {held.twice} twice, "
         f"{held.other_version} of another version; attempts by job {dict(attempts)}"
     )
     assert traffic.ledger.failures == []
-    assert (held.found, held.twice, held.other_version) == (len(traffic.ledger.answered), 0, 0)
-    assert len(traffic.ledger.answered) > 20 * rounds
+    assert (held.found, held.twice, held.other_version) == (len(traffic.ledger.predicted), 0, 0)
+    assert len(traffic.ledger.predicted) > 20 * rounds
 
 
 def kill(volant: Volant, victim: str) -> None:
-    """`kill -9`, then waits until the service was started again and predictions are answered."""
+    """`kill -9`, then waits until the service was started again and ai-api predicts."""
     before = volant.service(victim).restarts
     volant.service(victim).kill()
     until(lambda: volant.service(victim).restarts > before, f"{victim} to start again")
-    until(lambda: volant.predicts("tweets", TWEET), f"predictions after the death of {victim}")
+    until(lambda: volant.predicts("tweets", TWEET), f"predictions after {victim} was killed")
 
 
 def started_job(trainer: Person) -> int | None:
     try:
-        answer = trainer.http.post("/retrain", json={"task": "housing"})
+        response = trainer.http.post("/retrain", json={"task": "housing"})
     except httpx.TransportError:
         return None
-    return answer.json()["id"] if answer.status_code == 202 else None
+    return response.json()["id"] if response.status_code == 202 else None
 
 
 def finished(trainer: Person, job: int) -> dict[str, Any]:
-    found: dict[str, Any] = until(lambda: ended_job(trainer, job), f"job {job} to finish after its trainer died", 120)
-    return found
+    ended: dict[str, Any] = until(
+        lambda: ended_job(trainer, job), f"job {job} to finish after its trainer was killed", 120
+    )
+    return ended
 
 
 def ended_job(trainer: Person, job: int) -> dict[str, object] | None:
     try:
-        answer = trainer.http.get(f"/jobs/{job}")
+        response = trainer.http.get(f"/jobs/{job}")
     except httpx.TransportError:
         return None
-    if answer.status_code != 200:
+    if response.status_code != 200:
         return None
-    found: dict[str, object] = answer.json()
-    return found if found["status"] in ("succeeded", "failed", "cancelled") else None
+    job_view: dict[str, object] = response.json()
+    return job_view if job_view["status"] in ("succeeded", "failed", "cancelled") else None
 
 
 def absence(volant: Volant, name: str, seconds: float) -> None:
-    """`name` is away for a while under load, and nobody who predicts notices."""
+    """Stops `name` for a while under load; no request fails."""
     with Traffic(volant.url, volant.key, "housing", [HOUSE]) as traffic:
-        until(lambda: len(traffic.ledger.answered) > 20, "traffic")
+        until(lambda: len(traffic.ledger.predicted) > 20, "traffic")
         volant.service(name).stop()
         threading.Event().wait(seconds)
-        away = len(traffic.ledger.answered)
+        away = len(traffic.ledger.predicted)
         refused_before = volant.metric("volant_outbox_dead_letters")
         append_once(volant.state_dir / "outbox", "prediction", {"id": "this is no uuid", "task": "tweets"})
         volant.service(name).start()
         until(lambda: volant.service(name).spec.is_ready(), f"{name} to be ready again")
-        until(lambda: len(traffic.ledger.answered) > away + 20, "traffic")
+        until(lambda: len(traffic.ledger.predicted) > away + 20, "traffic")
     volant.drained()
     until(
         lambda: volant.metric("volant_outbox_dead_letters") > refused_before, "the refused row among the dead letters"
@@ -109,13 +110,13 @@ def absence(volant: Volant, name: str, seconds: float) -> None:
     held = stored(volant.conninfo, traffic.ledger)
     print(
         f"{name} away for {seconds:.0f} s: {traffic.ledger.requests} requests, {len(traffic.ledger.failures)} failed, "
-        f"{len(traffic.ledger.answered)} rows answered, {held.found} in Postgres, {held.twice} twice"
+        f"{len(traffic.ledger.predicted)} rows predicted, {held.found} in Postgres, {held.twice} twice"
     )
     assert traffic.ledger.failures == []
-    assert (held.found, held.twice) == (len(traffic.ledger.answered), 0)
+    assert (held.found, held.twice) == (len(traffic.ledger.predicted), 0)
 
 
-def test_a_round_of_kills_loses_nothing_that_was_answered(small: Volant) -> None:
+def test_a_round_of_kills_loses_no_prediction(small: Volant) -> None:
     kill_rounds(small, rounds=1, seed=1)
 
 
@@ -131,7 +132,9 @@ def test_ai_api_started_while_mlflow_is_away_serves_from_its_cache(small: Volant
         small.service("ai-api").kill()
         until(lambda: small.service("ai-api").restarts > before, "ai-api to start again")
         until(
-            lambda: small.predicts("tweets", TWEET) and small.predicts("housing", HOUSE), "answers from the cache", 30
+            lambda: small.predicts("tweets", TWEET) and small.predicts("housing", HOUSE),
+            "predictions from the cache",
+            30,
         )
         ready = httpx.get(f"{small.url}/health/ready", trust_env=False)
         assert ready.status_code == 200
@@ -142,12 +145,12 @@ def test_ai_api_started_while_mlflow_is_away_serves_from_its_cache(small: Volant
         until(lambda: small.service("mlflow").spec.is_ready(), "mlflow to be ready again")
 
 
-def test_an_erasure_does_not_wait_for_a_name_that_ai_api_lost_with_a_restart(small: Volant) -> None:
+def test_an_erasure_does_not_wait_for_the_old_name_of_a_restarted_instance(small: Volant) -> None:
     ann = sign_up(small, f"{uuid4().hex}@example.org")
     assert ann.http.post("/predict", json={"task": "tweets", "inputs": TWEET}).status_code == 200
     ann_id = httpx.get(f"{small.data_url}/users/me", headers=ann.headers, trust_env=False).json()["id"]
     small.service("ai-api").stop()
-    first = OutboxFile(small.state_dir / "outbox" / "0.db", "FULL")  # what it finds first becomes its own, and its name
+    first = OutboxFile(small.state_dir / "outbox" / "0.db", "FULL")  # ai-api adopts the first file, and its name
     first.close()
     small.service("ai-api").start()
     until(lambda: small.predicts("tweets", TWEET), "ai-api to serve again")
@@ -155,7 +158,7 @@ def test_an_erasure_does_not_wait_for_a_name_that_ai_api_lost_with_a_restart(sma
 
 
 @pytest.mark.campaign(part="faults")
-def test_twenty_rounds_of_kills_lose_nothing_that_was_answered(small: Volant) -> None:
+def test_twenty_rounds_of_kills_lose_no_prediction(small: Volant) -> None:
     kill_rounds(small, rounds=20, seed=2)
 
 
@@ -166,15 +169,15 @@ def test_predictions_go_on_while_a_service_is_away_for_a_minute(small: Volant, n
 
 
 @pytest.mark.campaign(part="load")
-def test_a_minute_of_load_from_many_clients_is_answered_and_kept(small: Volant) -> None:
+def test_a_minute_of_load_from_many_clients_is_predicted_and_stored(small: Volant) -> None:
     with Traffic(small.url, small.key, "housing", [HOUSE], threads=32, rows_at_once=8, pause_seconds=0) as traffic:
         threading.Event().wait(60)
     small.drained(120)
     held = stored(small.conninfo, traffic.ledger)
-    rows, failed = len(traffic.ledger.answered), len(traffic.ledger.failures)
+    rows, failed = len(traffic.ledger.predicted), len(traffic.ledger.failures)
     print(
         f"60 s, 32 clients: {traffic.ledger.requests / 60:.0f} requests/s, {rows / 60:.0f} rows/s, {failed} failed, "
         f"{held.found} of {rows} in Postgres, {held.twice} twice"
     )
     assert [failure for failure in traffic.ledger.failures if not failure.startswith("429")] == []
-    assert (held.found, held.twice) == (len(traffic.ledger.answered), 0)
+    assert (held.found, held.twice) == (len(traffic.ledger.predicted), 0)

@@ -1,4 +1,4 @@
-"""Another task is one file: it trains, serves, is corrected and trained again, and nothing else was touched."""
+"""A task from outside is one file: it trains, serves, is corrected and trained again without another change."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FILE = Path(__file__).with_name("wine.py")
 
 @pytest.fixture(scope="module")
 def cellar(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
-    """Volant with a folder of its operator's, which holds the one file."""
+    """Volant with a tasks folder that holds this one file."""
     folder = open_folder("tasks")
     shutil.copy(FILE, folder)
     yield from started(open_folder("cellar"), AI_TASKS="wine", AI_TASKS_DIR=str(folder))
@@ -33,12 +33,11 @@ def test_a_task_from_outside_trains_serves_and_learns_from_corrections(cellar: V
 
     names = list(shown["row"]["properties"])
     wines = [dict(zip(names, line, strict=True)) for line in (load_wine().data[::3] * 1.01).tolist()]
-    answer = person.http.post("/predict", json={"task": "wine", "inputs": wines})
-    predictions = answer.json()["predictions"]
+    predictions = person.http.post("/predict", json={"task": "wine", "inputs": wines}).json()["predictions"]
     assert {prediction["label"] for prediction in predictions} == {"grower 1", "grower 2", "grower 3"}
     for prediction in predictions:
-        said = {"prediction_id": prediction["prediction_id"], "label": prediction["label"]}
-        assert person.http.post("/feedback", json=said).status_code == 202
+        truth = {"prediction_id": prediction["prediction_id"], "label": prediction["label"]}
+        assert person.http.post("/feedback", json=truth).status_code == 202
     cellar.drained()
 
     cellar.idle()

@@ -1,4 +1,4 @@
-"""A stack of processes that tests can look into."""
+"""A stack of processes, with what tests need to inspect it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.traffic import until
 
 
 class Volant(Stack):
-    """`make dev`'s stack, with the places where a test looks."""
+    """The stack of `make dev`, with its folders, database and metrics."""
 
     @property
     def raw_dir(self) -> Path:
@@ -71,9 +71,9 @@ class Volant(Stack):
         until(is_idle, "trainings to end", seconds)
 
     def predicts(self, task: str, row: dict[str, object]) -> bool:
-        """Whether ai-api answers a prediction now."""
+        """Whether ai-api predicts now."""
         try:
-            answer = httpx.post(
+            response = httpx.post(
                 f"{self.url}/predict",
                 json={"task": task, "inputs": row},
                 headers={"X-API-Key": self.key},
@@ -81,4 +81,4 @@ class Volant(Stack):
             )
         except httpx.TransportError:
             return False
-        return answer.status_code == 200
+        return response.status_code == 200

@@ -1,4 +1,4 @@
-"""Which of three growers a wine is from, told from thirteen figures of its chemistry."""
+"""Classifies the grower of a wine by thirteen chemical measurements."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def read_wine(_: Source) -> Table:
 
 @estimator("naive-bayes", kinds=[Kind.CLASSIFICATION], table="scaled")
 def naive_bayes(**params: object) -> BaseEstimator:
-    """A normal distribution of each figure for each grower."""
+    """One normal distribution for each measurement and grower."""
     return GaussianNB(**params)
 
 

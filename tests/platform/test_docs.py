@@ -23,8 +23,8 @@ from ai_api.datasets import Table, frame
 from ai_api.estimators import find_estimators
 from ai_api.evaluation.metrics import METRICS
 from ai_api.features import find_features
+from ai_api.features.sampling import SAMPLERS
 from ai_api.pipeline import build_pipeline
-from ai_api.sampling import SAMPLERS
 from ai_api.settings import Settings as AISettings
 from ai_api.sources import Source
 from ai_api.task import Recipe, Task

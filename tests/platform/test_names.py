@@ -11,8 +11,6 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROOTS = {"ai_api": REPOSITORY / "ai-api" / "ai_api", "data_api": REPOSITORY / "data-api" / "data_api"}
-ALLOWED: dict[str, dict[str, str]] = {"ai_api": {}, "data_api": {}}
-"""By service, names that several classes have, and why."""
 
 
 def public_classes(root: Path) -> dict[str, set[str]]:
@@ -41,6 +39,4 @@ def defined(module: ast.Module) -> Iterator[str]:
 @pytest.mark.parametrize("service", sorted(ROOTS))
 def test_public_class_names_are_unique_within_a_service(service: str) -> None:
     shared = {name: sorted(files) for name, files in public_classes(ROOTS[service]).items() if len(files) > 1}
-    assert shared.keys() == ALLOWED[service].keys(), {
-        name: files for name, files in shared.items() if name not in ALLOWED[service]
-    }
+    assert shared == {}

@@ -1,4 +1,4 @@
-"""The commands of ai-api: one file a subject, each with its `COMMANDS`. What they need is imported when they run."""
+"""The commands of ai-api: one module for each subject, with its `COMMANDS`. Their imports happen when they run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _no_arguments(_: ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class Command:
-    """One word of the command line. `run` gives the exit status, or None for 0."""
+    """One command of `ai-api`. `run` returns the exit status, or None for 0."""
 
     name: str
     help: str

@@ -1,4 +1,4 @@
-"""What a person sees: tables on stdout, and on stderr what a long command is doing now."""
+"""Output for people: tables on stdout, and the progress of long commands on stderr."""
 
 from __future__ import annotations
 
@@ -6,20 +6,17 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from ai_api.training.request import ProgressReport
 
 LARGE = 1_000
-"""From here on, what stands after a number's point says nothing."""
-
-
-class ProgressReport(Protocol):
-    """Told what happens, as a training tells it: "progress" with step, total and message among other kinds."""
-
-    def __call__(self, kind: str, data: Mapping[str, object], /) -> None: ...
+"""Floats from here on are shown without decimals."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Aligned columns; those of numbers to the right."""
+    """The rows as text in aligned columns; columns of numbers are aligned to the right."""
     cells = [list(head), *([text(value) for value in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     right = [all(isinstance(value, int | float) or value in ("", None) for value in c) for c in zip(*rows, strict=True)]
@@ -34,6 +31,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def text(value: object) -> str:
+    """The value as a cell of a table: numbers with thousands separators, floats rounded, None empty."""
     if value is None:
         return ""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -44,46 +42,46 @@ def text(value: object) -> str:
 
 
 @contextmanager
-def steps(what: str) -> Iterator[ProgressReport]:
-    """A line that moves while `what` goes on, where stderr is a terminal; elsewhere one line a step."""
+def progress(title: str) -> Iterator[ProgressReport]:
+    """Shows progress events on stderr: a progress bar if it is a terminal, otherwise a line for each event."""
     if not sys.stderr.isatty():
-        yield lambda kind, data: _print_step(what, kind, data)
+        yield lambda kind, data: _print_event(title, kind, data)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (
-        SpinnerColumn(), TextColumn("{task.fields[what]}"), BarColumn(20), TextColumn("{task.description}"),
+        SpinnerColumn(), TextColumn("{task.fields[title]}"), BarColumn(20), TextColumn("{task.description}"),
         TimeElapsedColumn(),
     )  # fmt: skip
     terminal = sys.stderr
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress, _logs_above(terminal):
-        bar = progress.add_task("", total=None, what=what)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as display, _logs_above(terminal):
+        bar = display.add_task("", total=None, title=title)
 
-        def move(kind: str, data: Mapping[str, object]) -> None:
+        def show(kind: str, data: Mapping[str, object]) -> None:
             if kind == "progress":
-                progress.update(
+                display.update(
                     bar,
                     completed=float(str(data["step"])),
                     total=float(str(data["total"])),
                     description=str(data["message"]),
                 )
 
-        yield move
+        yield show
 
 
-def _print_step(what: str, kind: str, data: Mapping[str, object]) -> None:
+def _print_event(title: str, kind: str, data: Mapping[str, object]) -> None:
     if kind == "progress":
-        print(f"{what}: {data['message']}", file=sys.stderr, flush=True)
+        print(f"{title}: {data['message']}", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def _logs_above(terminal: TextIO) -> Iterator[None]:
-    """Log lines for the terminal go through the stderr of the moment, which knows of the moving line below them."""
+    """Log handlers of the terminal write to the stderr that rich replaces, so that log lines appear above the bar."""
     handlers = [
-        found
-        for found in logging.getLogger().handlers
-        if isinstance(found, logging.StreamHandler) and found.stream is terminal
+        handler
+        for handler in logging.getLogger().handlers
+        if isinstance(handler, logging.StreamHandler) and handler.stream is terminal
     ]
     for handler in handlers:
         handler.setStream(sys.stderr)

@@ -1,4 +1,4 @@
-"""What is known of the data and of the models: data, compare."""
+"""Commands about data sets and results: data, compare."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def compare(settings: Settings, parsed: Namespace) -> None:
+    """Prints or writes the page of results."""
     from ai_api.results.page import results
 
     tasks = _tasks(settings, parsed)
@@ -33,31 +34,32 @@ def compare(settings: Settings, parsed: Namespace) -> None:
 
 
 def data(settings: Settings, parsed: Namespace) -> None:
+    """Prints the sizes of each task's parts and writes its unseen rows to a file."""
     from ai_api.datasets import split
 
     lines: list[list[object]] = []
     for task in _tasks(settings, parsed):
-        found = task.load(source(settings))
-        parts = split(found)
-        labels = len(set(found.truths)) if found.truths.dtype == object else None
-        kept = parsed.unseen / f"{task.name}.ndjson"
-        write_unseen(parts.unseen, kept)
-        made = "generated" if found.synthetic else "real"
-        lines.append([task.name, len(parts.train), len(parts.held_out), len(parts.unseen), labels, made, str(kept)])
+        rows = task.load(source(settings))
+        parts = split(rows)
+        labels = len(set(rows.truths)) if rows.truths.dtype == object else None
+        file = parsed.unseen / f"{task.name}.ndjson"
+        write_unseen(parts.unseen, file)
+        origin = "generated" if rows.synthetic else "real"
+        lines.append([task.name, len(parts.train), len(parts.held_out), len(parts.unseen), labels, origin, str(file)])
     print(table(["task", "train", "held out", "unseen", "labels", "rows are", "unseen rows are in"], lines))
 
 
 def write_unseen(unseen: Table, path: Path) -> None:
-    """Rows with their truths, one JSON object a line: `{"inputs": {…}, "truth": …}`, as `/predict` takes the inputs."""
+    """Writes a JSON object a line, `{"inputs": {…}, "truth": …}`, with the inputs as `/predict` takes them."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         for row, truth in zip(unseen.rows, unseen.truths.tolist(), strict=True):
-            file.write(json.dumps({"inputs": as_sent(row), "truth": truth}) + "\n")
+            file.write(json.dumps({"inputs": as_inputs(row), "truth": truth}) + "\n")
 
 
-def as_sent(row: Mapping[str, object]) -> dict[str, object]:
-    """The row as a caller sends it: pictures in base64, gaps left out."""
-    from ai_api.images import ImageRef
+def as_inputs(row: Mapping[str, object]) -> dict[str, object]:
+    """The row as inputs of `/predict`: images in base64, missing values left out."""
+    from ai_api.images.reference import ImageRef
 
     return {
         name: value.base64 if isinstance(value, ImageRef) else value
@@ -86,17 +88,17 @@ def _data_arguments(parser: ArgumentParser) -> None:
 COMMANDS = (
     Command(
         "compare",
-        "put every recipe's figures side by side",
-        "Reads the newest run of each recipe from MLflow and writes one table a task in Markdown: metrics with their"
-        " interval, cross-validation, training time, latency, size, and what others have published.",
+        "compare the metrics of all recipes",
+        "Reads the newest run of each recipe from MLflow and writes a table for each task in Markdown: metrics with"
+        " intervals, cross-validation, training time, latency, size, and published metrics.",
         compare,
         _compare_arguments,
     ),
     Command(
         "data",
-        "fetch the data sets and count their rows",
-        "Fetches each task's data set, prints how many rows train, are held out and are kept unseen, and writes the"
-        " unseen ones, with their truths, as data/unseen/TASK.ndjson: inputs for simulations of real use.",
+        "download the data sets and count their rows",
+        "Downloads each task's data set, prints how many rows train, are held out and are unseen, and writes the unseen"
+        " rows with their truths to data/unseen/TASK.ndjson, as inputs for simulations of use.",
         data,
         _data_arguments,
     ),

@@ -1,4 +1,4 @@
-"""What runs until it is stopped: serve and work; and migrate, which goes before them."""
+"""The long-running processes, serve and work; and migrate, which prepares the database for them."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ STARTER_SECONDS, LONGEST_STARTER_SECONDS = 5, 600
 
 
 def serve(settings: Settings, _: Namespace) -> None:
+    """Runs the HTTP service and the endpoint of its metrics."""
     import prometheus_client
     import uvicorn
 
@@ -49,6 +50,7 @@ def serve(settings: Settings, _: Namespace) -> None:
 
 
 def migrate(settings: Settings, _: Namespace) -> None:
+    """Creates the tables of the queue database."""
     from ai_api.jobs.database import migrate
 
     asyncio.run(migrate(settings.queue_conninfo))
@@ -56,6 +58,7 @@ def migrate(settings: Settings, _: Namespace) -> None:
 
 
 def work(settings: Settings, _: Namespace) -> None:
+    """Runs a trainer and the endpoint of its metrics until SIGTERM or SIGINT."""
     import prometheus_client
 
     tasks = all_tasks(settings)
@@ -69,58 +72,69 @@ async def _work_until_stopped(settings: Settings, tasks: Mapping[str, Task]) -> 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    starters = asyncio.create_task(_ask_for_starters(settings, open_registry(settings), tasks))
-    pace = WorkerTiming(settings.heartbeat_seconds, settings.stalled_seconds, settings.job_timeout_seconds)
+    starters = asyncio.create_task(_request_starters(settings, open_registry(settings), tasks))
+    timing = WorkerTiming(settings.heartbeat_seconds, settings.stalled_seconds, settings.job_timeout_seconds)
     try:
-        await work(settings.queue_conninfo, child_command, pace, stop)
+        await work(settings.queue_conninfo, child_command, timing, stop)
     finally:
         starters.cancel()
         await asyncio.gather(starters, return_exceptions=True)
 
 
-async def _ask_for_starters(settings: Settings, registry: Registry, tasks: Mapping[str, Task]) -> None:
-    """A job for every task without a champion. One that fails is asked for anew, after twice as long each time."""
+async def _request_starters(settings: Settings, registry: Registry, tasks: Mapping[str, Task]) -> None:
+    """Requests a job for every task without a champion, again after a failed one, with exponential backoff."""
     from ai_api.jobs.queue import Jobs
 
     jobs = Jobs(settings.queue_conninfo)
-    asked: dict[str, int] = dict.fromkeys(tasks, 0)
-    again: dict[str, float] = dict.fromkeys(tasks, 0.0)
-    while asked:
-        for name in [name for name in asked if again[name] <= time.monotonic()]:
+    requests: dict[str, int] = dict.fromkeys(tasks, 0)
+    next_request: dict[str, float] = dict.fromkeys(tasks, 0.0)
+    while requests:
+        for name in [name for name in requests if next_request[name] <= time.monotonic()]:
             with contextlib.suppress(RegistryUnavailable, QueueUnavailable, JobRunning):
-                # In this order: a job that has ended by now has promoted its version before.
+                # Read the jobs before the champion: a job that has ended has promoted its version before.
                 is_running = any(job.status in ("waiting", "running") for job in await jobs.list(name, limit=1))
                 if await asyncio.to_thread(registry.champion, name) is not None:
-                    del asked[name]
+                    del requests[name]
                     continue
                 if is_running:
                     continue
                 job = await jobs.retrain(name, tasks[name].recipes[0].name, {}, None)
                 log.info("%s has no champion: job %d trains a starter", name, job.id)
-                again[name] = time.monotonic() + min(STARTER_SECONDS * 2 ** asked[name], LONGEST_STARTER_SECONDS)
-                asked[name] += 1
+                wait = min(STARTER_SECONDS * 2 ** requests[name], LONGEST_STARTER_SECONDS)
+                next_request[name] = time.monotonic() + wait
+                requests[name] += 1
         await asyncio.sleep(STARTER_SECONDS)
 
 
 def child_command(job: Job) -> list[str]:
-    """The command line of the process that does a job."""
+    """The command line of the child process that trains for a job."""
     params = dict(job.params)
     seed = ["--seed", str(params.pop("seed"))] if "seed" in params else []
-    given = [f"--param={name}={json.dumps(value)}" for name, value in params.items()]
+    parameters = [f"--param={name}={json.dumps(value)}" for name, value in params.items()]
     actor = ["--actor", job.actor] if job.actor else []
     return [
-        sys.executable, "-m", "ai_api", "train", job.task, "--recipe", job.recipe, *given, *seed, *actor,
+        sys.executable, "-m", "ai_api", "train", job.task, "--recipe", job.recipe, *parameters, *seed, *actor,
         "--job", str(job.id), "--pipe",
     ]  # fmt: skip
 
 
 COMMANDS = (
-    Command("serve", "answer predictions over HTTP", "Serves the champions over HTTP until it is stopped.", serve),
+    Command(
+        "serve",
+        "serve predictions over HTTP",
+        "Serves predictions of the champions over HTTP until it is stopped.",
+        serve,
+    ),
     Command(
         "work",
-        "train what is asked for",
-        "Works off training jobs until it is stopped. Asks for a starter of every task without a champion.",
+        "run training jobs",
+        "Runs training jobs until it is stopped. Requests a first version for every task without a champion.",
         work,
     ),
-    Command("migrate", "make the tables of the queue", "Makes the tables of the queue database. Repeatable.", migrate),
+    Command(
+        "migrate",
+        "create the tables of the queue",
+        "Creates the tables of the queue database. Safe to repeat.",
+        migrate,
+    ),
 )

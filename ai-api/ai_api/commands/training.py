@@ -1,4 +1,4 @@
-"""Training here and now: train, tune, crossval. A job's child process is `train` too, with a pipe to its trainer."""
+"""Commands that train in this process: train, tune, crossval. A job's child process is `train --pipe`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ai_api.errors import AIError, InvalidParams, MissingExtra
 from ai_api.settings import Settings
 
 from . import Command
-from .display import steps, table, text
+from .display import progress, table, text
 from .wiring import find_task, open_registry, source, standalone_context, training_context
 
 if TYPE_CHECKING:
@@ -24,47 +24,48 @@ if TYPE_CHECKING:
     from ai_api.training.request import TrainingContext, TrainingRequest
     from ai_api.training.train import TrainingResult
 
-KNOWN = "done before, on these rows, with this code"
+DONE_BEFORE = "done before, on these rows, with this code"
 
 
 def train(settings: Settings, parsed: Namespace) -> int:
+    """Trains one recipe and prints its metrics, or several and prints a line for each."""
     if parsed.pipe:
         return _train_for_parent(settings, parsed)
     task = find_task(settings, parsed.task)
-    around = standalone_context(settings) if parsed.alone else training_context(settings)
+    context = standalone_context(settings) if parsed.alone else training_context(settings)
     if not (parsed.all or parsed.all_recipes or parsed.recipes):
-        _print(_train(task, _order(settings, task, parsed), around))
+        _print(_train(task, _request(settings, task, parsed), context))
         return 0
     return _each_recipe(
-        task, parsed, around.registry.runs, lambda task, recipe: _train_line(settings, task, recipe, parsed, around)
+        task, parsed, context.registry.runs, lambda task, recipe: _train_line(settings, task, recipe, parsed, context)
     )
 
 
 def _train_line(
-    settings: Settings, task: Task, recipe: Recipe, parsed: Namespace, around: TrainingContext
+    settings: Settings, task: Task, recipe: Recipe, parsed: Namespace, context: TrainingContext
 ) -> Sequence[object]:
     from ai_api.results.runs import is_trained
 
-    order = _order(settings, task, parsed, recipe)
-    if parsed.missing and is_trained(order, around):
-        return [None, "", KNOWN]
-    outcome = _train(task, order, around)
-    version = outcome.version
-    said = f"version {version.number}" + (f". {outcome.decision.reason}" if around.promotions else "")
-    return [version.metrics[task.metric], f"{outcome.seconds:.0f} s", said]
+    request = _request(settings, task, parsed, recipe)
+    if parsed.missing and is_trained(request, context):
+        return [None, "", DONE_BEFORE]
+    result = _train(task, request, context)
+    version = result.version
+    remark = f"version {version.number}" + (f". {result.decision.reason}" if context.promotions else "")
+    return [version.metrics[task.metric], f"{result.seconds:.0f} s", remark]
 
 
 def _each_recipe(
     task: Task, parsed: Namespace, run_log: RunLog, line: Callable[[Task, Recipe], Sequence[object]]
 ) -> int:
-    """One recipe after the other, on rows that are read once. What fails is told, and the others go on."""
+    """Prints a line for each recipe, on rows that are read once. A recipe that fails does not stop the others."""
     from ai_api.results.runs import note_untrained
 
     if parsed.param:
         raise InvalidParams("--param goes with one recipe: name it with --recipe.")
     task, rows, failed = replace(task, load=cache(task.load)), [], 0
-    named = [task.recipe(name) for name in parsed.recipes]
-    for recipe in named or [one for one in task.recipes if parsed.all_recipes or one.is_default]:
+    chosen = [task.recipe(name) for name in parsed.recipes]
+    for recipe in chosen or [recipe for recipe in task.recipes if parsed.all_recipes or recipe.is_default]:
         try:
             rows.append([recipe.name, *line(task, recipe)])
         except MissingExtra as error:
@@ -77,38 +78,38 @@ def _each_recipe(
     return 1 if failed else 0
 
 
-def _train(task: Task, order: TrainingRequest, around: TrainingContext) -> TrainingResult:
+def _train(task: Task, request: TrainingRequest, context: TrainingContext) -> TrainingResult:
     from ai_api.training.train import train
 
-    with steps(f"{task.name} {order.recipe.name}") as report:
-        return train(order, around, report)
+    with progress(f"{task.name} {request.recipe.name}") as report:
+        return train(request, context, report)
 
 
-def _print(outcome: TrainingResult) -> None:
-    rows = {**outcome.report(), **outcome.version.metrics}
+def _print(result: TrainingResult) -> None:
+    rows = {**result.report(), **result.version.metrics}
     rows.pop("metrics")
     width = max(map(len, rows))
     print("\n".join(f"{name:<{width}}  {text(value)}" for name, value in rows.items()))
 
 
 def _train_for_parent(settings: Settings, parsed: Namespace) -> int:
-    """A job's child: all it says goes through the pipe. What went wrong for a reason is an error, the rest a crash."""
+    """The child process of a job: writes events to its parent. An AIError becomes an "error", anything else a crash."""
     from ai_api.jobs.child import ChildOutput
 
-    pipe = ChildOutput()
+    emit = ChildOutput()
     from ai_api.training.train import train
 
     try:
-        order = _order(settings, find_task(settings, parsed.task), parsed)
-        outcome = train(order, training_context(settings), pipe)
+        request = _request(settings, find_task(settings, parsed.task), parsed)
+        result = train(request, training_context(settings), emit)
     except AIError as error:
-        pipe("error", {"error": type(error).__name__, "detail": str(error)})
+        emit("error", {"error": type(error).__name__, "detail": str(error)})
         return 1
-    pipe("result", outcome.report())
+    emit("result", result.report())
     return 0
 
 
-def _order(settings: Settings, task: Task, parsed: Namespace, recipe: Recipe | None = None) -> TrainingRequest:
+def _request(settings: Settings, task: Task, parsed: Namespace, recipe: Recipe | None = None) -> TrainingRequest:
     from ai_api.training.request import TrainingRequest
 
     recipe, seed = _checked(task, parsed, recipe)
@@ -123,10 +124,10 @@ def _checked(task: Task, parsed: Namespace, recipe: Recipe | None = None) -> tup
     return check_params(task, recipe, {**_params(parsed.param), "seed": parsed.seed})
 
 
-def _params(given: Sequence[str]) -> Mapping[str, object]:
-    """`C=2` is a number, `penalty=l2` a word: JSON where it is JSON."""
+def _params(pairs: Sequence[str]) -> Mapping[str, object]:
+    """Values that are JSON are parsed, so `C=2` is a number; others, such as `penalty=l2`, are strings."""
     params: dict[str, object] = {}
-    for pair in given:
+    for pair in pairs:
         name, _, value = pair.partition("=")
         try:
             params[name] = json.loads(value)
@@ -136,18 +137,20 @@ def _params(given: Sequence[str]) -> Mapping[str, object]:
 
 
 def tune(settings: Settings, parsed: Namespace) -> int:
+    """Trains with a search for parameters."""
     parsed.param = [*parsed.param, f"tune={parsed.trials}"]
     return train(settings, parsed)
 
 
 def crossval(settings: Settings, parsed: Namespace) -> int:
+    """Cross-validates one recipe and prints its metrics, or several and prints a line for each."""
     from ai_api.results.runs import is_cross_validated
 
     task, rows, run_log = find_task(settings, parsed.task), source(settings), open_registry(settings).runs
 
     def line(task: Task, recipe: Recipe) -> Sequence[object]:
         if parsed.missing and is_cross_validated(task, recipe, rows, parsed.folds, parsed.seed, run_log):
-            return [None, "", KNOWN]
+            return [None, "", DONE_BEFORE]
         result = _crossval(task, recipe, rows, parsed, run_log)
         return [result.mean[task.metric], f"{result.seconds:.0f} s", f"± {text(result.std[task.metric])}"]
 
@@ -163,7 +166,7 @@ def _crossval(task: Task, recipe: Recipe | None, rows: Source, parsed: Namespace
     from ai_api.training.crossval import crossval
 
     checked, seed = _checked(task, parsed, recipe)
-    with steps(f"{task.name} {checked.name} by folds") as report:
+    with progress(f"{task.name} {checked.name} cross-validation") as report:
         return crossval(task, checked, rows, parsed.folds, seed, run_log, report)
 
 
@@ -185,20 +188,20 @@ def _training(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--alone",
         action="store_true",
-        help="needs nothing but MLflow: without corrections, and the version is only logged, not promoted",
+        help="use no service but MLflow: train without corrections, log the version, promote nothing",
     )
     parser.set_defaults(all=False, all_recipes=False, recipes=[], missing=False, job=None, actor=None, pipe=False)
 
 
 def _many_recipes(parser: ArgumentParser) -> None:
     many = parser.add_mutually_exclusive_group()
-    many.add_argument("--all", action="store_true", help="every default recipe of the task, one after the other")
-    many.add_argument("--all-recipes", action="store_true", help="every recipe of the task, one after the other")
-    many.add_argument("--recipes", nargs="+", default=[], metavar="RECIPE", help="these, one after the other")
+    many.add_argument("--all", action="store_true", help="all default recipes of the task, one after the other")
+    many.add_argument("--all-recipes", action="store_true", help="all recipes of the task, one after the other")
+    many.add_argument("--recipes", nargs="+", default=[], metavar="RECIPE", help="these recipes, one after the other")
     parser.add_argument(
         "--missing",
         action="store_true",
-        help="with those three: leave out what was done before on the same rows with the same code",
+        help="with --all, --all-recipes or --recipes: skip what was done before on the same rows with the same code",
     )
 
 
@@ -212,26 +215,26 @@ def _train_arguments(parser: ArgumentParser) -> None:
 
 def _tune_arguments(parser: ArgumentParser) -> None:
     _training(parser)
-    parser.add_argument("--trials", type=int, default=20, help="how many parameters are tried (default: 20)")
+    parser.add_argument("--trials", type=int, default=20, help="how many sets of parameters are tried (default: 20)")
 
 
 def _crossval_arguments(parser: ArgumentParser) -> None:
     _one_recipe(parser)
     _many_recipes(parser)
-    parser.add_argument("--folds", type=int, default=5, help="parts of the rows, each held out once (default: 5)")
+    parser.add_argument("--folds", type=int, default=5, help="number of folds (default: 5)")
 
 
 COMMANDS = (
     Command(
         "train",
-        "train a task here and now",
-        "Trains in this process, logs a version, promotes it if the gate says so, and prints a table.",
+        "train a task in this process",
+        "Trains in this process, logs a version, promotes it if the gate decides so, and prints its metrics.",
         train,
         _train_arguments,
     ),
     Command(
         "tune",
-        "look for better parameters, then train",
+        "search for better parameters, then train",
         "Searches the space of the recipe's estimator on folds of the training rows (Optuna), then trains with the"
         " best parameters as `train` does.",
         tune,
@@ -239,9 +242,9 @@ COMMANDS = (
     ),
     Command(
         "crossval",
-        "say how good a recipe is, by folds",
-        "Trains a recipe on all folds of a task's rows but one, for each of them, and prints each metric's mean and"
-        " spread over the folds. Keeps a run in MLflow, and no version.",
+        "cross-validate a recipe",
+        "Trains a recipe once for each fold of a task's rows, on the other folds, and prints each metric's mean and"
+        " standard deviation over the folds. Logs a run to MLflow and makes no version.",
         crossval,
         _crossval_arguments,
     ),

@@ -49,8 +49,8 @@ def source(settings: Settings) -> Source:
 
 def training_context(settings: Settings) -> TrainingContext:
     """For a training that is part of a running Volant: with corrections, and its version may be promoted."""
-    from ai_api.blobs import Blobs
     from ai_api.data_client import DataClient
+    from ai_api.images.blobs import Blobs
     from ai_api.training.request import TrainingContext
 
     promotions = open_promotions(settings)

@@ -25,17 +25,17 @@ from ai_api.task import Kind
 if TYPE_CHECKING:
     from optuna import Trial
 
-Build = Callable[..., BaseEstimator]
+EstimatorBuilder = Callable[..., BaseEstimator]
 Space = Callable[["Trial"], dict[str, object]]
 """One point of an estimator's search space: parameters suggested by an Optuna trial."""
-B = TypeVar("B", bound=Build)
+B = TypeVar("B", bound=EstimatorBuilder)
 
 
 @dataclass(frozen=True)
 class Entry:
     """How to make an estimator, which table features it wants unless a recipe says otherwise, and where to tune it."""
 
-    build: Build
+    build: EstimatorBuilder
     table: str
     space: Space | None
 

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ai_api.datasets import FloatArray
 from ai_api.task import Kind
 
 from . import estimator
-from .native import Floats, Inputs, Native, NativeClassifier, NativeRegressor, balanced, threads
+from .native import Inputs, NativeClassifier, NativeFormatEstimator, NativeRegressor, balanced, threads
 
 if TYPE_CHECKING:
     import catboost
@@ -36,7 +37,7 @@ def space(trial: Trial) -> dict[str, object]:
 
 
 @dataclass(eq=False, repr=False)
-class CatBoost(Native["catboost.CatBoost"]):
+class CatBoost(NativeFormatEstimator["catboost.CatBoost"]):
     """The parameters are CatBoost's. A column that holds strings is a category."""
 
     iterations: int = 800
@@ -61,7 +62,7 @@ class CatBoost(Native["catboost.CatBoost"]):
         "random_state": [Interval(Integral, 0, 2**32 - 1, closed="both")],
     }
 
-    def _train(self, inputs: Inputs, targets: Floats, labels: int, weights: Floats | None) -> None:
+    def _train(self, inputs: Inputs, targets: FloatArray, labels: int, weights: FloatArray | None) -> None:
         import catboost
 
         self.categories_ = _categories(inputs)
@@ -93,11 +94,11 @@ class CatBoost(Native["catboost.CatBoost"]):
 
         return catboost.CatBoost().load_model(blob=self.model_)
 
-    def _answers(self, inputs: Inputs) -> Floats:
-        said: Floats = self.booster.predict(self._pool(inputs), prediction_type=self.kind_, thread_count=1)
+    def _answers(self, inputs: Inputs) -> FloatArray:
+        said: FloatArray = self.booster.predict(self._pool(inputs), prediction_type=self.kind_, thread_count=1)
         return said
 
-    def _stages(self, inputs: Inputs) -> Iterator[Floats]:
+    def _stages(self, inputs: Inputs) -> Iterator[FloatArray]:
         yield from self.booster.staged_predict(self._pool(inputs), prediction_type=self.kind_, thread_count=1)
 
     def _pool(self, inputs: Inputs) -> catboost.Pool:
@@ -134,7 +135,7 @@ class CatBoostClassifier(NativeClassifier["catboost.CatBoost"], CatBoost):
         "class_weight": [StrOptions({"balanced"}), None],
     }
 
-    def _weights(self, places: NDArray[np.intp]) -> Floats | None:
+    def _weights(self, places: NDArray[np.intp]) -> FloatArray | None:
         return balanced(places) if self.class_weight else None
 
 

@@ -206,7 +206,7 @@ def _network(channels: int, blocks: int, labels: int) -> nn.Module:
         def forward(self, seen: Tensor) -> Tensor:
             return torch.relu(self.way(seen) + self.around(seen))
 
-    class Network(nn.Module):
+    class ConvolutionalNetwork(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             widths = [channels * 2**stage for stage in range(STAGES)]
@@ -225,7 +225,7 @@ def _network(channels: int, blocks: int, labels: int) -> nn.Module:
             scores: Tensor = self.head(self.stages(self.stem(seen)).mean(dim=(2, 3)))
             return scores
 
-    network: nn.Module = Network().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network: nn.Module = ConvolutionalNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return network
 
 

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ai_api.datasets import FloatArray
 from ai_api.task import Kind
 
 from . import estimator
-from .native import Floats, Inputs, Native, NativeClassifier, NativeRegressor, balanced, probabilities, threads
+from .native import Inputs, NativeClassifier, NativeFormatEstimator, NativeRegressor, balanced, probabilities, threads
 
 if TYPE_CHECKING:
     import lightgbm
@@ -35,7 +36,7 @@ def space(trial: Trial) -> dict[str, object]:
 
 
 @dataclass(eq=False, repr=False)
-class LightGBM(Native["lightgbm.Booster"]):
+class LightGBM(NativeFormatEstimator["lightgbm.Booster"]):
     """The parameters are LightGBM's. `categorical_features`: places of the columns that hold codes of categories."""
 
     n_estimators: int = 600
@@ -68,7 +69,7 @@ class LightGBM(Native["lightgbm.Booster"]):
         "random_state": [Interval(Integral, 0, 2**32 - 1, closed="both")],
     }
 
-    def _train(self, inputs: Inputs, targets: Floats, labels: int, weights: Floats | None) -> None:
+    def _train(self, inputs: Inputs, targets: FloatArray, labels: int, weights: FloatArray | None) -> None:
         import lightgbm
 
         params = {
@@ -99,7 +100,7 @@ class LightGBM(Native["lightgbm.Booster"]):
         self.model_ = trained.model_to_string().encode()
         self.n_iter_ = trained.current_iteration()
 
-    def _of_second(self, targets: Floats) -> float:  # noqa: ARG002
+    def _of_second(self, targets: FloatArray) -> float:  # noqa: ARG002
         """What a row of the second of two labels weighs, which is the positive one to LightGBM."""
         return 1.0
 
@@ -110,10 +111,10 @@ class LightGBM(Native["lightgbm.Booster"]):
         booster.params.update(num_threads=1, verbosity=-1)
         return booster
 
-    def _answers(self, inputs: Inputs) -> Floats:
+    def _answers(self, inputs: Inputs) -> FloatArray:
         return np.asarray(self.booster.predict(inputs))
 
-    def _margins(self, inputs: Inputs) -> Iterator[Floats]:
+    def _margins(self, inputs: Inputs) -> Iterator[FloatArray]:
         margins = np.zeros(())
         for tree in range(self.n_iter_):
             margins = margins + np.asarray(self.booster.predict(inputs, tree, 1, raw_score=True))
@@ -121,7 +122,7 @@ class LightGBM(Native["lightgbm.Booster"]):
 
 
 class LightGBMRegressor(NativeRegressor["lightgbm.Booster"], LightGBM):
-    def _stages(self, inputs: Inputs) -> Iterator[Floats]:
+    def _stages(self, inputs: Inputs) -> Iterator[FloatArray]:
         yield from self._margins(inputs)
 
 
@@ -140,14 +141,14 @@ class LightGBMClassifier(NativeClassifier["lightgbm.Booster"], LightGBM):
         "scale_pos_weight": [StrOptions({"balanced"}), Interval(Real, 0, None, closed="neither")],
     }
 
-    def _weights(self, places: NDArray[np.intp]) -> Floats | None:
+    def _weights(self, places: NDArray[np.intp]) -> FloatArray | None:
         if len(self.classes_) == 2 or self.scale_pos_weight == 1:
             return None
         if self.scale_pos_weight != "balanced":
             raise ValueError("scale_pos_weight is for two labels.")
         return balanced(places)
 
-    def _of_second(self, targets: Floats) -> float:
+    def _of_second(self, targets: FloatArray) -> float:
         second = float(targets.sum())
         first = len(targets) - second
         if self.scale_pos_weight == "balanced":
@@ -155,7 +156,7 @@ class LightGBMClassifier(NativeClassifier["lightgbm.Booster"], LightGBM):
         weight = float(self.scale_pos_weight)
         return weight if second <= first else 1 / weight
 
-    def _stages(self, inputs: Inputs) -> Iterator[Floats]:
+    def _stages(self, inputs: Inputs) -> Iterator[FloatArray]:
         yield from map(probabilities, self._margins(inputs))
 
 

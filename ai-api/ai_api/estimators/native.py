@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 
-from ai_api.datasets import Truths
+from ai_api.datasets import FloatArray, Truths
 from ai_api.errors import MissingExtra
 
-Floats = NDArray[np.float64]
-Inputs: TypeAlias = Floats | NDArray[np.object_] | csr_matrix
+Inputs: TypeAlias = FloatArray | NDArray[np.object_] | csr_matrix
 B = TypeVar("B")
 
 
@@ -26,7 +25,7 @@ def threads() -> int:
     return int(told) if told.isdecimal() and int(told) > 0 else len(os.sched_getaffinity(0))
 
 
-class Native(BaseEstimator, ABC, Generic[B]):  # type: ignore[misc]
+class NativeFormatEstimator(BaseEstimator, ABC, Generic[B]):  # type: ignore[misc]
     """Fitted, it is `model_`: what its library writes to a file, so that a version holds no type of that library.
 
     The library's object is made from it on the first answer and is not saved. It answers with one thread: batches in
@@ -51,15 +50,15 @@ class Native(BaseEstimator, ABC, Generic[B]):  # type: ignore[misc]
         """The library's object from `model_`."""
 
     @abstractmethod
-    def _train(self, inputs: Inputs, targets: Floats, labels: int, weights: Floats | None) -> None:
+    def _train(self, inputs: Inputs, targets: FloatArray, labels: int, weights: FloatArray | None) -> None:
         """Sets `model_` and `n_iter_`. `targets` are places of labels, or values where `labels` is 0."""
 
     @abstractmethod
-    def _answers(self, inputs: Inputs) -> Floats:
+    def _answers(self, inputs: Inputs) -> FloatArray:
         """Values, or probabilities: of all labels, or of the second alone where there are two."""
 
     @abstractmethod
-    def _stages(self, inputs: Inputs) -> Iterator[Floats]:
+    def _stages(self, inputs: Inputs) -> Iterator[FloatArray]:
         """The same by the first tree alone, by the first two, and so on."""
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -69,20 +68,20 @@ class Native(BaseEstimator, ABC, Generic[B]):  # type: ignore[misc]
         return {name: value for name, value in super().__getstate__().items() if name != "_opened"}
 
 
-class NativeRegressor(RegressorMixin, Native[B]):  # type: ignore[misc]
+class NativeRegressor(RegressorMixin, NativeFormatEstimator[B]):  # type: ignore[misc]
     def fit(self, inputs: Inputs, truths: Truths) -> NativeRegressor[B]:
         self._opened = None
         self._train(inputs, truths.astype(np.float64), 0, None)
         return self
 
-    def predict(self, inputs: Inputs) -> Floats:
+    def predict(self, inputs: Inputs) -> FloatArray:
         return self._answers(inputs).astype(np.float64)
 
-    def staged_predict(self, inputs: Inputs) -> Iterator[Floats]:
+    def staged_predict(self, inputs: Inputs) -> Iterator[FloatArray]:
         yield from self._stages(inputs)
 
 
-class NativeClassifier(ClassifierMixin, Native[B]):  # type: ignore[misc]
+class NativeClassifier(ClassifierMixin, NativeFormatEstimator[B]):  # type: ignore[misc]
     """`classes_` are the labels, sorted, in the order of the probabilities."""
 
     def fit(self, inputs: Inputs, truths: Truths) -> NativeClassifier[B]:
@@ -94,42 +93,42 @@ class NativeClassifier(ClassifierMixin, Native[B]):  # type: ignore[misc]
         return self
 
     @abstractmethod
-    def _weights(self, places: NDArray[np.intp]) -> Floats | None:
+    def _weights(self, places: NDArray[np.intp]) -> FloatArray | None:
         """What each row weighs in training; None where all weigh the same."""
 
-    def predict_proba(self, inputs: Inputs) -> Floats:
+    def predict_proba(self, inputs: Inputs) -> FloatArray:
         return _of_all_labels(self._answers(inputs))
 
     def predict(self, inputs: Inputs) -> NDArray[np.object_]:
         return self._said(self.predict_proba(inputs))
 
-    def staged_predict_proba(self, inputs: Inputs) -> Iterator[Floats]:
+    def staged_predict_proba(self, inputs: Inputs) -> Iterator[FloatArray]:
         yield from map(_of_all_labels, self._stages(inputs))
 
     def staged_predict(self, inputs: Inputs) -> Iterator[NDArray[np.object_]]:
         yield from map(self._said, self.staged_predict_proba(inputs))
 
-    def _said(self, probabilities: Floats) -> NDArray[np.object_]:
+    def _said(self, probabilities: FloatArray) -> NDArray[np.object_]:
         said: NDArray[np.object_] = self.classes_[probabilities.argmax(axis=1)]
         return said
 
 
-def balanced(places: NDArray[np.intp]) -> Floats:
+def balanced(places: NDArray[np.intp]) -> FloatArray:
     """Weights with which the rows of every label weigh the same together, and one row 1 on average."""
     counts = np.bincount(places)
     return (len(places) / (len(counts) * counts))[places]
 
 
-def probabilities(margins: Floats) -> Floats:
+def probabilities(margins: FloatArray) -> FloatArray:
     """From what the trees add up to: of the second of two labels (one number a row), or of all labels."""
     margins = margins.astype(np.float64)
     if margins.ndim == 1:
         return np.exp(-np.logaddexp(0, -margins))
-    powers: Floats = np.exp(margins - margins.max(axis=1, keepdims=True))
-    whole: Floats = powers.sum(axis=1, keepdims=True)
+    powers: FloatArray = np.exp(margins - margins.max(axis=1, keepdims=True))
+    whole: FloatArray = powers.sum(axis=1, keepdims=True)
     return powers / whole
 
 
-def _of_all_labels(said: Floats) -> Floats:
+def _of_all_labels(said: FloatArray) -> FloatArray:
     said = said.astype(np.float64)
     return np.column_stack([1 - said, said]) if said.ndim == 1 else said

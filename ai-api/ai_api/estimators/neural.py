@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Weights = dict[str, NDArray[np.generic]]
 """A module's state by name: matrices as float16, vectors and counts as they were."""
-History = list[tuple[str, float, int]]
+EpochHistory = list[tuple[str, float, int]]
 """How a training went: name of a figure, its value, after how many steps."""
 Group = dict[str, "list[nn.Parameter] | float"]
 """Parameters that learn alike: `params`, `lr` and `weight_decay`, as torch's optimizers take them."""
@@ -117,7 +117,7 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[mis
                 self._built = device, module.to(device).eval()
             return self._built[1]
 
-    def _keep(self, module: nn.Module, history: History) -> None:
+    def _keep(self, module: nn.Module, history: EpochHistory) -> None:
         """Takes over what was learned, rounded as it is saved, so that what is evaluated is what is served."""
         self.weights_ = {name: _rounded(value) for name, value in module.state_dict().items()}
         self.history_ = history
@@ -163,7 +163,7 @@ def seeded(seed: int, device: torch.device, threads: int | None = None) -> Itera
 
 def train(
     module: nn.Module, groups: list[Group], batches: Iterable[Batch], plan: Plan, device: torch.device
-) -> History:
+) -> EpochHistory:
     """Trains a module that is on `device` with AdamW (Loshchilov & Hutter, ICLR 2019) and leaves the averaged weights
     in it. TrainingFailed when the loss is lost.
 
@@ -176,7 +176,7 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, plan.rate)
     loss_of = _loss(plan, device)
     average = _Average(module, plan.average)
-    history: History = []
+    history: EpochHistory = []
     every = max(1, plan.steps // HISTORY_POINTS)
     lost = torch.zeros((), device=device)
     module.train()

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from ai_api.datasets import FloatArray
 from ai_api.task import Kind
 
 from . import estimator
-from .native import Floats, Inputs, Native, NativeClassifier, NativeRegressor, balanced, probabilities, threads
+from .native import Inputs, NativeClassifier, NativeFormatEstimator, NativeRegressor, balanced, probabilities, threads
 
 if TYPE_CHECKING:
     import xgboost
@@ -35,7 +36,7 @@ def space(trial: Trial) -> dict[str, object]:
 
 
 @dataclass(eq=False, repr=False)
-class XGBoost(Native["xgboost.Booster"]):
+class XGBoost(NativeFormatEstimator["xgboost.Booster"]):
     """The parameters are XGBoost's. `categorical_features`: places of the columns that hold codes of categories."""
 
     n_estimators: int = 600
@@ -66,7 +67,7 @@ class XGBoost(Native["xgboost.Booster"]):
         "random_state": [Interval(Integral, 0, 2**32 - 1, closed="both")],
     }
 
-    def _train(self, inputs: Inputs, targets: Floats, labels: int, weights: Floats | None) -> None:
+    def _train(self, inputs: Inputs, targets: FloatArray, labels: int, weights: FloatArray | None) -> None:
         import xgboost
 
         places = set(self.categorical_features or ())
@@ -103,11 +104,11 @@ class XGBoost(Native["xgboost.Booster"]):
         booster.set_param({"nthread": 1})
         return booster
 
-    def _answers(self, inputs: Inputs) -> Floats:
-        said: Floats = self.booster.inplace_predict(inputs, validate_features=False)
+    def _answers(self, inputs: Inputs) -> FloatArray:
+        said: FloatArray = self.booster.inplace_predict(inputs, validate_features=False)
         return said
 
-    def _margins(self, inputs: Inputs) -> Iterator[Floats]:
+    def _margins(self, inputs: Inputs) -> Iterator[FloatArray]:
         margins = None
         for tree in range(self.n_iter_):
             margins = self.booster.inplace_predict(
@@ -121,7 +122,7 @@ class XGBoost(Native["xgboost.Booster"]):
 
 
 class XGBoostRegressor(NativeRegressor["xgboost.Booster"], XGBoost):
-    def _stages(self, inputs: Inputs) -> Iterator[Floats]:
+    def _stages(self, inputs: Inputs) -> Iterator[FloatArray]:
         yield from self._margins(inputs)
 
 
@@ -136,10 +137,10 @@ class XGBoostClassifier(NativeClassifier["xgboost.Booster"], XGBoost):
         "class_weight": [StrOptions({"balanced"}), None],
     }
 
-    def _weights(self, places: NDArray[np.intp]) -> Floats | None:
+    def _weights(self, places: NDArray[np.intp]) -> FloatArray | None:
         return balanced(places) if self.class_weight else None
 
-    def _stages(self, inputs: Inputs) -> Iterator[Floats]:
+    def _stages(self, inputs: Inputs) -> Iterator[FloatArray]:
         yield from map(probabilities, self._margins(inputs))
 
 

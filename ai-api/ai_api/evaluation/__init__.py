@@ -1,1 +1,1 @@
-"""How good a version is, and whether it may become the champion."""
+"""Metrics of a version, and the gate that compares it with the champion."""

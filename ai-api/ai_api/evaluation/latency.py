@@ -1,4 +1,4 @@
-"""How long a version takes to answer, here, with one thread: rows as callers send them, in plain answers out."""
+"""The latency of a version on this machine with one thread, from rows as callers send them to plain predictions."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ LEAST_CALLS, MOST_CALLS, SECONDS = 3, 50, 0.5
 
 
 def latency(task: Task, pipeline: Pipeline, rows: Sequence[dict[str, object]]) -> dict[str, float]:
-    """The median milliseconds of one row, and of a batch of BATCH_ROWS; nothing without rows."""
+    """Median milliseconds for one row and for a batch of BATCH_ROWS rows; empty without rows."""
     if not rows:
         return {}
     columns, labels = task.row.modalities(), labels_of(pipeline)
-    some = list(islice(cycle(rows), BATCH_ROWS))
+    sample = list(islice(cycle(rows), BATCH_ROWS))
     with _one_thread():
-        single = _median(lambda place: predict(pipeline, columns, labels, [some[place % BATCH_ROWS]]))
-        batch = _median(lambda _: predict(pipeline, columns, labels, some))
+        single = _median(lambda number: predict(pipeline, columns, labels, [sample[number % BATCH_ROWS]]))
+        batch = _median(lambda _: predict(pipeline, columns, labels, sample))
     return {"latency_single_ms": single, "latency_batch_ms": batch}
 
 
@@ -46,7 +46,7 @@ def _median(call: Callable[[int], object]) -> float:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """As a busy server answers. Libraries that choose their threads at each call are left alone."""
+    """Limits BLAS, OpenMP and torch to one thread. Libraries that choose their threads at each call are not limited."""
     from threadpoolctl import threadpool_limits
 
     torch = sys.modules.get("torch")

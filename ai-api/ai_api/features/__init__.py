@@ -20,11 +20,11 @@ from sklearn.base import BaseEstimator
 
 from ai_api.errors import MissingExtra, UnknownRecipe
 
-Build = Callable[..., BaseEstimator]
-B = TypeVar("B", bound=Build)
+FeatureBuilder = Callable[..., BaseEstimator]
+B = TypeVar("B", bound=FeatureBuilder)
 Of = Literal["text", "image", "table"]
 
-_builds: dict[tuple[Of, str], Build] = {}
+_builds: dict[tuple[Of, str], FeatureBuilder] = {}
 
 
 def _registers(of: Of) -> Callable[[str], Callable[[B], B]]:
@@ -44,13 +44,13 @@ table_features = _registers("table")
 
 
 @cache
-def _find() -> Mapping[tuple[Of, str], Build]:
+def _find() -> Mapping[tuple[Of, str], FeatureBuilder]:
     for found in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{found.name}")
     return _builds
 
 
-def find_features(of: Of) -> dict[str, Build]:
+def find_features(of: Of) -> dict[str, FeatureBuilder]:
     """Every kind of features of texts, images or tables by name."""
     return {name: build for (kind, name), build in _find().items() if kind == of}
 

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ai_api.datasets import FloatArray
 from ai_api.errors import UnknownRecipe
 
 from . import table_features
-from .table import Floats, Ordinal
+from .table import Ordinal
 
 ANGLES = (15, 30, 45, 60, 75)
 PLACE = ("Latitude", "Longitude")
@@ -26,12 +27,12 @@ def geo(numbers: list[str], categories: list[str]) -> Turned:
 class Turned(Ordinal):
     """As `ordinal`, and the map turned by some angles: a tree cuts along an axis only, and coasts run slanting."""
 
-    def transform(self, table: pd.DataFrame) -> Floats:
+    def transform(self, table: pd.DataFrame) -> FloatArray:
         north, east = (np.asarray(table[name], dtype=np.float64) for name in PLACE)
         return np.column_stack([super().transform(table), *_turned(north, east)])
 
 
-def _turned(north: Floats, east: Floats) -> list[NDArray[np.float64]]:
+def _turned(north: FloatArray, east: FloatArray) -> list[NDArray[np.float64]]:
     angles = np.radians(ANGLES)
     return [
         *(north * np.cos(angle) + east * np.sin(angle) for angle in angles),

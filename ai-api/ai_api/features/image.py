@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from ai_api.errors import InvalidParams, MissingExtra, MissingWeights, ModelRefused
-from ai_api.images import ImageRef, InvalidImage, opened
+from ai_api.images.reference import ImageRef, InvalidImage, opened
 
 from . import image_features
+from .onednn import pack_convolutions
 from .operators import mend_torchvision
-from .tensors import find_device
+from .tensors import find_device, on_one_thread_each
 from .weights import find_model, weights_dir
 
 if TYPE_CHECKING:
@@ -86,15 +87,17 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     name : the network and its weights, as timm names them (timm 1.0 has some 1,500). Wightman et al., "ResNet strikes
         back" (2021), describe the default.
     device : "auto", "cpu" or "cuda"; where it runs, not what it is, so a loaded version takes the machine's setting.
-    batch_rows : most pictures in one call.
+    batch_rows : pictures in one call on a GPU.
 
     Attributes
     ----------
     digest_ : sha256 of the weights at `fit`. Other weights under the same name are refused.
-
-    A picture's vector is the same alone and in a batch to 1e-5 (32-bit sums in another order).
+    batch_invariant_ : whether a picture's vector is the same, to the last bit, alone and in a batch. In versions saved
+        by 0.1 it is the same to 1e-5 only: their estimators were trained on such vectors.
 
     """
+
+    batch_invariant_ = False
 
     def __init__(self, name: str = "resnet18.a1_in1k", device: str = "auto", batch_rows: int = 32) -> None:
         self.name = name
@@ -103,13 +106,14 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, _: Iterable[object], __: object = None) -> Backbone:
         self.digest_ = network(self.name, self.device).digest
+        self.batch_invariant_ = True
         return self
 
     def transform(self, pictures: Iterable[ImageRef | bytes | None]) -> NDArray[np.float32]:
         model = network(self.name, self.device)
         if model.digest != self.digest_:
             raise ModelRefused(f"The weights of {self.name} are not those that this version was trained with.")
-        return model.encode(list(pictures), self.batch_rows)
+        return model.encode(list(pictures), self.batch_rows, self.batch_invariant_)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "digest_")
@@ -193,21 +197,39 @@ class Network:
         model.reset_classifier(0)
         self.digest = _digest(model.state_dict())
         self.model = model.to(self.device).eval()
+        if self.device.type == "cpu":
+            pack_convolutions(self.model)
         _, self.height, self.width = model.pretrained_cfg["input_size"]
         shape = (1, 3, 1, 1)
         self.mean = torch.tensor(model.pretrained_cfg["mean"], device=self.device).reshape(shape) * 255
         self.std = torch.tensor(model.pretrained_cfg["std"], device=self.device).reshape(shape) * 255
 
-    def encode(self, pictures: Sequence[ImageRef | bytes | None], batch_rows: int) -> NDArray[np.float32]:
+    def encode(
+        self, pictures: Sequence[ImageRef | bytes | None], batch_rows: int, batch_invariant: bool = True
+    ) -> NDArray[np.float32]:
+        """A line for each picture. Batch-invariant: each is computed by itself on one thread of the processor, or on a
+        GPU in a block that is filled up to `batch_rows`. Otherwise in batches, as 0.1 did it.
+        """
+        starts = range(0, len(pictures), batch_rows)
+        parts = [pictures[start : start + batch_rows] for start in starts]
+        empty = np.empty((0, self.model.num_features), dtype=np.float32)
+        if not batch_invariant or self.device.type != "cpu":
+            rows = batch_rows if batch_invariant else 0
+            return np.concatenate([empty, *(self._vectors(part, rows) for part in parts)])
+        return np.concatenate([empty, *on_one_thread_each(self._by_rows, parts)])
+
+    def _by_rows(self, pictures: Sequence[ImageRef | bytes | None]) -> NDArray[np.float32]:
+        return np.concatenate([self._vectors([picture]) for picture in pictures])
+
+    def _vectors(self, pictures: Sequence[ImageRef | bytes | None], rows: int = 0) -> NDArray[np.float32]:
+        """The vectors of pictures in one call of the network, filled up to `rows` by grey ones."""
         import torch
 
-        vectors = np.empty((len(pictures), self.model.num_features), dtype=np.float32)
+        block = [*pictures, *[None] * (rows - len(pictures))]
+        raw = decode(block, self.height, self.width).reshape(-1, self.height, self.width, 3)
         with torch.inference_mode():
-            for start in range(0, len(pictures), batch_rows):
-                part = slice(start, start + batch_rows)
-                raw = decode(pictures[part], self.height, self.width).reshape(-1, self.height, self.width, 3)
-                inputs = (torch.from_numpy(raw).to(self.device).permute(0, 3, 1, 2).float() - self.mean) / self.std
-                vectors[part] = self.model(inputs).float().cpu().numpy()
+            inputs = (torch.from_numpy(raw).to(self.device).permute(0, 3, 1, 2).float() - self.mean) / self.std
+            vectors: NDArray[np.float32] = self.model(inputs)[: len(pictures)].float().cpu().numpy()
         return vectors
 
 

@@ -11,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from . import table_features
+from ai_api.datasets import FloatArray
 
-Floats = NDArray[np.float64]
+from . import table_features
 
 SKEWED = 2.0
 """From this skewness on, a column of numbers has a long tail: money, counts."""
@@ -40,19 +40,19 @@ class TableFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def transform(self, table: pd.DataFrame) -> NDArray[np.float64] | NDArray[np.object_]:
         return np.hstack([self._numbers(table), *self._one_hot(table)])
 
-    def _numbers(self, table: pd.DataFrame) -> Floats:
+    def _numbers(self, table: pd.DataFrame) -> FloatArray:
         # Column by column: for one row, pandas takes ten times as long to give several at once.
         columns = [np.asarray(table[name], dtype=np.float64) for name in self.numbers]
         return np.column_stack(columns) if columns else np.empty((len(table), 0))
 
-    def _codes(self, table: pd.DataFrame) -> list[Floats]:
+    def _codes(self, table: pd.DataFrame) -> list[FloatArray]:
         """The place of each name among its column's, NaN for a gap."""
         return [
             np.array([places.get(name, np.nan) for name in table[column]], dtype=np.float64)
             for column, places in zip(self.categories, map(_places, self.names_), strict=True)
         ]
 
-    def _one_hot(self, table: pd.DataFrame) -> list[Floats]:
+    def _one_hot(self, table: pd.DataFrame) -> list[FloatArray]:
         return [
             (codes[:, None] == np.arange(len(names))).astype(np.float64)
             for codes, names in zip(self._codes(table), self.names_, strict=True)
@@ -67,7 +67,7 @@ def _places(names: list[str]) -> dict[object, int]:
 class Ordinal(TableFeatures):
     """Numbers as they are; categories as small whole numbers. NaN for a gap of either."""
 
-    def transform(self, table: pd.DataFrame) -> Floats:
+    def transform(self, table: pd.DataFrame) -> FloatArray:
         return np.column_stack([self._numbers(table), *self._codes(table)])
 
 
@@ -94,21 +94,21 @@ class Scaled(TableFeatures):
         self.spreads_ = np.where(spreads > 0, spreads, 1.0)
         return self
 
-    def transform(self, table: pd.DataFrame) -> Floats:
+    def transform(self, table: pd.DataFrame) -> FloatArray:
         scaled = (self._logs(self._filled(self._numbers(table))) - self.centers_) / self.spreads_
         return np.hstack([scaled, *self._one_hot(table)])
 
-    def _filled(self, numbers: Floats) -> Floats:
+    def _filled(self, numbers: FloatArray) -> FloatArray:
         return np.where(np.isnan(numbers), self.medians_, numbers)
 
-    def _logs(self, numbers: Floats) -> Floats:
+    def _logs(self, numbers: FloatArray) -> FloatArray:
         return np.where(self.skewed_, np.sign(numbers) * np.log1p(np.abs(numbers)), numbers)
 
 
-def _skewness(numbers: Floats) -> Floats:
+def _skewness(numbers: FloatArray) -> FloatArray:
     away = numbers - numbers.mean(axis=0)
-    spread: Floats = away.std(axis=0)
-    third: Floats = np.mean(away**3, axis=0)
+    spread: FloatArray = away.std(axis=0)
+    third: FloatArray = np.mean(away**3, axis=0)
     return np.divide(third, spread**3, out=np.zeros_like(third), where=spread > 0)
 
 

@@ -1,15 +1,20 @@
-"""What every network here needs: where it runs, and tokens in batches of like length as padded tensors."""
+"""What every network here needs: where it runs, rows computed independently of each other, padded batches of tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+P = TypeVar("P")
+R = TypeVar("R")
 
 
 def find_device(name: str) -> torch.device:
@@ -31,12 +36,56 @@ def batches(order: Sequence[int], lengths: Sequence[int], batch_tokens: int) -> 
         yield batch
 
 
-def padded(lines: Sequence[Sequence[int]], padding: int) -> tuple[Tensor, Tensor]:
-    """Ids, filled up with `padding` to the longest line, and a mask, 1 where an id stands: both (lines, width)."""
+Block = tuple[list[int], int, int]
+"""The places of its rows, the rows that it is filled up to, and its width in tokens."""
+BLOCK_ROWS, BLOCK_TOKENS = 32, 32
+
+
+def blocks(lengths: Sequence[int], batch_tokens: int, most_tokens: int) -> Iterable[Block]:
+    """Blocks whose shape depends on the length of their rows alone: a multiple of BLOCK_TOKENS (at most `most_tokens`)
+    wide and BLOCK_ROWS long, or as long as the budget allows.
+    """
+    places_by_width: dict[int, list[int]] = {}
+    for place, length in enumerate(lengths):
+        width = min(-(-length // BLOCK_TOKENS) * BLOCK_TOKENS, most_tokens)
+        places_by_width.setdefault(width, []).append(place)
+    for width, places in places_by_width.items():
+        rows = max(1, min(BLOCK_ROWS, batch_tokens // width))
+        for start in range(0, len(places), rows):
+            yield places[start : start + rows], rows, width
+
+
+def on_one_thread_each(work: Callable[[P], R], parts: Sequence[P]) -> list[R]:
+    """`work` of each part, in inference mode. One part is computed by one thread of the processor; as many parts at a
+    time as torch may use threads.
+
+    A matrix product that several threads share has other last bits than with one: MKL then splits its sums elsewhere.
+    While it runs, threads that use torch for the first time start with one thread too.
+    """
+    import torch
+
+    def infer(part: P) -> R:
+        with torch.inference_mode():
+            return work(part)
+
+    threads = torch.get_num_threads()
+    if threads == 1:
+        return [infer(part) for part in parts]
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(infer, parts))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def padded(lines: Sequence[Sequence[int]], padding: int, width: int = 0) -> tuple[Tensor, Tensor]:
+    """Ids, filled up with `padding` to the longest line or to `width`, and a mask, 1 where an id stands: both
+    (lines, width).
+    """
     import torch
 
     lengths = np.array([len(ids) for ids in lines])
-    mask = np.arange(lengths.max()) < lengths[:, None]
+    mask = np.arange(max(width, lengths.max())) < lengths[:, None]
     ids = np.full(mask.shape, padding)
     ids[mask] = np.concatenate(lines)
     return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))

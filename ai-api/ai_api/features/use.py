@@ -50,11 +50,12 @@ class SavedModel:
             ) from error
         self.width = self.encode([""]).shape[1]
 
-    def encode(self, texts: list[str], _: int = 0) -> NDArray[np.float32]:
-        """A line for each text, of length one."""
+    def encode(self, texts: list[str], _: int = 0, batch_invariant: bool = True) -> NDArray[np.float32]:
+        """A line for each text, of length one. Batch-invariant because the model is called with one text at a time."""
         if not texts:
             return np.empty((0, self.width), dtype=np.float32)
-        parts = [self._embed(texts[start : start + BATCH_ROWS]) for start in range(0, len(texts), BATCH_ROWS)]
+        rows = 1 if batch_invariant else BATCH_ROWS
+        parts = [self._embed(texts[start : start + rows]) for start in range(0, len(texts), rows)]
         vectors: NDArray[np.float32] = normalize(np.vstack(parts), copy=False)
         return vectors
 

@@ -1,1 +1,1 @@
-"""Training jobs: the queue, the worker, and the child process of a job."""
+"""Training jobs: the store, the queue as serving sees it, the worker and its child process, the promotion lock."""

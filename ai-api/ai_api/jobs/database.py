@@ -12,7 +12,7 @@ from psycopg.rows import DictRow, dict_row
 
 from ai_api.errors import QueueUnavailable
 
-Connection = psycopg.AsyncConnection[DictRow]
+QueueConnection = psycopg.AsyncConnection[DictRow]
 
 TABLES: LiteralString = """
 create table if not exists training_jobs (
@@ -43,7 +43,7 @@ def queue_app(conninfo: str) -> procrastinate.App:
 
 
 @asynccontextmanager
-async def connected(conninfo: str) -> AsyncIterator[Connection]:
+async def connected(conninfo: str) -> AsyncIterator[QueueConnection]:
     """A new connection in one transaction; QueueUnavailable when Postgres cannot be reached.
 
     There is no pool: jobs are rare, and no broken connection remains after Postgres restarts.

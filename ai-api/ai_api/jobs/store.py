@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from ai_api.errors import JobRunning, UnknownJob
 
-from .database import Connection, connected, queue_app
+from .database import QueueConnection, connected, queue_app
 from .job import Job, JobEvent, JobLost, Status
 
 QUEUE = "training"
@@ -171,11 +171,11 @@ class JobStore:
             stalled = await rows.fetchall()
             return [(Job.of(row), await self._release(connection, row, attempts)) for row in stalled]
 
-    async def _release(self, connection: Connection, row: DictRow, attempts: int) -> Status:
+    async def _release(self, connection: QueueConnection, row: DictRow, attempts: int) -> Status:
         job, was_running, cancelling = Job.of(row), row["status"] == "running", bool(row["cancelling"])
         if was_running and (cancelling or job.attempts >= attempts):
             status: Status = "cancelled" if cancelling else "failed"
-            error = None if cancelling else f"Its trainer fell silent in each of {attempts} attempts."
+            error = None if cancelling else f"Its trainer sent no heartbeat in each of {attempts} attempts."
             await connection.execute(
                 "update training_jobs set status = %s, error = %s, finished_at = now() where id = %s",
                 (status, error, job.id),
@@ -184,11 +184,13 @@ class JobStore:
             return status
         await connection.execute("update training_jobs set status = 'waiting' where id = %s", (job.id,))
         if was_running:
-            await _add_event(connection, job.id, "error", {"detail": "Its trainer fell silent; another takes it up."})
+            await _add_event(
+                connection, job.id, "error", {"detail": "Its trainer sent no heartbeat; another takes the job."}
+            )
         await self._defer(connection, job.id)
         return "waiting"
 
-    async def _defer(self, connection: Connection, job_id: int) -> None:
+    async def _defer(self, connection: QueueConnection, job_id: int) -> None:
         """Queues the job for a free trainer, if this transaction commits."""
         task = self._app.configure_task(TASK, queue=QUEUE, allow_unknown=True, connection=connection)
         queue_id = await task.defer_async(job_id=job_id)
@@ -197,18 +199,18 @@ class JobStore:
         )
 
 
-async def _one(connection: Connection, statement: LiteralString, values: tuple[object, ...]) -> DictRow | None:
+async def _one(connection: QueueConnection, statement: LiteralString, values: tuple[object, ...]) -> DictRow | None:
     return await (await connection.execute(statement, values)).fetchone()
 
 
-async def _get(connection: Connection, job_id: int) -> Job:
+async def _get(connection: QueueConnection, job_id: int) -> Job:
     row = await _one(connection, "select * from training_jobs where id = %s", (job_id,))
     if row is None:
         raise UnknownJob(f"There is no job {job_id}.")
     return Job.of(row)
 
 
-async def _own(connection: Connection, job: Job, update: LiteralString, *values: object) -> DictRow:
+async def _own(connection: QueueConnection, job: Job, update: LiteralString, *values: object) -> DictRow:
     """Updates the job if it still belongs to this attempt; JobLost otherwise."""
     row = await _one(connection, update + OWN, (*values, job.id, job.attempts))
     if row is None:
@@ -216,13 +218,13 @@ async def _own(connection: Connection, job: Job, update: LiteralString, *values:
     return row
 
 
-async def _add_event(connection: Connection, job_id: int, kind: str, data: Mapping[str, object]) -> None:
+async def _add_event(connection: QueueConnection, job_id: int, kind: str, data: Mapping[str, object]) -> None:
     await connection.execute(
         "insert into training_events (job_id, kind, data) values (%s, %s, %s)", (job_id, kind, Jsonb(dict(data)))
     )
 
 
-async def _add_end(connection: Connection, job: Job, status: Status, error: str | None) -> None:
+async def _add_end(connection: QueueConnection, job: Job, status: Status, error: str | None) -> None:
     if error is not None:
         await _add_event(connection, job.id, "error", {"detail": error})
     await _add_event(connection, job.id, "end", {"status": status})

@@ -52,7 +52,7 @@ async def work(conninfo: str, command: ChildCommand, timing: WorkerTiming, stop:
             with contextlib.suppress(asyncio.CancelledError, QueueUnavailable, ConnectorException, OSError):
                 await worker
             if not stop.is_set():
-                log.warning("the job queue is away; asking again in %s s", RECONNECT_SECONDS)
+                log.warning("the job queue is unavailable; trying again in %s s", RECONNECT_SECONDS)
                 await asyncio.sleep(RECONNECT_SECONDS)
                 await trainer.finish_or(stopped)
         await trainer.stop()
@@ -113,7 +113,7 @@ class Trainer:
             try:
                 again = await self._attempt(job)
             except JobLost:
-                log.warning("job %d was taken up by another trainer, or has ended", job.id)
+                log.warning("job %d belongs to another trainer now, or has ended", job.id)
                 return
             except asyncio.CancelledError:
                 await asyncio.shield(self._give_back(job))
@@ -175,8 +175,8 @@ class Trainer:
                 job, "failed", error=f"Its process crashed ({_exit(ending)}) in each of {ATTEMPTS} attempts."
             )
         else:
-            log.warning("job %d: its process crashed (%s); trying again", job.id, _exit(ending))
-            reason = f"Its process crashed ({_exit(ending)}); it is tried again."
+            log.warning("job %d: its process crashed (%s); it is retried", job.id, _exit(ending))
+            reason = f"Its process crashed ({_exit(ending)}); it is retried."
             await self._persist(lambda: self._store.retry(job, reason))
             return True
         return False
@@ -207,9 +207,9 @@ class Trainer:
             try:
                 await self.sweep()
             except QueueUnavailable:
-                log.debug("the queue is away; stalled jobs are looked for later")
+                log.debug("the job queue is unavailable; stalled jobs are released later")
             except Exception as error:
-                log.error("looking for stalled jobs failed: %s", type(error).__name__)
+                log.error("releasing stalled jobs failed: %s", type(error).__name__)
             await asyncio.sleep(min(POLL_SECONDS, self._timing.stalled_seconds / 3))
 
     async def sweep(self) -> int:
@@ -219,7 +219,7 @@ class Trainer:
             if status != "waiting":
                 JOBS.labels(job.task, status).inc()
                 continue
-            log.warning("job %d: taken up again, its trainer has been silent", job.id)
+            log.warning("job %d: waits for another trainer, its own sent no heartbeat", job.id)
             if job.status == "running":
                 JOBS_TAKEN_UP.labels(job.task).inc()
         return len(stalled)

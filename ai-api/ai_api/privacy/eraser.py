@@ -8,9 +8,9 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from ai_api.blobs import Blobs
 from ai_api.data_client import DataClient
 from ai_api.errors import BlobsUnavailable, DataUnavailable, NotSignedIn
+from ai_api.images.blobs import Blobs
 from ai_api.metrics import ERASURES
 from ai_api.outbox.outbox import Outbox
 

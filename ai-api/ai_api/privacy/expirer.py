@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 
-from ai_api.blobs import Blobs
 from ai_api.errors import BlobsUnavailable
+from ai_api.images.blobs import Blobs
 
 log = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""The model registry: the only package that knows MLflow."""
+"""The model registry, the only package that imports MLflow: `registry` reads versions, `run_log` logs runs."""

@@ -20,7 +20,7 @@ class MissingResource(UnknownVersion):
     """MLflow has no run, model or version of this name."""
 
 
-class Connection:
+class MlflowConnection:
     """One MLflow server. MLflow takes credentials and time limits from environment variables only, so a process can
     use one server at a time.
     """

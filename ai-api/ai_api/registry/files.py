@@ -21,7 +21,7 @@ from pathlib import Path
 from sklearn.pipeline import Pipeline
 
 from ai_api.errors import ModelRefused
-from ai_api.images import decode_row, encode_row
+from ai_api.images.reference import decode_row, encode_row
 from ai_api.inference import predict
 from ai_api.task import Modality
 

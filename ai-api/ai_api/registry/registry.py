@@ -10,7 +10,7 @@ from pathlib import Path
 from ai_api.errors import Conflict, ModelRefused, RegistryUnavailable, UnknownVersion
 
 from .cache import VersionCache
-from .connection import Connection, MissingResource
+from .connection import MissingResource, MlflowConnection
 from .entities import version_of
 from .files import FOLDER, digest_of, load
 from .run_log import RunLog
@@ -27,7 +27,7 @@ class Registry:
         self, url: str, username: str, password: str, cache: Path, timeout_seconds: float = 5, device: str = "auto"
     ) -> None:
         """`cache` keeps loaded versions across restarts; `device` is where neural parts run (auto, cpu, cuda)."""
-        self._connection = Connection(url, username, password, timeout_seconds)
+        self._connection = MlflowConnection(url, username, password, timeout_seconds)
         self.runs = RunLog(self._connection)
         self._cache = VersionCache(cache, FOLDER)
         self._device = device

@@ -1,4 +1,4 @@
-"""Runs written to MLflow and found again: trainings, which also make a version, and other work such as crossval."""
+"""Logs runs to MLflow and finds them again: trainings, which also make a version, and other work such as crossval."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from sklearn.pipeline import Pipeline
 
-from .connection import Connection
+from .connection import MlflowConnection
 from .entities import PREFIX, finished_run_of, version_of, version_tags
 from .files import FOLDER, digest_of, size_of
 from .saving import save
@@ -32,7 +32,7 @@ NOT_IN_NAMES = re.compile(r"[^\w. :/-]")
 class RunLog:
     """The runs of one MLflow server. A task's runs lie in the experiment of the same name. Every call blocks."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: MlflowConnection) -> None:
         self._connection = connection
 
     def log_version(self, task: str, pipeline: Pipeline, record: TrainingRecord) -> Version:

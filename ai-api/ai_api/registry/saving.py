@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sklearn.pipeline import Pipeline
 
 from ai_api.datasets import frame
-from ai_api.images import ImageRef
+from ai_api.images.reference import ImageRef
 from ai_api.task import Modality
 
 from .files import requirements_of, write_rows

@@ -1,1 +1,1 @@
-"""The page of results: the newest figures of every recipe."""
+"""The page of results: the newest metrics of every recipe."""

@@ -23,12 +23,15 @@ the machine below, of one row and of {BATCH_ROWS} at once."""
 
 def results(tasks: Sequence[Task], runs: RunLog) -> str:
     """The whole page: the figures of the newest runs, the machines they were made on, and training times."""
-    found = [find(task, runs) for task in tasks]
-    return "\n\n".join(["# Results", *_head(found), *(part for one in found for part in section(one))]) + "\n"
+    by_task = [find(task, runs) for task in tasks]
+    return (
+        "\n\n".join(["# Results", *_head(by_task), *(part for task_runs in by_task for part in section(task_runs))])
+        + "\n"
+    )
 
 
-def _head(found: Sequence[TaskRuns]) -> Iterator[str]:
-    runs = [run for one in found for run in (*one.trained.values(), *one.cross_validated.values())]
+def _head(tasks: Sequence[TaskRuns]) -> Iterator[str]:
+    runs = [run for task in tasks for run in (*task.trained.values(), *task.cross_validated.values())]
     yield HEAD
     if not runs:
         yield "MLflow has no such run yet."
@@ -39,17 +42,19 @@ def _head(found: Sequence[TaskRuns]) -> Iterator[str]:
             f"- When: {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else ""),
             f"- Commit: {', '.join(sorted({_commit(run) for run in runs}))}",
             *(f"- Machine: {machine}" for machine in sorted({_machine(run) for run in runs})),
-            *training_times(found),
+            *training_times(tasks),
         ]
     )
 
 
 def _commit(run: FinishedRun) -> str:
+    """Twelve digits of the commit, and whether the package differed from it."""
     commit, _, changed = run.lineage.get("git_commit", "unknown").partition("-")
     return commit[:12] + (" with changes that no commit holds" if changed else "")
 
 
 def _machine(run: FinishedRun) -> str:
+    """Processor, GPU, platform and Python of a run."""
     lineage = run.lineage
     device = lineage.get("device", "cpu")
     return (

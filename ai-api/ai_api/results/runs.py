@@ -50,12 +50,12 @@ def find(task: Task, run_log: RunLog) -> TaskRuns:
 
 def _newest(task: Task, runs: Sequence[FinishedRun]) -> dict[str, FinishedRun]:
     """The newest run of each recipe on all real rows; a run of `tune` has a row of its own, `<recipe>, tuned`."""
-    found: dict[str, FinishedRun] = {}
+    newest: dict[str, FinishedRun] = {}
     for recipe in task.recipes:
         for run in runs:
             if run.recipe == recipe.name and _is_whole(run) and _is_as_stated(recipe, run):
-                found.setdefault(recipe.name + (", tuned" if "tune" in run.params and not recipe.tune else ""), run)
-    return found
+                newest.setdefault(recipe.name + (", tuned" if "tune" in run.params and not recipe.tune else ""), run)
+    return newest
 
 
 def _is_whole(run: FinishedRun) -> bool:

@@ -7,21 +7,21 @@ from collections.abc import Iterator, Sequence
 from .runs import FINE_TUNED, TaskRuns
 
 
-def training_times(found: Sequence[TaskRuns]) -> Iterator[str]:
+def training_times(tasks: Sequence[TaskRuns]) -> Iterator[str]:
     """A line each for fine-tuned transformers and all other default recipes: the sum of their training times, and the
     time during which at least one of them ran.
     """
     runs: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
-    for one in found:
-        for recipe in one.task.recipes:
-            if recipe.is_default and (run := one.trained.get(recipe.name)):
+    for task_runs in tasks:
+        for recipe in task_runs.task.recipes:
+            if recipe.is_default and (run := task_runs.trained.get(recipe.name)):
                 start = run.started_at.timestamp()
                 seconds = run.metrics.get("train_seconds", 0)
                 runs[recipe.estimator == FINE_TUNED].append((start, start + seconds))
-    for is_slow, what in ((False, "all other default recipes"), (True, "the fine-tuned transformers")):
-        if spans := runs[is_slow]:
+    for is_fine_tuned, recipes in ((False, "all other default recipes"), (True, "the fine-tuned transformers")):
+        if spans := runs[is_fine_tuned]:
             total = sum(end - start for start, end in spans)
-            yield f"- Training of {what}: {duration(total)} added up, {duration(covered(spans))} side by side"
+            yield f"- Training of {recipes}: {duration(total)} added up, {duration(covered(spans))} side by side"
 
 
 def covered(spans: Sequence[tuple[float, float]]) -> float:

@@ -7,10 +7,9 @@ import uuid
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ai_api.http.context import Correcting, Ctx, documented, errors, origin_of
 from ai_api.serving.feedback import Feedback
 from ai_api.task import Text
-
-from .context import Correcting, Ctx, documented, errors, origin_of
 
 router = APIRouter(tags=["feedback"], dependencies=documented)
 

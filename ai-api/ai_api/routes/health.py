@@ -11,10 +11,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from ai_api.errors import QueueUnavailable
+from ai_api.http.context import Context, Ctx
 from ai_api.jobs.job import Job
 from ai_api.serving.task_loader import RefusedVersion
-
-from .context import Context, Ctx
 
 router = APIRouter(tags=["health"])
 

@@ -7,11 +7,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
-from ai_api.blobs import Blobs
 from ai_api.errors import BlobsUnavailable, UnknownPicture
-from ai_api.images import media_type
-
-from .context import Ctx, Reading, documented, errors
+from ai_api.http.context import Ctx, Reading, documented, errors
+from ai_api.images.blobs import Blobs
+from ai_api.images.reference import media_type
 
 router = APIRouter(tags=["pictures"], dependencies=documented)
 

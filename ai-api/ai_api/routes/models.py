@@ -10,11 +10,10 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from ai_api.errors import RegistryUnavailable
+from ai_api.http.context import READING, Context, Ctx, Training, documented, errors
 from ai_api.registry.versions import Version
 from ai_api.serving.task_loader import LiveVersion
 from ai_api.task import Task, Text
-
-from .context import READING, Context, Ctx, Training, documented, errors
 
 router = APIRouter(tags=["models"], dependencies=documented)
 
@@ -110,7 +109,7 @@ async def get_model(task: str, ctx: Ctx) -> TaskDetail:
 
 @router.post("/models/{task}/promote", responses=errors(404, 409, 413, 422))
 async def promote(task: str, body: PromoteRequest, ctx: Ctx, caller: Training) -> Promoted:
-    """Let a version serve. The one before is remembered for a rollback."""
+    """Make a version the champion. A rollback makes the previous champion serve again."""
     ctx.loader.task(task)
     version = await asyncio.to_thread(ctx.registry.version, task, body.version)
     ctx.outbox.admit(1)  # without room for its event there is no promotion
@@ -120,7 +119,7 @@ async def promote(task: str, body: PromoteRequest, ctx: Ctx, caller: Training) -
 
 @router.post("/models/{task}/rollback", responses=errors(404, 409, 413, 422))
 async def rollback(task: str, body: RollbackRequest, ctx: Ctx, caller: Training) -> Promoted:
-    """Let the version before serve again."""
+    """Make the previous champion serve again."""
     ctx.loader.task(task)
     ctx.outbox.admit(1)
     before, now = await asyncio.to_thread(ctx.promotions.rollback, task, reason=body.reason, actor=caller.user_id)

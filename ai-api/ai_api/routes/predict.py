@@ -8,12 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from ai_api.serving.predictor import Predictions
+from ai_api.http.context import PREDICTING, Ctx, Predicting, documented, errors, origin_of
+from ai_api.http.row_reading import read_body, read_rows
+from ai_api.http.row_schemas import request_body
+from ai_api.serving.predictor import PredictionBatch
 from ai_api.task import Task
-
-from .context import PREDICTING, Ctx, Predicting, documented, errors, origin_of
-from .row_reading import read_body, read_rows
-from .row_schemas import request_body
 
 VersionAsked = Annotated[int | str, Field(description="A version's number or an alias; default: the champion")]
 
@@ -99,7 +98,7 @@ def add_task_route(router: APIRouter, task: Task) -> None:
         return respond(task, await ctx.predictor.predict(task, [row], origin, version=version))
 
 
-def respond(task: Task, made: Predictions) -> PredictResponse:
+def respond(task: Task, made: PredictionBatch) -> PredictResponse:
     """The predictions as the response shows them."""
     return PredictResponse(
         task=task.name,

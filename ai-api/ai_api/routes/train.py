@@ -13,10 +13,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from ai_api.http.context import READING, TRAINING, Ctx, Training, documented, errors
 from ai_api.jobs.job import Job
 from ai_api.pipeline import check_params
-
-from .context import READING, TRAINING, Ctx, Training, documented, errors
 
 router = APIRouter(tags=["train"], dependencies=documented)
 

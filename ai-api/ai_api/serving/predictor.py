@@ -13,9 +13,9 @@ from typing import Literal
 
 from uuid_utils.compat import uuid7
 
-from ai_api.blobs import Blobs
 from ai_api.errors import InvalidRow
-from ai_api.images import ImageRef
+from ai_api.images.blobs import Blobs
+from ai_api.images.reference import ImageRef
 from ai_api.inference import ModelOutput
 from ai_api.metrics import PREDICTIONS
 from ai_api.outbox.outbox import Outbox
@@ -38,7 +38,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Predictions:
+class PredictionBatch:
     """The predictions of one request in the order of its rows, all of one version."""
 
     version: int
@@ -66,7 +66,7 @@ class Predictor:
         *,
         version: int | str | None = None,
         role: Role | None = None,
-    ) -> Predictions:
+    ) -> PredictionBatch:
         """Predicts with a version (a number or an alias; None: the champion) and stores the predictions as `role`
         (None: champion or pinned, after the version asked for).
 
@@ -92,7 +92,7 @@ class Predictor:
             await self._outbox.put("prediction", events)
         PREDICTIONS.labels(task.name, str(live.number)).inc(len(rows))
         total_ms = round((time.perf_counter() - started) * 1e3, 3)
-        return Predictions(live.number, ids, batch.outputs, **timing, total_ms=total_ms)
+        return PredictionBatch(live.number, ids, batch.outputs, **timing, total_ms=total_ms)
 
 
 def timing_of(batch: BatchResult[ModelOutput]) -> dict[str, float]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ai_api.datasets import Table
 from ai_api.errors import DataUnavailable
-from ai_api.images import ImageRef
+from ai_api.images.reference import ImageRef
 from ai_api.sources import PublicFile, Source, real_or_generated
 from ai_api.task import Kind, Published, Task
 

@@ -1,1 +1,1 @@
-"""What a training records besides its figures: model card, plots, environment, history."""
+"""Parts of a training's record: model card, plots, environment, learning curves."""

@@ -1,4 +1,4 @@
-"""The model card of a version, in Markdown: what it is, what it learnt from, how good it is, where it ends, its call.
+"""The model card of a version in Markdown: description, training data, metrics, limits, and a call to it.
 
 After Mitchell et al., "Model Cards for Model Reporting" (FAT* 2019).
 """
@@ -16,7 +16,7 @@ from ai_api.task import Kind, Modality, Recipe, Task
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card says beside what task and recipe say themselves. `details` are the figures by class."""
+    """The facts of one version that task and recipe do not hold. `details` are the metrics by class."""
 
     metrics: Mapping[str, float]
     details: Mapping[str, float]
@@ -26,9 +26,9 @@ class CardFacts:
 
 
 def card(task: Task, recipe: Recipe, facts: CardFacts, *, by_class: bool = True) -> str:
-    """The whole card; without the table by class it is short enough for a description."""
+    """The card; without the table by class it fits the description of an MLflow model version."""
     lines = [
-        *_what(task, recipe, facts),
+        *_description(task, recipe, facts),
         *_figures(task, facts),
         *(_by_class(facts.details) if by_class and facts.details else ()),
         *_limits(task, facts),
@@ -37,7 +37,7 @@ def card(task: Task, recipe: Recipe, facts: CardFacts, *, by_class: bool = True)
     return "\n".join(lines)
 
 
-def _what(task: Task, recipe: Recipe, facts: CardFacts) -> Iterator[str]:
+def _description(task: Task, recipe: Recipe, facts: CardFacts) -> Iterator[str]:
     lineage = facts.lineage
     yield f"# {task.name}: {recipe.name}"
     yield ""
@@ -48,7 +48,7 @@ def _what(task: Task, recipe: Recipe, facts: CardFacts) -> Iterator[str]:
     yield f"{about.removesuffix('.')}. It reads {', '.join(f'`{name}`' for name in task.row.model_fields)}."
     yield ""
     yield (
-        f"Data: {lineage.get('train_rows', '?')} rows to learn from, {lineage.get('corrections_used', '0')} of them"
+        f"Data: {lineage.get('train_rows', '?')} training rows, {lineage.get('corrections_used', '0')} of them"
         f" corrections by people (hash `{facts.data_hash}`), and {lineage.get('held_out_rows', '?')} held out."
     )
     yield f"Licence: {task.licence or 'not stated'}."
@@ -63,7 +63,7 @@ def _figures(task: Task, facts: CardFacts) -> Iterator[str]:
     yield ""
     yield f"On held-out rows; `{task.metric}` decides."
     yield ""
-    yield "| metric | value | always the same answer |" + (" at the real shares |" if has_real else "")
+    yield "| metric | value | constant prediction |" + (" at the real shares |" if has_real else "")
     yield "| --- | --- | --- |" + (" --- |" if has_real else "")
     for name in metrics:
         if name in METRICS:
@@ -81,8 +81,8 @@ def _figures(task: Task, facts: CardFacts) -> Iterator[str]:
             f" {metrics['cost_per_1000']:.2f}, at a threshold of 0.5 {metrics['cost_per_1000_at_half']:.2f}."
         )
         yield ""
-    for found in task.published:
-        yield f"Published: {found.metric} {found.value:g} by {found.who} ({found.rows})."
+    for published in task.published:
+        yield f"Published: {published.metric} {published.value:g} by {published.source} ({published.rows})."
     if task.published:
         yield ""
 
@@ -99,7 +99,7 @@ def _by_class(details: Mapping[str, float]) -> Iterator[str]:
 
 
 def labels_in(details: Mapping[str, float]) -> list[str]:
-    """The labels of `recall.<label>` and its like."""
+    """The labels that `details` has metrics for."""
     return [name.removeprefix("recall.") for name in details if name.startswith("recall.")]
 
 
@@ -107,14 +107,14 @@ def _limits(task: Task, facts: CardFacts) -> Iterator[str]:
     yield "## Limits"
     yield ""
     if facts.synthetic:
-        yield "- It learnt from generated rows and knows nothing of real ones."
-    yield "- It answers rows like those it learnt from; watch the drift reports for when yours are not."
+        yield "- It was trained on generated rows, so its predictions for real rows mean nothing."
+    yield "- It predicts well for rows like those it was trained on; watch the drift reports for when yours differ."
     if task.kind is Kind.CLASSIFICATION:
-        yield "- It always answers one of its labels, whatever it is asked. A low score says that it does not know."
+        yield "- It always predicts one of its labels, whatever the input. A low score means that it is uncertain."
     else:
-        yield "- It answers a value without an interval of its own."
+        yield "- It predicts a value without an interval."
     if any(name.startswith(REAL) for name in facts.metrics):
-        yield "- The data set was thinned out: speak of real use by the figures at the real shares."
+        yield "- The data set does not have the real shares of the labels: see the metrics at the real shares."
     yield ""
 
 

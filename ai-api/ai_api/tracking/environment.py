@@ -1,4 +1,4 @@
-"""Where a training ran: commit, interpreter, packages, processor or GPU, threads."""
+"""The environment of a training: commit, interpreter, packages, processor or GPU, threads."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ai_api.task import Row
 
 PACKAGE = Path(__file__).resolve().parents[1]
 CODE = (
-    "corrections.py", "datasets.py", "images.py", "inference.py", "pipeline.py", "sampling.py", "sources.py", "task.py",
-    "estimators/*.py", "evaluation/*.py", "features/*.py", "tasks/*.py", "tracking/*.py", "training/*.py",
+    "corrections.py", "datasets.py", "inference.py", "pipeline.py", "sources.py", "task.py", "estimators/*.py",
+    "evaluation/*.py", "features/*.py", "images/*.py", "tasks/*.py", "tracking/*.py", "training/*.py",
 )  # fmt: skip
-"""What decides a training's figures; serving, the calls and the command line do not."""
+"""The files that can change a training's result; serving, the calls and the command line cannot."""
 
 
 def git_commit() -> str:
@@ -36,14 +36,14 @@ def _git(*words: str) -> str:
 
 
 def code_digest(row: type[Row]) -> str:
-    """Of the files that decide what a training gives: this package's, and the one that this row of a task is from."""
+    """A digest of the files that can change a training's result: this package's, and the file of the task's row."""
     files = sorted({Path(getfile(row)), *(path for name in CODE for path in PACKAGE.glob(name))})
-    whole = hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files))
-    return whole.hexdigest()[:16]
+    digest = hashlib.sha256(b"".join(path.name.encode() + path.read_bytes() for path in files))
+    return digest.hexdigest()[:16]
 
 
 def machine() -> dict[str, str]:
-    """In a few words: python, platform, processor, cpus, threads and device."""
+    """python, platform, processor, cpus, threads and device, each as a short text."""
     cpus = len(os.sched_getaffinity(0))
     return {
         "python": platform.python_version(),
@@ -57,11 +57,11 @@ def machine() -> dict[str, str]:
 
 def packages() -> dict[str, str]:
     """Every installed package with its version."""
-    return dict(sorted({str(found.metadata["Name"]): found.version for found in distributions()}.items()))
+    return dict(sorted({str(package.metadata["Name"]): package.version for package in distributions()}.items()))
 
 
 def _processor() -> str:
-    """Its model, where the system tells."""
+    """The model of the processor, or that of Python's `platform` without /proc/cpuinfo."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -70,7 +70,7 @@ def _processor() -> str:
 
 
 def _device() -> str:
-    """The GPU that torch sees, if the training used torch at all; else the processor."""
+    """The name of the GPU that torch sees, if the training imported torch; otherwise "cpu"."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         return str(torch.cuda.get_device_name())

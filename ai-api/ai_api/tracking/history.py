@@ -1,4 +1,4 @@
-"""How a training went, step by step, of estimators that learn in steps."""
+"""The learning curve of an estimator that is trained in steps, such as boosting rounds or epochs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CURVE_POINTS = 20
 
 
 def history_of(pipeline: Pipeline, task: Task, held_out: Table) -> History:
-    """What the estimator noted itself (`history_`); or the task's metric on held-out rows after some of its steps."""
+    """The estimator's own `history_`; or the task's metric on held-out rows after about CURVE_POINTS of its steps."""
     last = estimator_of(pipeline)
     if hasattr(last, "history_"):
         return [(str(name), float(value), int(step)) for name, value, step in last.history_]
@@ -35,7 +35,7 @@ def history_of(pipeline: Pipeline, task: Task, held_out: Table) -> History:
     curve: History = []
     for step, staged in enumerate(getattr(last, stages)(inputs), start=1):
         if step % every == 0:
-            said = np.asarray(staged, dtype=np.float64)
-            answers = Predictions(said) if said.ndim == 1 else from_scores(pipeline, said, task.positive)
-            curve.append((f"{task.metric}_by_step", metric.score(held_out.truths, answers, weights), step))
+            output = np.asarray(staged, dtype=np.float64)
+            predictions = Predictions(output) if output.ndim == 1 else from_scores(pipeline, output, task.positive)
+            curve.append((f"{task.metric}_by_step", metric.score(held_out.truths, predictions, weights), step))
     return curve

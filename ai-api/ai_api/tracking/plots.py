@@ -1,4 +1,4 @@
-"""Pictures of how a version answers, as figures without a display."""
+"""Plots of a version's predictions on held-out rows, as matplotlib figures without a display."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ai_api.datasets import Truths
-from ai_api.evaluation.metrics import FloatArray, Predictions
+from ai_api.datasets import FloatArray, Truths
+from ai_api.evaluation.metrics import Predictions
 from ai_api.task import Task
 
 if TYPE_CHECKING:
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NAMED_LABELS = 20
-"""A confusion matrix of more labels than this is a map without words."""
+"""A confusion matrix of more labels than this has no counts and names, which would be too small to read."""
 BINS = 10
 
 
-def plots(task: Task, truths: Truths, answers: Predictions, threshold: float | None = None) -> Mapping[str, Figure]:
-    """Predicted against true values with their residuals; or a confusion matrix, and of a yes-or-no task also
-    precision over recall, the threshold marked, and how far its probabilities can be believed.
+def plots(task: Task, truths: Truths, predictions: Predictions, threshold: float | None = None) -> Mapping[str, Figure]:
+    """For values: predictions against truths, and residuals. For labels: a confusion matrix; for a binary task also the
+    precision-recall curve, with `threshold` marked, and the calibration curve.
     """
-    if answers.labels is None:
-        return {"residuals": _residuals(task, truths.astype(np.float64), answers.said.astype(np.float64))}
-    figures = {"confusion": _confusion(task, truths, answers)}
-    if task.positive is None or answers.scores is None:
+    if predictions.labels is None:
+        return {"residuals": _residuals(task, truths.astype(np.float64), predictions.predicted.astype(np.float64))}
+    figures = {"confusion": _confusion(task, truths, predictions)}
+    if task.positive is None or predictions.scores is None:
         return figures
-    _, scores = answers.of_positive()
-    wanted = np.asarray(truths == task.positive, dtype=np.float64)
+    _, scores = predictions.of_positive()
+    is_positive = np.asarray(truths == task.positive, dtype=np.float64)
     return {
         **figures,
-        "precision_recall": _precision_recall(task, wanted, scores, threshold),
-        "calibration": _calibration(task, wanted, scores),
+        "precision_recall": _precision_recall(task, is_positive, scores, threshold),
+        "calibration": _calibration(task, is_positive, scores),
     }
 
 
@@ -45,32 +45,34 @@ def _panels(count: int, width: float = 5, height: float = 4) -> tuple[Figure, li
     return figure, list(figure.subplots(1, count, squeeze=False)[0])
 
 
-def _residuals(task: Task, truths: FloatArray, said: FloatArray) -> Figure:
+def _residuals(task: Task, truths: FloatArray, predicted: FloatArray) -> Figure:
     figure, (left, right) = _panels(2)
     span = [float(np.min(truths)), float(np.max(truths))] if len(truths) else [0.0, 1.0]
-    left.scatter(truths, said, s=4, alpha=0.3)
+    left.scatter(truths, predicted, s=4, alpha=0.3)
     left.plot(span, span, color="black", linewidth=1)
-    left.set(title=task.name, xlabel="truth", ylabel="answer")
-    right.scatter(said, truths - said, s=4, alpha=0.3)
+    left.set(title=task.name, xlabel="truth", ylabel="prediction")
+    right.scatter(predicted, truths - predicted, s=4, alpha=0.3)
     right.axhline(0, color="black", linewidth=1)
-    right.set(title="residuals", xlabel="answer", ylabel="truth - answer")
+    right.set(title="residuals", xlabel="prediction", ylabel="truth - prediction")
     return figure
 
 
-def _confusion(task: Task, truths: Truths, answers: Predictions) -> Figure:
-    """Coloured by the share of the true label's rows; counts and names are written where they can be read."""
-    both = np.concatenate([truths.astype(str), answers.said.astype(str), np.array(answers.labels, dtype=str)])
-    labels, places = np.unique(both, return_inverse=True)
-    of_truths, of_said = places[: len(truths)], places[len(truths) : 2 * len(truths)]
-    counts = np.bincount(of_truths * len(labels) + of_said, minlength=len(labels) ** 2).reshape(len(labels), -1)
+def _confusion(task: Task, truths: Truths, predictions: Predictions) -> Figure:
+    """Colours are shares of the rows of the true label. Up to NAMED_LABELS labels, counts and names are written."""
+    every = np.concatenate(
+        [truths.astype(str), predictions.predicted.astype(str), np.array(predictions.labels, dtype=str)]
+    )
+    labels, indices = np.unique(every, return_inverse=True)
+    of_truths, of_predicted = indices[: len(truths)], indices[len(truths) : 2 * len(truths)]
+    counts = np.bincount(of_truths * len(labels) + of_predicted, minlength=len(labels) ** 2).reshape(len(labels), -1)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = min(12.0, 3.5 + 0.5 * len(labels))
     figure, (axes,) = _panels(1, side + 1, side)
-    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
-    figure.colorbar(picture, ax=axes, label="share of the rows of the true label")
-    axes.set(title=task.name, xlabel="answer", ylabel="truth")
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
+    figure.colorbar(image, ax=axes, label="share of the rows of the true label")
+    axes.set(title=task.name, xlabel="prediction", ylabel="truth")
     if len(labels) > NAMED_LABELS:
-        axes.set(xlabel=f"answer ({len(labels)} labels, sorted by name)", ylabel="truth (in the same order)")
+        axes.set(xlabel=f"prediction ({len(labels)} labels, sorted by name)", ylabel="truth (in the same order)")
         return figure
     axes.set_xticks(range(len(labels)), labels, rotation=90 if len(labels) > 4 else 0)
     axes.set_yticks(range(len(labels)), labels)
@@ -80,28 +82,28 @@ def _confusion(task: Task, truths: Truths, answers: Predictions) -> Figure:
     return figure
 
 
-def _precision_recall(task: Task, wanted: FloatArray, scores: FloatArray, threshold: float | None) -> Figure:
+def _precision_recall(task: Task, is_positive: FloatArray, scores: FloatArray, threshold: float | None) -> Figure:
     order = np.argsort(-scores, kind="stable")
-    hits = np.cumsum(wanted[order])
-    recall, precision = hits / max(wanted.sum(), 1), hits / np.arange(1, len(hits) + 1)
+    hits = np.cumsum(is_positive[order])
+    recall, precision = hits / max(is_positive.sum(), 1), hits / np.arange(1, len(hits) + 1)
     figure, (axes,) = _panels(1)
     axes.step(recall, precision, where="post")
     axes.set(title=task.name, xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
     for value, mark in ((0.5, "o"), (threshold, "D")):
-        told = 0 if value is None else int(np.sum(scores >= value))
-        if told:
-            axes.plot(recall[told - 1], precision[told - 1], mark, label=f"threshold {value:.3g}")
+        alarms = 0 if value is None else int(np.sum(scores >= value))
+        if alarms:
+            axes.plot(recall[alarms - 1], precision[alarms - 1], mark, label=f"threshold {value:.3g}")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(loc="lower left")
     return figure
 
 
-def _calibration(task: Task, wanted: FloatArray, scores: FloatArray) -> Figure:
-    """In bins of as many rows each: the share of the label among rows that were given a probability."""
+def _calibration(task: Task, is_positive: FloatArray, scores: FloatArray) -> Figure:
+    """A reliability diagram: in bins of equally many rows, the mean probability and the share of positive rows."""
     order = np.argsort(scores, kind="stable")
     bins = [part for part in np.array_split(order, BINS) if len(part)]
     figure, (axes,) = _panels(1)
     axes.plot([0, 1], [0, 1], color="black", linewidth=1)
-    axes.plot([scores[part].mean() for part in bins], [wanted[part].mean() for part in bins], "o-")
-    axes.set(title=task.name, xlabel="probability answered", ylabel=f"share that is {task.positive!r}")
+    axes.plot([scores[part].mean() for part in bins], [is_positive[part].mean() for part in bins], "o-")
+    axes.set(title=task.name, xlabel="predicted probability", ylabel=f"share that is {task.positive!r}")
     return figure

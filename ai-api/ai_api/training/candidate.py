@@ -1,4 +1,4 @@
-"""A recipe fitted to rows: its parameters tuned if it asks for that, its threshold chosen, ready to serve."""
+"""A recipe fitted to rows: parameters tuned if the recipe has trials, threshold chosen, ready to serve."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Candidate:
-    """The fitted pipeline. `recipe` holds the parameters that a search found; `history` says how the search went."""
+    """The fitted pipeline. `recipe` holds the parameters that the search found, `history` the metric of each trial."""
 
     pipeline: Pipeline
     recipe: Recipe
@@ -33,7 +33,7 @@ class Candidate:
 def make_candidate(
     task: Task, recipe: Recipe, rows: Table, seed: int, report: ProgressReport = no_progress
 ) -> Candidate:
-    """Everything that is learnt comes from `rows` alone: parameters, pipeline and threshold."""
+    """Tunes, fits and chooses the threshold on `rows` alone."""
     history: list[tuple[str, float, int]] = []
     if recipe.tune:
         recipe, history = tuned(task, recipe, rows, seed, recipe.tune, report)

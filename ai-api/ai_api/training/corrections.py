@@ -1,4 +1,4 @@
-"""Corrections from data-api as rows that can train: of today's shape, their pictures read back from the blob store."""
+"""Corrections exported by data-api as training rows, in the present row schema and with images from the blob store."""
 
 from __future__ import annotations
 
@@ -10,51 +10,51 @@ from pydantic import ValidationError
 
 from ai_api.corrections import Correction
 from ai_api.datasets import Table
-from ai_api.images import REFERENCE
+from ai_api.images.reference import REFERENCE
 from ai_api.task import Modality, Task
 
 if TYPE_CHECKING:
-    from ai_api.blobs import Blobs
+    from ai_api.images.blobs import Blobs
 
 log = logging.getLogger(__name__)
 
 
-class _Gone(Exception):
-    """A picture of the row is not in the blob store any more."""
+class _ImageMissing(Exception):
+    """An image of the row is not in the blob store any more."""
 
 
 def read_corrections(
     task: Task, table: Table, lines: Iterable[Mapping[str, object]], blobs: Blobs | None = None
 ) -> list[Correction]:
-    """What people said. What fits neither the row nor the labels, or lost its picture, is left out, aloud.
+    """Corrections that fit the present row schema and labels and have all their images. A warning counts the others.
 
-    Pictures are read when something looks at them. BlobsUnavailable when their store does not answer.
+    Image bytes are read later, when a feature needs them. BlobsUnavailable when the blob store cannot be reached.
     """
     labels = set(table.truths) if table.truths.dtype == object else None
-    kept: list[Correction] = []
-    unfit = gone = 0
+    corrections: list[Correction] = []
+    invalid = incomplete = 0
     for line in lines:
         try:
-            kept.append(_correction(task, labels, line, blobs))
-        except _Gone:
-            gone += 1
+            corrections.append(_correction(task, labels, line, blobs))
+        except _ImageMissing:
+            incomplete += 1
         except (ValidationError, ValueError, KeyError, TypeError):
-            unfit += 1
-    if unfit:
-        log.warning("%d corrections do not fit today's rows or labels and are left out", unfit)
-    if gone:
-        log.warning("%d corrections are left out: their pictures are not in the blob store", gone)
-    return kept
+            invalid += 1
+    if invalid:
+        log.warning("%d corrections do not fit the present row schema or labels and are left out", invalid)
+    if incomplete:
+        log.warning("%d corrections are left out: their images are not in the blob store", incomplete)
+    return corrections
 
 
 def _correction(task: Task, labels: set[object] | None, line: Mapping[str, object], blobs: Blobs | None) -> Correction:
-    given, version = line["row"], int(str(line.get("row_schema") or 1))
-    row: dict[str, object] = dict(given)  # type: ignore[call-overload]
+    version = int(str(line.get("row_schema") or 1))
+    row: dict[str, object] = dict(line["row"])  # type: ignore[call-overload]
     if version < task.row_version:
         row = task.upgrade(row, version)
     for name in task.row.columns(Modality.IMAGE):
         if row.get(name) is not None:
-            row[name] = _picture(row[name], blobs)
+            row[name] = _image(row[name], blobs)
     valid = task.row.model_validate(row).model_dump()
     truth: str | float = float(str(line["value"])) if labels is None else str(line["label"])
     if labels is not None and truth not in labels:
@@ -63,11 +63,11 @@ def _correction(task: Task, labels: set[object] | None, line: Mapping[str, objec
     return Correction(valid, truth, str(line.get("user_id")), trusted, str(line.get("created_at") or line.get("id")))
 
 
-def _picture(reference: object, blobs: Blobs | None) -> object:
-    found = REFERENCE.fullmatch(str(reference))
-    if found is None:
-        raise ValueError("a stored row refers to its pictures")
-    picture = blobs.get(found[1]) if blobs is not None else None
-    if picture is None:
-        raise _Gone
-    return picture
+def _image(reference: object, blobs: Blobs | None) -> object:
+    match = REFERENCE.fullmatch(str(reference))
+    if match is None:
+        raise ValueError("not a reference to an image in the blob store")
+    image = blobs.get(match[1]) if blobs is not None else None
+    if image is None:
+        raise _ImageMissing
+    return image

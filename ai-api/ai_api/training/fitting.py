@@ -1,4 +1,4 @@
-"""A pipeline fitted to rows, with errors that a caller of the API may read."""
+"""Fits a pipeline. Its errors reach callers of the API and contain no row."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def fit(pipeline: Pipeline, task: Task, rows: Table) -> Pipeline:
-    """The pipeline itself, fitted. InvalidParams or TrainingFailed, and no row's content in either."""
+    """The same pipeline, fitted. InvalidParams for wrong parameters, TrainingFailed for every other error."""
     import joblib
 
     try:

@@ -1,4 +1,4 @@
-"""Rows in folds: shuffled by the seed, the labels in like shares, and near copies of a row always in one fold."""
+"""Folds of a table: shuffled by the seed, stratified by label, and grouped so that near copies are in one fold."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ RowMask = NDArray[np.bool_]
 
 
 def in_folds(task: Task, table: Table, count: int, seed: int) -> Iterator[tuple[RowMask, RowMask]]:
-    """For each fold, which rows learn and which are answered. Every row is answered once."""
-    make = StratifiedGroupKFold if task.kind is Kind.CLASSIFICATION else GroupKFold
-    splitter = make(count, shuffle=True, random_state=seed)
+    """For each fold, a mask of the rows to train on and one of the rows to test. Every row is tested once."""
+    splitter_class = StratifiedGroupKFold if task.kind is Kind.CLASSIFICATION else GroupKFold
+    splitter = splitter_class(count, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class")  # its rows stand in some of the folds
-        places = list(splitter.split(np.zeros(len(table)), table.truths, table.sides))
-    for _, test in places:
+        warnings.filterwarnings("ignore", "The least populated class")  # then its rows are in some of the folds
+        folds = list(splitter.split(np.zeros(len(table)), table.truths, table.sides))
+    for _, test in folds:
         tested = np.zeros(len(table), dtype=bool)
         tested[test] = True
         yield ~tested, tested

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ai_api.datasets import Split
 from ai_api.errors import Conflict
-from ai_api.evaluation.evaluate import answer
+from ai_api.evaluation.evaluate import predict_table
 from ai_api.evaluation.gate import FIRST, GateDecision, PairedPredictions, decide
 from ai_api.evaluation.metrics import Predictions
 from ai_api.promotion import Promotions
@@ -34,7 +34,7 @@ class Challenger:
     version: Version
     pipeline: Pipeline
     parts: Split
-    answers: Predictions
+    predictions: Predictions
 
 
 def pass_gate(
@@ -79,11 +79,11 @@ def _compare(
     if parts.train.synthetic and not champion.version.synthetic:
         return GateDecision(False, "Not promoted: it was trained on generated rows, the champion on real ones.")
     fixed = PairedPredictions(
-        parts.held_out.truths, answer(champion.pipeline, task, parts.held_out), challenger.answers
+        parts.held_out.truths, predict_table(champion.pipeline, task, parts.held_out), challenger.predictions
     )
     table = parts.live.table
     live = PairedPredictions(
-        table.truths, answer(champion.pipeline, task, table), answer(challenger.pipeline, task, table)
+        table.truths, predict_table(champion.pipeline, task, table), predict_table(challenger.pipeline, task, table)
     )
     return decide(task, fixed, live, parts.live, request.rounds, request.seed)
 

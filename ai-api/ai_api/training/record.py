@@ -1,4 +1,4 @@
-"""What a training leaves behind in MLflow: parameters, figures, pictures, where it ran, and its card."""
+"""The record that a training logs to MLflow: parameters, metrics, plots, environment, lineage and model card."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -28,85 +29,105 @@ from .threshold import costs_of
 
 
 def record_of(
-    order: TrainingRequest,
-    made: Candidate,
+    request: TrainingRequest,
+    candidate: Candidate,
     parts: Split,
-    answers: Predictions,
-    judged: Mapping[str, float],
+    predictions: Predictions,
+    measured: Mapping[str, float],
     seconds: float,
 ) -> TrainingRecord:
-    """`judged` are the metrics on the held-out rows; `seconds` what the training took so far."""
-    task, held_out = order.task, parts.held_out
+    """`measured` are the metrics on the held-out rows; `seconds` the duration of the training so far."""
+    task, held_out = request.task, parts.held_out
     sample = [row for _, row in sorted(zip(held_out.hashes, held_out.rows, strict=True), key=lambda pair: pair[0])]
     metrics = {
-        **judged,
-        **_costs(order, made, parts, answers),
-        **baseline(task, parts.train, held_out),
-        **latency(task, made.pipeline, sample),
-        **gains(task, made.pipeline, held_out, answers, order.rounds, order.seed),
-        "fit_seconds": made.fit_seconds,
+        **measured,
+        **_metrics(request, candidate, parts, predictions),
+        **latency(task, candidate.pipeline, sample),
         "train_seconds": seconds,
     }
-    details = per_class(held_out.truths, answers) if task.kind is Kind.CLASSIFICATION else {}
-    lineage = lineage_of(order, parts)
-    data_hash = parts.train.digest()
-    facts = CardFacts(metrics, details, lineage, data_hash, parts.train.synthetic)
-    threshold = made.threshold.value if made.threshold else None
+    details = per_class(held_out.truths, predictions) if task.kind is Kind.CLASSIFICATION else {}
+    facts = CardFacts(metrics, details, lineage_of(request, parts), parts.train.digest(), parts.train.synthetic)
+    threshold = candidate.threshold.value if candidate.threshold else None
     return TrainingRecord(
-        recipe=order.recipe.name,
-        params={**params_of(made.recipe), **_plain(estimator_of(made.pipeline).get_params())},
+        recipe=request.recipe.name,
+        params={**params_of(candidate.recipe), **_plain(estimator_of(candidate.pipeline).get_params())},
         metrics=metrics,
         details=details,
-        labels=labels_of(made.pipeline),
-        synthetic=parts.train.synthetic,
+        labels=labels_of(candidate.pipeline),
+        synthetic=facts.synthetic,
         row=task.row,
         row_version=task.row_version,
-        data_hash=data_hash,
-        lineage=lineage,
+        data_hash=facts.data_hash,
+        lineage=facts.lineage,
         sample=sample,
-        history=[*made.history, *history_of(made.pipeline, task, held_out)],
-        figures=plots(task, held_out.truths, answers, threshold),
-        texts={
-            "model_card.md": card(task, made.recipe, facts),
-            "environment.json": json.dumps({**machine(), "packages": packages()}, indent=1),
-            **({"per_class.csv": _by_class(details, held_out.truths.tolist())} if details else {}),
-        },
-        description=card(task, made.recipe, facts, by_class=False),
-        report={
-            "task": task.name,
-            "recipe": order.recipe.name,
-            "params": dict(made.recipe.params),
-            "metrics": metrics,
-            "per_class": details,
-            "threshold": vars(made.threshold) if made.threshold else None,
-            "rows": len(parts.train),
-            **lineage,
-        },
+        history=[*candidate.history, *history_of(candidate.pipeline, task, held_out)],
+        figures=plots(task, held_out.truths, predictions, threshold),
+        texts=_texts(request, candidate, facts, parts),
+        description=card(task, candidate.recipe, facts, by_class=False),
+        report=_report(request, candidate, facts, len(parts.train)),
         started_at=datetime.fromtimestamp(time.time() - seconds, UTC),
     )
 
 
-def lineage_of(order: TrainingRequest, parts: Split) -> dict[str, str]:
-    """Where a version comes from, in words that fit its tags."""
-    found = {
-        "seed": str(order.seed),
-        "share": str(order.share),
+def _metrics(
+    request: TrainingRequest, candidate: Candidate, parts: Split, predictions: Predictions
+) -> dict[str, float]:
+    """Metrics beside those of the held-out rows: costs, baseline, gains over members, fit time."""
+    task, held_out = request.task, parts.held_out
+    return {
+        **_costs(request, candidate, parts, predictions),
+        **baseline(task, parts.train, held_out),
+        **gains(task, candidate.pipeline, held_out, predictions, request.rounds, request.seed),
+        "fit_seconds": candidate.fit_seconds,
+    }
+
+
+def _texts(request: TrainingRequest, candidate: Candidate, facts: CardFacts, parts: Split) -> dict[str, str]:
+    """The text files of the run by name."""
+    files = {
+        "model_card.md": card(request.task, candidate.recipe, facts),
+        "environment.json": json.dumps({**machine(), "packages": packages()}, indent=1),
+    }
+    if facts.details:
+        files["per_class.csv"] = _by_class(facts.details, parts.held_out.truths.tolist())
+    return files
+
+
+def _report(request: TrainingRequest, candidate: Candidate, facts: CardFacts, rows: int) -> dict[str, object]:
+    """The content of report.json."""
+    return {
+        "task": request.task.name,
+        "recipe": request.recipe.name,
+        "params": dict(candidate.recipe.params),
+        "metrics": facts.metrics,
+        "per_class": facts.details,
+        "threshold": vars(candidate.threshold) if candidate.threshold else None,
+        "rows": rows,
+        **facts.lineage,
+    }
+
+
+def lineage_of(request: TrainingRequest, parts: Split) -> dict[str, str]:
+    """Where a version comes from, as tags; empty values are left out."""
+    lineage = {
+        "seed": str(request.seed),
+        "share": str(request.share),
         "train_rows": str(len(parts.train)),
         "held_out_rows": str(len(parts.held_out)),
         "corrections_used": str(parts.corrections_used),
         "live_rows": str(len(parts.live.table)),
-        "job": "" if order.job is None else str(order.job),
-        "actor": order.actor or "",
+        "job": "" if request.job is None else str(request.job),
+        "actor": request.actor or "",
         "synthetic": str(parts.train.synthetic).lower(),
         "git_commit": git_commit(),
-        "code": code_digest(order.task.row),
+        "code": code_digest(request.task.row),
         **machine(),
     }
-    return {name: value for name, value in found.items() if value}
+    return {name: value for name, value in lineage.items() if value}
 
 
 def params_of(recipe: Recipe) -> dict[str, object]:
-    """The parts of a recipe that it has, and the parameters of its steps."""
+    """The parts of a recipe that are set, and the parameters of its steps."""
     parts = {
         "estimator": recipe.estimator,
         "text": recipe.text,
@@ -124,19 +145,19 @@ def _plain(params: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in params.items() if isinstance(value, str | int | float)}
 
 
-def _costs(order: TrainingRequest, made: Candidate, parts: Split, answers: Predictions) -> dict[str, float]:
-    if made.threshold is None:
+def _costs(request: TrainingRequest, candidate: Candidate, parts: Split, predictions: Predictions) -> dict[str, float]:
+    if candidate.threshold is None:
         return {}
-    _, scores = answers.of_positive()
-    return costs_of(order.task, parts.held_out, answers.said, scores, made.threshold.value)
+    _, scores = predictions.of_positive()
+    return costs_of(request.task, parts.held_out, predictions.predicted, scores, candidate.threshold.value)
 
 
 def _by_class(details: Mapping[str, float], truths: list[object]) -> str:
-    said = [str(truth) for truth in truths]
+    counts = Counter(map(str, truths))
     table = io.StringIO()
     writer = csv.writer(table)
     writer.writerow(("class", "rows", "precision", "recall", "f1"))
     for label in labels_in(details):
         figures = (round(details[f"{name}.{label}"], 6) for name in ("precision", "recall", "f1"))
-        writer.writerow((label, said.count(label), *figures))
+        writer.writerow((label, counts[label], *figures))
     return table.getvalue()

@@ -12,7 +12,7 @@ from ai_api.sources import Source
 from ai_api.task import Recipe, Task
 
 if TYPE_CHECKING:
-    from ai_api.blobs import Blobs
+    from ai_api.images.blobs import Blobs
 
 ProgressReport = Callable[[str, Mapping[str, object]], None]
 """Called with a kind of event and its data: "progress" with step, total and message; "metric" with name and value."""

@@ -1,4 +1,4 @@
-"""Waiting for a service that is away: a training of an hour should survive a restart of MLflow."""
+"""Repeats calls to an unavailable service, so that a restart of MLflow does not fail a training of an hour."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Retry:
-    """Repeats a call while another service is away, for so many seconds."""
+    """Repeats a call every second while another service is unavailable, for up to `seconds`."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -28,5 +28,5 @@ class Retry:
             except (RegistryUnavailable, DataUnavailable, QueueUnavailable, BlobsUnavailable) as error:
                 if time.monotonic() > deadline:
                     raise
-                log.warning("waiting: %s", error)
+                log.warning("retrying: %s", error)
                 time.sleep(1)

@@ -1,7 +1,7 @@
-"""From which probability on a yes-or-no task says yes, chosen by what wrong answers cost.
+"""The decision threshold of a binary task: the probability from which the positive label is predicted, by costs.
 
-The probabilities are those of rows that a fold did not learn from, all of the training part; rows weigh as many real
-rows as they stand for. So the threshold neither flatters itself nor sees a held-out row (Elkan, IJCAI 2001).
+It minimises the cost of errors on out-of-fold probabilities of the training rows, weighted by how many real rows each
+row stands for (cost-sensitive learning: Elkan, IJCAI 2001). Held-out rows are not used.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.model_selection import FixedThresholdClassifier
 
-from ai_api.datasets import Table, Truths
-from ai_api.evaluation.evaluate import answer, real_weights
-from ai_api.evaluation.metrics import FloatArray
+from ai_api.datasets import FloatArray, Table, Truths
+from ai_api.evaluation.evaluate import predict_table, real_weights
 from ai_api.task import Costs, Task
 
 from .fitting import fit
@@ -26,13 +25,13 @@ if TYPE_CHECKING:
 
 FOLDS = 3
 LEAST_ROWS = 10
-"""Rows of the label that is looked for, without which no threshold is chosen."""
-USUAL = 0.5
+"""Fewest positive rows for which a threshold is chosen."""
+DEFAULT = 0.5
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """What was chosen, and what 1,000 real rows cost at it and at 0.5, by the rows that chose it."""
+    """The chosen threshold, and the cost of 1,000 real rows at it and at 0.5, estimated out of fold."""
 
     value: float
     cost: float
@@ -40,55 +39,56 @@ class Threshold:
 
 
 def choose_threshold(task: Task, pipeline: Pipeline, rows: Table, seed: int) -> Threshold | None:
-    """The cheapest threshold for this pipeline, fitted or not, on the rows that it learns from.
+    """The threshold with the lowest cost for this pipeline, which need not be fitted, on its training rows.
 
-    None for a task without `costs` and `positive`, and with too few rows to tell.
+    None for a task without `costs` and `positive`, and with fewer than LEAST_ROWS positive rows.
     """
     if task.costs is None or task.positive is None or np.sum(rows.truths == task.positive) < LEAST_ROWS:
         return None
     scores = np.zeros(len(rows))
-    for learns, answers in in_folds(task, rows, FOLDS, seed):
-        fitted = fit(clone(pipeline), task, rows.pick(learns))
-        scores[answers] = answer(fitted, task, rows.pick(answers)).of_positive()[1]
-    wanted = np.asarray(rows.truths == task.positive, dtype=np.bool_)
-    value = cheapest(task.costs, wanted, scores, _weights(rows))
-    costs = (cost_per_1000(task, rows, _said(task, scores, at)) for at in (value, USUAL))
+    for trained, tested in in_folds(task, rows, FOLDS, seed):
+        fitted = fit(clone(pipeline), task, rows.pick(trained))
+        scores[tested] = predict_table(fitted, task, rows.pick(tested)).of_positive()[1]
+    is_positive = np.asarray(rows.truths == task.positive, dtype=np.bool_)
+    value = cheapest(task.costs, is_positive, scores, _weights(rows))
+    costs = (cost_per_1000(task, rows, _predicted(task, scores, at)) for at in (value, DEFAULT))
     return Threshold(value, *costs)
 
 
-def cheapest(costs: Costs, wanted: RowMask, scores: FloatArray, weights: FloatArray) -> float:
-    """The threshold at which wrong answers cost least, half-way between two scores; above 1 where none should pass."""
+def cheapest(costs: Costs, is_positive: RowMask, scores: FloatArray, weights: FloatArray) -> float:
+    """The threshold with the lowest weighted cost, midway between two scores; above 1 if nothing is to be positive."""
     order = np.argsort(-scores, kind="stable")
-    falling, hits = scores[order], np.cumsum((weights * wanted)[order])
-    alarms = np.cumsum((weights * ~wanted)[order])
-    ends = np.flatnonzero(np.append(np.diff(falling) != 0, True))
-    tiers = falling[ends]
-    never = np.nextafter(max(tiers[0], 1.0), 2)
-    values = np.append(never, (tiers + np.append(tiers[1:], 0.0)) / 2)
-    spent = costs.missed * (hits[-1] - np.append(0, hits[ends])) + costs.false_alarm * np.append(0, alarms[ends])
-    return float(values[np.argmin(spent)])
+    ranked, hits = scores[order], np.cumsum((weights * is_positive)[order])
+    alarms = np.cumsum((weights * ~is_positive)[order])
+    ends = np.flatnonzero(np.append(np.diff(ranked) != 0, True))
+    distinct = ranked[ends]
+    above_all = np.nextafter(max(distinct[0], 1.0), 2)
+    values = np.append(above_all, (distinct + np.append(distinct[1:], 0.0)) / 2)
+    cost = costs.missed * (hits[-1] - np.append(0, hits[ends])) + costs.false_alarm * np.append(0, alarms[ends])
+    return float(values[np.argmin(cost)])
 
 
-def cost_per_1000(task: Task, rows: Table, said: Truths) -> float:
-    """What 1,000 real rows cost, in the unit of the task's costs, when these are answered so."""
+def cost_per_1000(task: Task, rows: Table, predicted: Truths) -> float:
+    """The cost of errors per 1,000 real rows, in the unit of the task's costs, for these predictions."""
     if task.costs is None:
         raise ValueError(f"{task.name} has no costs.")
-    weights, wanted, told = _weights(rows), rows.truths == task.positive, said == task.positive
-    spent = task.costs.missed * weights[wanted & ~told].sum() + task.costs.false_alarm * weights[~wanted & told].sum()
-    return float(1_000 * spent / weights.sum())
+    weights, actual, alarm = _weights(rows), rows.truths == task.positive, predicted == task.positive
+    missed, false = weights[actual & ~alarm].sum(), weights[~actual & alarm].sum()
+    cost = task.costs.missed * missed + task.costs.false_alarm * false
+    return float(1_000 * cost / weights.sum())
 
 
-def costs_of(task: Task, rows: Table, said: Truths, scores: FloatArray, threshold: float) -> dict[str, float]:
-    """For the record: the threshold, and the cost of 1,000 real rows at it and at 0.5."""
+def costs_of(task: Task, rows: Table, predicted: Truths, scores: FloatArray, threshold: float) -> dict[str, float]:
+    """Metrics for the record: the threshold, and the cost of 1,000 real rows at it and at 0.5."""
     return {
         "threshold": threshold,
-        "cost_per_1000": cost_per_1000(task, rows, said),
-        "cost_per_1000_at_half": cost_per_1000(task, rows, _said(task, scores, USUAL)),
+        "cost_per_1000": cost_per_1000(task, rows, predicted),
+        "cost_per_1000_at_half": cost_per_1000(task, rows, _predicted(task, scores, DEFAULT)),
     }
 
 
 def with_threshold(pipeline: Pipeline, positive: str, value: float) -> Pipeline:
-    """The fitted pipeline, not fitted again, whose last step answers `positive` from this probability on."""
+    """The same fitted pipeline with a last step that predicts `positive` from this probability on."""
     from sklearn.pipeline import Pipeline
 
     name, last = pipeline.steps[-1]
@@ -102,5 +102,5 @@ def _weights(rows: Table) -> FloatArray:
     return np.ones(len(rows)) if real is None else real
 
 
-def _said(task: Task, scores: FloatArray, threshold: float) -> Truths:
+def _predicted(task: Task, scores: FloatArray, threshold: float) -> Truths:
     return np.where(scores >= threshold, task.positive or "", "").astype(object)

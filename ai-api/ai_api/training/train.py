@@ -1,4 +1,4 @@
-"""One training, top to bottom: rows and corrections in, a version in the registry out, champion if the gate says so."""
+"""One training from its rows and corrections to a version in the registry, promoted if the gate decides so."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ai_api.datasets import split
-from ai_api.evaluation.evaluate import answer, judge
+from ai_api.evaluation.evaluate import measure_with_interval, predict_table
 from ai_api.evaluation.gate import GateDecision
 from ai_api.evaluation.metrics import METRICS
 from ai_api.pipeline import build_pipeline
@@ -26,12 +26,15 @@ STEPS = ("reading rows", "asking for corrections", "fitting", "evaluating", "log
 
 @dataclass(frozen=True)
 class TrainingResult:
+    """The logged version and the decision of the gate."""
+
     version: Version
     decision: GateDecision
     corrections_used: int
     seconds: float = field(compare=False)
 
     def report(self) -> dict[str, object]:
+        """The result of a job, as plain values."""
         return {
             "version": self.version.number,
             "run_id": self.version.run_id,
@@ -46,54 +49,55 @@ class TrainingResult:
         }
 
 
-def train(order: TrainingRequest, around: TrainingContext, report: ProgressReport = no_progress) -> TrainingResult:
-    """Trains, logs and, if the gate says so, promotes. An interrupted job goes on from the version that it logged."""
+def train(request: TrainingRequest, context: TrainingContext, report: ProgressReport = no_progress) -> TrainingResult:
+    """Trains, logs and, if the gate decides so, promotes. An interrupted job continues with the version it logged."""
     started = time.monotonic()
-    task, retry = order.task, Retry(around.retry_seconds)
-    build_pipeline(task, order.recipe, order.seed)  # says what is wrong with the order before any row is read
+    task, retry = request.task, Retry(context.retry_seconds)
+    build_pipeline(task, request.recipe, request.seed)  # raises for wrong parameters before any row is read
     step = _steps(report)
 
     next(step)
-    table = task.load(around.source)
+    table = task.load(context.source)
     next(step)
-    lines = retry(lambda: list(around.corrections(task.name)))
-    corrections = retry(lambda: read_corrections(task, table, lines, around.blobs))
-    parts = split(table, corrections, order.share)
-    version, made = retry(lambda: _made_by(order, around.registry)), None
+    lines = retry(lambda: list(context.corrections(task.name)))
+    corrections = retry(lambda: read_corrections(task, table, lines, context.blobs))
+    parts = split(table, corrections, request.share)
+    version, candidate = retry(lambda: _version_of_job(request, context.registry)), None
     next(step)
     if version:
-        earlier = version
-        pipeline = retry(lambda: around.registry.load(task.name, earlier.number)).pipeline
+        logged = version
+        pipeline = retry(lambda: context.registry.load(task.name, logged.number)).pipeline
     else:
-        made = make_candidate(task, order.recipe, parts.train, order.seed, report)
-        pipeline = made.pipeline
+        candidate = make_candidate(task, request.recipe, parts.train, request.seed, report)
+        pipeline = candidate.pipeline
     next(step)
-    answers = answer(pipeline, task, parts.held_out)
-    judged = judge(task, parts.held_out, answers, order.rounds, order.seed)
-    for name in METRICS.keys() & judged.keys():
-        report("metric", {"name": name, "value": judged[name]})
+    predictions = predict_table(pipeline, task, parts.held_out)
+    measured = measure_with_interval(task, parts.held_out, predictions, request.rounds, request.seed)
+    for name in METRICS.keys() & measured.keys():
+        report("metric", {"name": name, "value": measured[name]})
     next(step)
-    if made:
-        record = record_of(order, made, parts, answers, judged, time.monotonic() - started)
-        version = retry(lambda: around.registry.runs.log_version(task.name, pipeline, record))
+    if candidate:
+        record = record_of(request, candidate, parts, predictions, measured, time.monotonic() - started)
+        version = retry(lambda: context.registry.runs.log_version(task.name, pipeline, record))
     next(step)
     assert version is not None  # noqa: S101
-    challenger = Challenger(version, pipeline, parts, answers)
-    promotions = around.promotions
-    decision = pass_gate(order, around, promotions, retry, challenger) if promotions else ONLY_LOGGED
+    challenger = Challenger(version, pipeline, parts, predictions)
+    promotions = context.promotions
+    decision = pass_gate(request, context, promotions, retry, challenger) if promotions else ONLY_LOGGED
     next(step, None)
     return TrainingResult(version, decision, parts.corrections_used, time.monotonic() - started)
 
 
 def _steps(report: ProgressReport) -> Iterator[None]:
+    """Reports the next of STEPS each time it is advanced, and "done" at the end."""
     for number, message in enumerate(STEPS):
         report("progress", {"step": number, "total": len(STEPS), "message": message})
         yield
     report("progress", {"step": len(STEPS), "total": len(STEPS), "message": "done"})
 
 
-def _made_by(order: TrainingRequest, registry: Registry) -> Version | None:
-    """The version that an earlier attempt of the same job logged before it was interrupted."""
-    if order.job is None:
+def _version_of_job(request: TrainingRequest, registry: Registry) -> Version | None:
+    """The version that an interrupted attempt of the same job has logged, or None."""
+    if request.job is None:
         return None
-    return next((v for v in registry.versions(order.task.name) if v.lineage.get("job") == str(order.job)), None)
+    return next((v for v in registry.versions(request.task.name) if v.lineage.get("job") == str(request.job)), None)

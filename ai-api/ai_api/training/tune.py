@@ -1,7 +1,7 @@
-"""Parameters found by trying: Optuna's TPE over an estimator's space, on folds of the training part alone.
+"""A search for parameters: Optuna's TPE over an estimator's space, by cross-validation on the training rows.
 
-Nothing that is held out is looked at, and near copies of a row stay in one fold. What comes before the estimator does
-not depend on its parameters, so it is fitted once for each fold and not for each trial.
+Held-out rows are not used, and near copies of a row are in one fold. The steps before the estimator do not depend on
+its parameters, so they are fitted once for each fold and not for each trial.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ai_api.datasets import Table, Truths, frame
 from ai_api.evaluation.metrics import METRICS, Metric, Predictions
 from ai_api.pipeline import build_pipeline, space_of
 from ai_api.task import Kind, Recipe, Task
+from ai_api.tracking.history import History
 
 from .folds import in_folds
 from .request import ProgressReport
@@ -26,39 +27,37 @@ from .request import ProgressReport
 if TYPE_CHECKING:
     from optuna import Study, Trial
 
-History = list[tuple[str, float, int]]
-
 FOLDS = 3
 STARTUP_TRIALS, STARTUP_SHARE = 4, 0.25
-"""Trials, at least, and their share that are drawn at random before TPE has seen enough to choose."""
+"""Fewest random trials before TPE chooses, and the share of all trials that they are at least."""
 
 
 def tuned(
     task: Task, recipe: Recipe, train: Table, seed: int, trials: int, report: ProgressReport
 ) -> tuple[Recipe, History]:
-    """The recipe with the best parameters of `trials`; and the score of each trial, and the best so far, by trial.
+    """The recipe with the best parameters of `trials`, and the history: each trial's score and the best score so far.
 
-    The first trial is the recipe as it stands: what comes out is never worse on these folds. The same seed and rows
-    give the same parameters, as far as the estimator gives the same answers.
+    The first trial has the recipe's own parameters, so the result is never worse on these folds. The same seed and rows
+    find the same parameters, if the estimator is deterministic.
     """
     metric, space = METRICS[task.metric], space_of(task, recipe)
     pipeline = build_pipeline(task, recipe, seed)
     prepared = list(_folds(task, pipeline, train, seed))
-    diary = TrialLog(recipe, metric, trials, report)
-    diary.note(recipe, float(np.mean([_score(task, pipeline[-1], fold) for fold in prepared])))
+    log = TrialLog(recipe, metric, trials, report)
+    log.note(recipe, float(np.mean([_score(task, pipeline[-1], fold) for fold in prepared])))
     study = _study(metric, seed, trials)
     for number in range(1, trials):
         trial = study.ask()
-        candidate = replace(recipe, params={**recipe.params, **space(trial)}, title=recipe.name)
+        variant = replace(recipe, params={**recipe.params, **space(trial)}, title=recipe.name)
         if number == 1:
-            _teach(study, trial, pipeline[-1], diary.best_score)
-        diary.note(candidate, _try(study, trial, task, build_pipeline(task, candidate, seed)[-1], prepared))
-    return diary.best, diary.history
+            _add_known_trial(study, trial, pipeline[-1], log.best_score)
+        log.note(variant, _run_trial(study, trial, task, build_pipeline(task, variant, seed)[-1], prepared))
+    return log.best, log.history
 
 
 @dataclass(frozen=True)
 class Fold:
-    """A fold as the estimator meets it: features, and the truths beside them."""
+    """A fold for the estimator alone: features and truths to train on, and those to test."""
 
     inputs: Any
     truths: Truths
@@ -68,7 +67,7 @@ class Fold:
 
 @dataclass
 class TrialLog:
-    """What has been tried so far, and the best of it."""
+    """The trials so far and the best of them."""
 
     best: Recipe
     metric: Metric
@@ -79,7 +78,7 @@ class TrialLog:
     tried: int = 0
 
     def note(self, recipe: Recipe, score: float | None) -> None:
-        """Takes down one trial; None is the score of one that was given up."""
+        """Records and reports one trial; its score is None if it was pruned."""
         self.tried += 1
         name, sign = self.metric.name, self.metric.sign
         if score is not None:
@@ -92,8 +91,8 @@ class TrialLog:
 
 def _folds(task: Task, pipeline: Pipeline, train: Table, seed: int) -> Iterator[Fold]:
     inputs = frame(train.rows, task.row.modalities())
-    for learns, answers in in_folds(task, train, FOLDS, seed):
-        yield _prepared(clone(pipeline), inputs[learns], train.truths[learns], inputs[answers], train.truths[answers])
+    for trained, tested in in_folds(task, train, FOLDS, seed):
+        yield _prepared(clone(pipeline), inputs[trained], train.truths[trained], inputs[tested], train.truths[tested])
 
 
 def _prepared(pipeline: Pipeline, inputs: Any, truths: Truths, test_inputs: Any, test_truths: Truths) -> Fold:
@@ -111,11 +110,11 @@ def _score(task: Task, estimator: BaseEstimator, fold: Fold) -> float:
 
     with joblib.parallel_config("threading", n_jobs=-1):
         fitted = clone(estimator).fit(fold.inputs, fold.truths)
-    answers = _answers(task, fitted, fold.test_inputs)
-    return METRICS[task.metric].score(fold.test_truths, answers, np.ones(len(fold.test_truths)))
+    predictions = _predict(task, fitted, fold.test_inputs)
+    return METRICS[task.metric].score(fold.test_truths, predictions, np.ones(len(fold.test_truths)))
 
 
-def _answers(task: Task, fitted: BaseEstimator, inputs: Any) -> Predictions:
+def _predict(task: Task, fitted: BaseEstimator, inputs: Any) -> Predictions:
     if task.kind is Kind.REGRESSION:
         return Predictions(np.asarray(fitted.predict(inputs), dtype=np.float64))
     scores = np.asarray(fitted.predict_proba(inputs), dtype=np.float64)
@@ -123,8 +122,10 @@ def _answers(task: Task, fitted: BaseEstimator, inputs: Any) -> Predictions:
     return Predictions(np.array(labels, dtype=object)[scores.argmax(axis=1)], scores, labels, task.positive)
 
 
-def _try(study: Study, trial: Trial, task: Task, estimator: BaseEstimator, prepared: Sequence[Fold]) -> float | None:
-    """The mean over the folds; None when the first ones show that most earlier trials were better."""
+def _run_trial(
+    study: Study, trial: Trial, task: Task, estimator: BaseEstimator, prepared: Sequence[Fold]
+) -> float | None:
+    """The mean score over the folds; None if the trial was pruned because most earlier ones were better."""
     from optuna.trial import TrialState
 
     scores: list[float] = []
@@ -150,11 +151,11 @@ def _study(metric: Metric, seed: int, trials: int) -> Study:
     )
 
 
-def _teach(study: Study, trial: Trial, own: BaseEstimator, score: float) -> None:
-    """Tells TPE of the recipe's own parameters and their score, where they lie in the space of `trial`."""
+def _add_known_trial(study: Study, trial: Trial, estimator: BaseEstimator, score: float) -> None:
+    """Adds the recipe's own parameters and their score to the study, if they lie in the space of `trial`."""
     import optuna
 
-    known = own.get_params()
+    known = estimator.get_params()
     with contextlib.suppress(KeyError, ValueError, TypeError):
         params = {name: known[name] for name in trial.distributions}
         study.add_trial(optuna.create_trial(params=params, distributions=trial.distributions, value=score))

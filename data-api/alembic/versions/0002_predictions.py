@@ -1,4 +1,4 @@
-"""Predictions, partitioned by month of their id, with a partition for whatever no month's holds."""
+"""Predictions, partitioned by month of their id, with a default partition for other months."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Feedback, and the examples that it becomes."""
+"""Feedback, and the examples made from accepted feedback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promotions: which version took over when, and why."""
+"""Promotions: which version became champion, when and why."""
 
 from __future__ import annotations
 

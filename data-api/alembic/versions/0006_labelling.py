@@ -1,4 +1,4 @@
-"""Labelling and retention. Examples keep the answer that they are about, promotions the run behind their version.
+"""Labelling and retention. Columns for the prediction of an example and for the run of a promotion.
 
 The new columns are empty at first; `data-api maintain` fills those of old examples, so that no lock is held for it.
 """

@@ -46,6 +46,6 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """The history is lost with its tables: take a backup first."""
+    """The audit is lost with its tables: make a backup first."""
     op.drop_table("audit_details")
     op.drop_table("audit")

@@ -1,4 +1,4 @@
-"""Erasure: tombstones of people, and whose row an example holds.
+"""Erasure: tombstones of people, and the requester of an example's prediction.
 
 Whose row an old example holds is empty at first; `data-api maintain` fills it in, so that no lock is held for it.
 Downgrading forgets who was erased: nothing that went comes back, but their late rows are kept from then on.

@@ -1,4 +1,4 @@
-"""Requests: what makes a repeated one harmless, and how many there were.
+"""Idempotency keys with their responses, and rate-limit counters.
 
 Down again, a request that is repeated with its Idempotency-Key creates a second time.
 """
@@ -32,7 +32,7 @@ def upgrade() -> None:
         sa.Column("requests", sa.Integer(), nullable=False),
         sa.Column("ends_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("key", name="pk_rate_limits"),
-        prefixes=["UNLOGGED"],  # counts of the last minute: a crash of Postgres may forget them
+        prefixes=["UNLOGGED"],  # a crash of Postgres may lose these counts
     )
 
 

@@ -1,7 +1,7 @@
-"""What every request to the page passes: a change must come from the page itself, and no other page may frame it.
+"""Middleware of the admin page: cross-origin changes are refused, and other pages cannot frame it.
 
-The cookie is SameSite=Strict, but a site is a host: what listens on another port of this machine belongs to it. So a
-change has to name our own origin, which a browser does by itself and no page can forge.
+The cookie is SameSite=Strict, but a site is a host: pages on other ports of this machine belong to the same site. So a
+change needs our own origin in its headers, which browsers set and pages cannot forge.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ HEADERS = {
 }
 
 
-class Guard:
-    """Wraps the page."""
+class SameOriginGuard:
+    """Wraps the admin page."""
 
     def __init__(self, app: ASGIApp, path: str) -> None:
         self.app = app
         self.path = path
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refuses a change from elsewhere, and says how the answer may be used."""
+        """Refuses changes from other origins and adds the security headers."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -46,22 +46,22 @@ class Guard:
             await send(message)
 
         try:
-            if scope["method"] in SAFE or is_from_here(Headers(scope=scope)):
+            if scope["method"] in SAFE or is_same_origin(Headers(scope=scope)):
                 await self.app(scope, receive, with_headers)
             else:
                 await refusal(scope["state"]["request_id"])(scope, receive, with_headers)
         finally:
-            scope["route"] = self  # metrics and log know the page as one route, by `path`
+            scope["route"] = self  # metrics and log use `path` as the route of all admin requests
 
 
-def is_from_here(headers: Headers) -> bool:
-    """Whether the browser says that our own page sent this. Plain HTTP to another machine lacks Sec-Fetch-Site."""
+def is_same_origin(headers: Headers) -> bool:
+    """Whether the headers name our own origin. Browsers omit Sec-Fetch-Site over plain HTTP to other machines."""
     if site := headers.get("sec-fetch-site"):
         return site == "same-origin"
     return bool(headers.get("host")) and urlsplit(headers.get("origin", "")).netloc == headers["host"]
 
 
 def refusal(request_id: str) -> JSONResponse:
-    """The answer to a change from elsewhere."""
+    """The response to a change from another origin."""
     detail = "This change does not come from the admin page itself."
     return JSONResponse(ErrorBody(error="NotAllowed", detail=detail, request_id=request_id).model_dump(), 403)

@@ -1,4 +1,4 @@
-"""People and their keys: found, changed, ended. By the same rules as over HTTP, as the same functions do it."""
+"""Admin views of users, API keys and invitations. Changes use the same functions in crud/ as the HTTP interface."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from data_api.models.people.api_key import APIKey
 from data_api.models.people.invitation import Invitation
 from data_api.models.people.user import Role, User
 
-from .view import Equals, View, changing, joined, user_link
+from .view import Equals, TableView, admin_transaction, comma_separated, user_link
 
 ASSIGNABLE = [(role.value, role.value) for role in (Role.USER, Role.TRAINER, Role.ADMIN)]
 
 
-class UserForm(Form):  # type: ignore[misc]  # wtforms tells no types
-    """Remembers what it was filled in with: a field that is left as it was undoes no change that was made meanwhile."""
+class UserForm(Form):  # type: ignore[misc]  # wtforms has no types
+    """Holds the original values: a field that the admin did not change does not overwrite a change made meanwhile."""
 
     was_role = HiddenField()
     was_disabled = HiddenField()
 
 
-class UserAdmin(View, model=User):
-    """Users. Passwords are nobody else's to see or set here."""
+class UserAdmin(TableView, model=User):
+    """Users. Passwords can be neither seen nor set here."""
 
     icon = "fa-solid fa-user"
     can_edit = True
@@ -49,32 +49,32 @@ class UserAdmin(View, model=User):
     form_args: ClassVar[dict[str, Any]] = {"role": {"choices": ASSIGNABLE}}
 
     async def get_form_data_for_edit(self, obj: Any) -> dict[str, Any]:
-        """What the form shows, and remembers."""
+        """The values of the form, with the originals of the fields that can change."""
         return {**await super().get_form_data_for_edit(obj), "was_role": obj.role, "was_disabled": str(obj.disabled)}
 
     async def update_model(self, request: Request, pk: str, data: dict[str, Any]) -> User:
-        """Changes role and whether they may sign in."""
+        """Changes the role and whether the user is disabled."""
         role = None if data["role"] == data["was_role"] else Role(data["role"])
         disabled = None if str(data["disabled"]) == data["was_disabled"] else bool(data["disabled"])
 
         def change() -> User:
-            with changing(request) as session:
+            with admin_transaction(request) as session:
                 return user.change(session, UUID(pk), role=role, disabled=disabled)
 
         return await run_in_threadpool(change)
 
     async def delete_model(self, request: Request, pk: Any) -> None:
-        """Deletes the user with keys and sign-ins."""
+        """Deletes the user with API keys and sign-ins."""
 
         def delete() -> None:
-            with changing(request) as session:
+            with admin_transaction(request) as session:
                 user.delete(session, UUID(pk))
 
         await run_in_threadpool(delete)
 
 
-class KeyAdmin(View, model=APIKey):
-    """API keys. Deleting one revokes it: it stays in the list."""
+class KeyAdmin(TableView, model=APIKey):
+    """API keys. Deleting one revokes it; it stays in the list."""
 
     name = "API key"
     icon = "fa-solid fa-key"
@@ -84,21 +84,21 @@ class KeyAdmin(View, model=APIKey):
     column_export_list: ClassVar[list[Any]] = ["id", *column_list]
     column_searchable_list: ClassVar[list[Any]] = ["name"]
     column_filters: ClassVar[list[Any]] = [Equals("user_id", title="User")]
-    column_formatters: ClassVar[dict[Any, Any]] = {"scopes": joined, "user_id": user_link}
+    column_formatters: ClassVar[dict[Any, Any]] = {"scopes": comma_separated, "user_id": user_link}
     column_formatters_detail: ClassVar[dict[Any, Any]] = column_formatters
 
     async def delete_model(self, request: Request, pk: Any) -> None:
-        """Revokes the key for good."""
+        """Revokes the key permanently."""
 
         def revoke() -> None:
-            with changing(request) as session:
+            with admin_transaction(request) as session:
                 api_key.revoke(session, UUID(pk), None)
 
         await run_in_threadpool(revoke)
 
 
-class InvitationAdmin(View, model=Invitation):
-    """Invitations. Deleting one makes its link useless: it stays in the list."""
+class InvitationAdmin(TableView, model=Invitation):
+    """Invitations. Deleting one revokes it; it stays in the list."""
 
     icon = "fa-solid fa-envelope"
     can_delete = True
@@ -109,10 +109,10 @@ class InvitationAdmin(View, model=Invitation):
     column_formatters_detail: ClassVar[dict[Any, Any]] = {"invited_by": user_link, "user_id": user_link}
 
     async def delete_model(self, request: Request, pk: Any) -> None:
-        """Makes the link useless."""
+        """Revokes the invitation."""
 
         def revoke() -> None:
-            with changing(request) as session:
+            with admin_transaction(request) as session:
                 invitation.revoke(session, UUID(pk))
 
         await run_in_threadpool(revoke)

@@ -1,4 +1,4 @@
-"""What happened: to be looked at and never changed here."""
+"""Admin views that are read-only: audit, predictions, feedback, promotions, erasures, retention."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from data_api.models.privacy.erasure import Erasure
 from data_api.models.privacy.retention import Retention
 from data_api.models.promotions import Promotion
 
-from .view import Equals, View, joined, user_link
+from .view import Equals, TableView, comma_separated, user_link
 
 
-class AuditAdmin(View, model=Audit):
-    """The history."""
+class AuditAdmin(TableView, model=Audit):
+    """The audit."""
 
     name = "Change"
     icon = "fa-solid fa-clock-rotate-left"
@@ -36,20 +36,20 @@ class AuditAdmin(View, model=Audit):
         Equals("actor_id", title="Who changed it"),
         Equals("request_id", title="Request"),
     ]
-    column_formatters: ClassVar[dict[Any, Any]] = {"fields": joined, "actor_id": user_link}
+    column_formatters: ClassVar[dict[Any, Any]] = {"fields": comma_separated, "actor_id": user_link}
     column_formatters_detail: ClassVar[dict[Any, Any]] = column_formatters
 
     def list_query(self, request: Request) -> Select[Any]:
-        """With the values, which an export shows."""
+        """With the values, which an export contains."""
         return audit.with_values(super().list_query(request))
 
     def details_query(self, request: Request) -> Select[Any]:
-        """With the values, as far as they are still kept."""
+        """With the values that are not erased."""
         return audit.with_values(super().details_query(request))
 
 
-class PredictionAdmin(View, model=Prediction):
-    """Answers."""
+class PredictionAdmin(TableView, model=Prediction):
+    """Predictions."""
 
     icon = "fa-solid fa-bullseye"
     column_list: ClassVar[list[Any]] = ["created_at", "task", "version", "label", "score", "value", "role", "user_id"]
@@ -62,8 +62,8 @@ class PredictionAdmin(View, model=Prediction):
     column_formatters_detail: ClassVar[dict[Any, Any]] = column_formatters
 
 
-class FeedbackAdmin(View, model=Feedback):
-    """What people said about answers."""
+class FeedbackAdmin(TableView, model=Feedback):
+    """Feedback about predictions."""
 
     name_plural = "Feedback"
     icon = "fa-solid fa-comment"
@@ -79,7 +79,7 @@ class FeedbackAdmin(View, model=Feedback):
     column_formatters_detail: ClassVar[dict[Any, Any]] = column_formatters
 
 
-class PromotionAdmin(View, model=Promotion):
+class PromotionAdmin(TableView, model=Promotion):
     """Changes of champions."""
 
     icon = "fa-solid fa-trophy"
@@ -89,8 +89,8 @@ class PromotionAdmin(View, model=Promotion):
     column_filters: ClassVar[list[Any]] = [Equals("task", title="Task")]
 
 
-class ErasureAdmin(View, model=Erasure):
-    """Who was erased, and what went where."""
+class ErasureAdmin(TableView, model=Erasure):
+    """Erasures, and what was deleted where."""
 
     icon = "fa-solid fa-eraser"
     column_list: ClassVar[list[Any]] = ["requested_at", "user_id", "status", "finished_at"]
@@ -100,8 +100,8 @@ class ErasureAdmin(View, model=Erasure):
     column_formatters_detail: ClassVar[dict[Any, Any]] = {"requested_by": user_link}
 
 
-class RetentionAdmin(View, model=Retention):
-    """How many days a task keeps its rows."""
+class RetentionAdmin(TableView, model=Retention):
+    """The retention of tasks."""
 
     name_plural = "Retention"
     icon = "fa-solid fa-hourglass-half"

@@ -1,8 +1,7 @@
-"""Signing in to the page: a cookie with a random token whose hash lies among the refresh tokens.
+"""Sign-in to the admin page: a cookie with a random token, whose hash is stored among the refresh tokens.
 
-So whatever ends a person's sign-ins (a new password, being disabled, signing out everywhere) ends this one as well, and
-nothing that the cookie holds can be altered. The hash is of the token with a prefix: it is no refresh token, and a
-refresh token is no cookie.
+So everything that ends a person's refresh tokens (a new password, disabling, signing out everywhere) ends this sign-in
+too. The hash is of the token with a prefix, so that a cookie is not accepted as a refresh token, nor the reverse.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from starlette.responses import RedirectResponse, Response
 from data_api.crud.people import admin_session, refresh_token
 from data_api.errors import NotAllowed, WrongCredentials
 from data_api.http.context import Context
-from data_api.http.sign_in import address, authenticate
+from data_api.http.sign_in import authenticate, client_address
 from data_api.metrics import SIGN_INS
 from data_api.models.audit import Actor
 from data_api.models.people.user import Role
@@ -31,7 +30,7 @@ COOKIE = "volant_admin"
 
 
 class AdminSession(AuthenticationBackend):
-    """Who is at the page. Asked anew with every request."""
+    """Authentication of the admin page, checked with every request."""
 
     def __init__(self, context: Context, lifetime: timedelta) -> None:
         self.middlewares = []
@@ -39,15 +38,15 @@ class AdminSession(AuthenticationBackend):
         self.lifetime = lifetime
 
     async def login(self, request: Request) -> Response | bool:
-        """Trades e-mail and password for the cookie. False: they are wrong."""
+        """Exchanges e-mail and password for the cookie; False if they are wrong."""
         form = await request.form()
         try:
-            given = SignIn.model_validate({name: form.get(name) for name in ("username", "password")})
-            token = await run_in_threadpool(self._sign_in, request, given)
+            credentials = SignIn.model_validate({name: form.get(name) for name in ("username", "password")})
+            token = await run_in_threadpool(self._sign_in, request, credentials)
         except (ValidationError, WrongCredentials):
             return False
-        answer = RedirectResponse(request.url_for("admin:index"), 303)
-        answer.set_cookie(
+        response = RedirectResponse(request.url_for("admin:index"), 303)
+        response.set_cookie(
             COOKIE,
             token,
             max_age=int(self.lifetime.total_seconds()),
@@ -56,50 +55,52 @@ class AdminSession(AuthenticationBackend):
             httponly=True,
             samesite="strict",
         )
-        return answer
+        return response
 
     async def logout(self, request: Request) -> Response | bool:
         """Ends the sign-in here and in the browser."""
         if token := request.cookies.get(COOKIE):
             await run_in_threadpool(self._sign_out, token)
-        answer = RedirectResponse(request.url_for("admin:login"), 303)
-        answer.delete_cookie(COOKIE, path=PATH, httponly=True, samesite="strict")
-        return answer
+        response = RedirectResponse(request.url_for("admin:login"), 303)
+        response.delete_cookie(COOKIE, path=PATH, httponly=True, samesite="strict")
+        return response
 
     async def authenticate(self, request: Request) -> Response | bool:
-        """Whether the caller is an admin now. The history names them as the one who acts."""
+        """Whether the caller is an admin now. Sets the actor for the audit."""
         token = request.cookies.get(COOKIE)
-        user_id = await run_in_threadpool(self._holder, token, address(request)) if token else None
+        user_id = await run_in_threadpool(self._admin_id, token, client_address(request)) if token else None
         if user_id is None:
             return False
         request.state.actor = Actor("user", user_id)
         return True
 
-    def _holder(self, token: str, place: str) -> UUID | None:
-        self.context.rate_limits.count_address(place)
+    def _admin_id(self, token: str, address: str) -> UUID | None:
+        self.context.rate_limits.count_address(address)
         with self.context.database.session() as session:
-            holder = admin_session.holder(session, hashed(token))
-        if holder is None:
+            admin = admin_session.admin_of(session, cookie_hash(token))
+        if admin is None:
             return None
-        self.context.rate_limits.count_caller(str(holder.id))
-        return holder.id
+        self.context.rate_limits.count_caller(str(admin.id))
+        return admin.id
 
-    def _sign_in(self, request: Request, given: SignIn) -> str:
-        self.context.rate_limits.count_address(address(request))
+    def _sign_in(self, request: Request, credentials: SignIn) -> str:
+        self.context.rate_limits.count_address(client_address(request))
         token = new_refresh_token()
         with self.context.database.session() as session:
-            person = authenticate(self.context, session, given.username, given.password, address(request))
+            person = authenticate(
+                self.context, session, credentials.username, credentials.password, client_address(request)
+            )
             if person.role != Role.ADMIN:
                 raise NotAllowed("Only admins may use this page.")
-            refresh_token.start(session, person, hashed(token), self.lifetime)
+            refresh_token.start(session, person, cookie_hash(token), self.lifetime)
         SIGN_INS.labels("signed in").inc()
         return token
 
     def _sign_out(self, token: str) -> None:
         with self.context.database.session() as session:
-            refresh_token.end(session, hashed(token))
+            refresh_token.end(session, cookie_hash(token))
 
 
-def hashed(token: str) -> str:
-    """What is kept of a cookie."""
+def cookie_hash(token: str) -> str:
+    """The hash of a cookie's token, for the database."""
     return digest(f"admin page {token}")

@@ -1,4 +1,6 @@
-"""What all views share: newest first, bounded counts, and changes that go through crud/ as the one who is signed in."""
+"""What all admin views share: newest first, bounded counts, and a transaction whose changes are audited as the
+admin's.
+"""
 
 from __future__ import annotations
 
@@ -22,21 +24,21 @@ from data_api.crud.page import first_rows
 from data_api.database import Base
 from data_api.errors import DataAPIError
 from data_api.http.context import Context
-from data_api.http.export import attachment, lines
+from data_api.http.export import csv_lines, csv_response
 
 log = logging.getLogger("data_api.admin")
 
 MOST = 5_000
-"""Rows of a list that are counted and paged through; filters find what lies deeper."""
+"""Most rows of a list; filters find the others."""
 
 
 def as_json(value: object) -> str:
-    """What is nested, as it came."""
+    """Nested values as JSON."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def to_the_second(moment: datetime) -> str:
-    """A time in UTC, for eyes."""
+    """A time in UTC, without fractions of a second."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
@@ -58,8 +60,8 @@ LABELS = {
 }
 
 
-class View(ModelView):
-    """A table to look at. Which columns are shown is always spelled out, so that no new one shows by itself."""
+class TableView(ModelView):
+    """A read-only table. Columns are always listed explicitly, so that a new column is not shown by default."""
 
     column_labels: ClassVar[dict[Any, str]] = LABELS
     can_create = False
@@ -73,11 +75,11 @@ class View(ModelView):
     page_size_options: ClassVar[list[int]] = [25, 100]
 
     def sort_query(self, stmt: Select[Any], request: Request) -> Select[Any]:
-        """Sorted, and bounded: counting millions of rows would take longer than anybody waits."""
+        """Sorted, and bounded to `MOST` rows: counting millions would take too long."""
         return first_rows(super().sort_query(stmt, request), MOST)
 
-    async def get_model_objects(self, request: Request, limit: int | None = 0) -> list[Any]:  # noqa: ARG002  bounded as all is
-        """What an export holds: the newest rows, like the list."""
+    async def get_model_objects(self, request: Request, limit: int | None = 0) -> list[Any]:  # noqa: ARG002  every list is bounded
+        """The rows of an export: the newest, as in the list."""
         return list(await self._run_query(self.sort_query(self.list_query(request), request)))
 
     async def export_data(
@@ -86,17 +88,17 @@ class View(ModelView):
         export_type: str = "csv",  # noqa: ARG002  the only one of export_types
         request: Request | None = None,  # noqa: ARG002
     ) -> StreamingResponse:
-        """The rows as CSV that no spreadsheet runs."""
-        header = lines([self._export_prop_names])
-        rows = lines([getattr(row, name) for name in self._export_prop_names] for row in data)
-        return attachment(self.identity, [header, rows])
+        """The rows as CSV without spreadsheet formulas."""
+        header = csv_lines([self._export_prop_names])
+        rows = csv_lines([getattr(row, name) for name in self._export_prop_names] for row in data)
+        return csv_response(self.identity, [header, rows])
 
 
 class Equals(OperationColumnFilter):
-    """A filter for one value, as the indexes serve it."""
+    """A filter by equality, which indexes support."""
 
     def get_operation_options(self, column_obj: Any) -> list[tuple[str, str]]:  # noqa: ARG002
-        """The one comparison."""
+        """Equality only."""
         return [("equals", "Equals")]
 
     async def get_filtered_query(
@@ -106,13 +108,13 @@ class Equals(OperationColumnFilter):
         value: Any,
         model: Any,
     ) -> Select[Any]:
-        """The one comparison, whatever the address asks for."""
+        """Equality, whatever operation the URL names."""
         return cast("Select[Any]", await super().get_filtered_query(query, "equals", value, model))
 
 
 @contextmanager
-def changing(request: Request) -> Iterator[Session]:
-    """One transaction of the admin who is signed in. What goes wrong is told by name, never with a value in it."""
+def admin_transaction(request: Request) -> Iterator[Session]:
+    """One transaction of the signed-in admin. Unexpected errors are logged by name, never with values."""
     context = cast("Context", request.app.state.context)
     try:
         with context.database.session() as session:
@@ -125,13 +127,13 @@ def changing(request: Request) -> Iterator[Session]:
         raise RuntimeError("Something went wrong here. The log has it by its request id.") from None
 
 
-def joined(model: Any, name: str) -> str:
-    """A list of words as text."""
+def comma_separated(model: Any, name: str) -> str:
+    """A list as comma-separated text."""
     return ", ".join(getattr(model, name) or ())
 
 
 def user_link(model: Any, name: str, request: Request) -> Markup | str:
-    """A user's id as the way to their page."""
+    """A user's id as a link to the user's page."""
     user_id = getattr(model, name)
     if user_id is None:
         return ""

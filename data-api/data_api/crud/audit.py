@@ -1,4 +1,4 @@
-"""The history, as admins read it."""
+"""Reading the audit."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Q = TypeVar("Q", bound=Select[Any])
 
 
 @dataclass(frozen=True)
-class Filter:
-    """Which lines; None asks for all."""
+class AuditFilter:
+    """Which lines; None: no condition."""
 
     entity: str | None = None
     entity_id: str | None = None
@@ -38,8 +38,8 @@ def with_values(query: Q) -> Q:
     return query.options(joinedload(Audit.detail))
 
 
-def find(session: Session, wanted: Filter, limit: int, below: UUID | None) -> tuple[Sequence[Audit], bool]:
-    """A page, newest first, with the values that are still kept."""
+def find(session: Session, wanted: AuditFilter, limit: int, below: UUID | None) -> tuple[Sequence[Audit], bool]:
+    """A page, newest first, with the values that are not erased."""
     query = with_values(select(Audit))
     for column, value in (
         (Audit.entity, wanted.entity),

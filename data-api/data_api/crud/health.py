@@ -1,4 +1,4 @@
-"""Which migration the database stands at, and whether it answers at all."""
+"""Whether Postgres responds, and at which migration its tables are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 
 def revision(session: Session) -> str | None:
-    """The migration that was applied last, None when none was."""
+    """The migration that was applied last; None without tables."""
     try:
         found: str | None = session.scalar(text("SELECT version_num FROM alembic_version"))
     except ProgrammingError:

@@ -1,4 +1,4 @@
-"""Requests that create something, once."""
+"""Requests with an Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from data_api.models.idempotency import IdempotencyKey
 
 
 def begin(session: Session, digest: str, body: str) -> IdempotencyKey | None:
-    """The request that came before with this digest; None when this is the first. One that is still being answered is
-    waited for: if it fails after all, this one is the first.
+    """The earlier request with this digest; None if this is the first. Waits for an earlier one that is still running:
+    if it fails, this one is the first.
     """
     new = insert(IdempotencyKey).values(digest=digest, body=body).on_conflict_do_nothing().returning(IdempotencyKey)
     if session.scalar(new) is not None:
@@ -19,8 +19,8 @@ def begin(session: Session, digest: str, body: str) -> IdempotencyKey | None:
     return session.scalars(select(IdempotencyKey).where(IdempotencyKey.digest == digest)).one()
 
 
-def end(session: Session, digest: str, answer: bytes) -> None:
-    """Keeps the answer."""
-    kept = session.get_one(IdempotencyKey, digest)
-    kept.answer = answer
+def end(session: Session, digest: str, response: bytes) -> None:
+    """Stores the encrypted response."""
+    request = session.get_one(IdempotencyKey, digest)
+    request.answer = response
     session.flush()

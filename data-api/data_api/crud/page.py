@@ -1,4 +1,4 @@
-"""Keyset pagination, newest first: the next page starts below the last id of this one, however deep it lies."""
+"""Keyset pagination, newest first: the next page is read from the index below the last id, at constant cost."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def first_rows(query: Q, most: int) -> Q:
 def page(
     session: Session, query: Select[T], key: InstrumentedAttribute[UUID], limit: int, below: UUID | None
 ) -> tuple[Sequence[T], bool]:
-    """Up to `limit` rows and whether there are more."""
+    """Up to `limit` rows with ids below `below`, and whether there are more."""
     if below is not None:
         query = query.where(key < below)
     rows = session.scalars(query.order_by(key.desc()).limit(limit + 1)).all()

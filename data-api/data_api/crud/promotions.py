@@ -1,4 +1,4 @@
-"""Promotions in and out."""
+"""Promotions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sqlalchemy.orm import Session
 from data_api.ids import floor
 from data_api.models.promotions import Promotion
 
-from .bulk import Outcome, Values, insert
+from .bulk import RowOutcome, Values, insert
 from .page import page
 
 
 @dataclass(frozen=True)
-class Filter:
-    """Which promotions; None asks for all."""
+class PromotionFilter:
+    """Which promotions; None: no condition."""
 
     task: str | None = None
     version: int | None = None
@@ -28,12 +28,12 @@ class Filter:
     before: datetime | None = None
 
 
-def store(session: Session, rows: Sequence[Values]) -> list[Outcome]:
-    """Inserts what is new."""
+def store(session: Session, rows: Sequence[Values]) -> list[RowOutcome]:
+    """Inserts the rows that are new."""
     return insert(session, Promotion, rows)
 
 
-def find(session: Session, wanted: Filter, limit: int, below: UUID | None) -> tuple[Sequence[Promotion], bool]:
+def find(session: Session, wanted: PromotionFilter, limit: int, below: UUID | None) -> tuple[Sequence[Promotion], bool]:
     """A page, newest first."""
     query = select(Promotion)
     for column, value in (
@@ -51,6 +51,6 @@ def find(session: Session, wanted: Filter, limit: int, below: UUID | None) -> tu
 
 
 def latest(session: Session, task: str, version: int) -> Promotion | None:
-    """How a version came to serve, the last time that it did; a promotion that names its run before others."""
+    """The last promotion of a version; one with a run id is preferred."""
     query = select(Promotion).where(Promotion.task == task, Promotion.version == version)
     return session.scalar(query.order_by(Promotion.run_id.is_(None), Promotion.id.desc()).limit(1))

@@ -1,4 +1,4 @@
-"""Counts of requests that several data-apis share."""
+"""Rate-limit counters in Postgres, shared by several data-api processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from data_api.models.rate_limit import RateLimit
 
 
 class PostgresStorage(Storage):
-    """A storage of the library `limits`. Each count is a transaction of its own: requests that fail count."""
+    """A storage of the library `limits`. Each count is a transaction of its own, so that failed requests count too."""
 
     STORAGE_SCHEME = ["volant-postgres"]  # noqa: RUF012 (as the library has it)
 
@@ -28,7 +28,7 @@ class PostgresStorage(Storage):
         return DatabaseUnavailable
 
     def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Counts, and answers how many there are in the window; a window that has ended begins anew."""
+        """Adds `amount` and returns the count of the window; after its end a new window begins."""
         ended = RateLimit.ends_at <= func.now()
         ends_at = func.now() + timedelta(seconds=expiry)
         counted = insert(RateLimit).values(key=key, requests=amount, ends_at=ends_at)
@@ -43,7 +43,7 @@ class PostgresStorage(Storage):
             return session.scalars(counted.returning(RateLimit.requests)).one()
 
     def get(self, key: str) -> int:
-        """How many there are in the window."""
+        """The count of the window."""
         with self._database.session() as session:
             live = select(RateLimit.requests).where(RateLimit.key == key, RateLimit.ends_at > func.now())
             return session.scalar(live) or 0
@@ -55,7 +55,7 @@ class PostgresStorage(Storage):
             return (ends_at or session.scalars(select(func.now())).one()).timestamp()
 
     def check(self) -> bool:
-        """Whether Postgres answers."""
+        """Whether Postgres responds."""
         try:
             self.get("")
         except DatabaseUnavailable:
@@ -63,12 +63,12 @@ class PostgresStorage(Storage):
         return True
 
     def reset(self) -> int | None:
-        """Forgets all counts."""
+        """Deletes all counts."""
         with self._database.session() as session:
             session.execute(delete(RateLimit))
         return None
 
     def clear(self, key: str) -> None:
-        """Forgets one count."""
+        """Deletes one count."""
         with self._database.session() as session:
             session.execute(delete(RateLimit).where(RateLimit.key == key))

@@ -1,4 +1,4 @@
-"""Bodies of up to 1,000 rows: read unparsed, stored, and answered with one result per row."""
+"""Bodies of up to 1,000 rows: read unparsed, stored, with one result per row in the response."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Response
 from pydantic_core import to_json
 
-from data_api.crud.bulk import Outcome, Values
+from data_api.crud.bulk import RowOutcome, Values
 from data_api.errors import InvalidRequest
 from data_api.metrics import ROWS
 from data_api.schemas.bulk import Results, RowParser, Rows
@@ -47,22 +47,22 @@ def bulk_route(row: str) -> dict[str, Any]:
 
 
 def store_rows(
-    kind: str, parser: RowParser[Any], body: bytes, store: Callable[[Sequence[Values]], list[Outcome]]
+    kind: str, parser: RowParser[Any], body: bytes, store: Callable[[Sequence[Values]], list[RowOutcome]]
 ) -> Response:
     """Stores the well-formed rows of a body; the response has one result per row, in the order sent."""
     return results(kind, store_each(parser, body, store))
 
 
 def store_each(
-    parser: RowParser[Any], body: bytes, store: Callable[[Sequence[Values]], list[Outcome]]
-) -> list[Outcome]:
+    parser: RowParser[Any], body: bytes, store: Callable[[Sequence[Values]], list[RowOutcome]]
+) -> list[RowOutcome]:
     """Stores the well-formed rows of a body and refuses the others; one outcome per row, in the order sent."""
     parsed = parser.parse(body)
-    stored = iter(store([row for row in parsed if not isinstance(row, Outcome)]))
-    return [row if isinstance(row, Outcome) else next(stored) for row in parsed]
+    stored = iter(store([row for row in parsed if not isinstance(row, RowOutcome)]))
+    return [row if isinstance(row, RowOutcome) else next(stored) for row in parsed]
 
 
-def results(kind: str, outcomes: Sequence[Outcome]) -> Response:
+def results(kind: str, outcomes: Sequence[RowOutcome]) -> Response:
     """The response, as Results describes it. Counts the outcomes in the metrics."""
     counts = Counter(outcomes)
     for outcome, rows in counts.items():

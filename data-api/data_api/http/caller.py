@@ -18,7 +18,7 @@ from data_api.errors import NotAllowed, NotSignedIn, UnknownUser
 from data_api.models.audit import Actor
 from data_api.models.people.api_key import Scope
 from data_api.models.people.user import Role
-from data_api.security import digest, same
+from data_api.security import constant_time_equal, digest
 
 from .context import AppContext, Context
 from .session import DbSession
@@ -61,7 +61,7 @@ HeaderKey = Annotated[str | None, Depends(APIKeyHeader(name="X-API-Key", auto_er
 
 async def recognise(context: AppContext, session: DbSession, token: BearerToken, key: HeaderKey) -> Caller:
     """The caller by token, else by key; NotSignedIn without a valid one. From here on the audit names the caller."""
-    if key and not token and same(key, context.service_key):
+    if key and not token and constant_time_equal(key, context.service_key):
         session.info["actor"] = Actor("service")
         return Caller(Role.SERVICE)
     return await run_in_threadpool(_person, context, session, token, key)
@@ -80,7 +80,7 @@ def _person(context: Context, session: Session, token: str | None, key: str | No
 
 
 def _by_key(session: Session, key: str) -> Caller:
-    found = api_key.holder(session, digest(key))
+    found = api_key.find_live(session, digest(key))
     if found is None:
         raise NotSignedIn
     live_key, owner = found

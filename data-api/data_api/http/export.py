@@ -1,4 +1,6 @@
-"""Lists as CSV: all of a list, page by page, so that neither memory nor a connection is held for a slow reader."""
+"""Lists as one JSON page or as CSV. CSV holds the whole list and is streamed page by page, so that a slow reader holds
+neither memory nor a connection.
+"""
 
 from __future__ import annotations
 
@@ -19,109 +21,117 @@ from data_api.database import Database, commit_early
 from data_api.schemas.base import Schema
 
 from .context import AppContext
-from .paging import At, Identified, Limit, Place, answer
+from .paging import Identified, Limit, PagePosition, Position, page_of
 from .session import ReadSession
 
-KIND = "text/csv"
-ROWS = 500
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""How a text begins that a spreadsheet would run, also in full width. Numbers are not texts and stay as they are."""
+MEDIA_TYPE = "text/csv"
+PAGE_ROWS = 500
+FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""First characters of a text that a spreadsheet would run as a formula, also in full width. Numbers are left as they
+are.
+"""
 CSV: dict[int | str, dict[str, Any]] = {
-    200: {"content": {KIND: {"schema": {"type": "string", "description": "The whole list, with a header line."}}}}
+    200: {"content": {MEDIA_TYPE: {"schema": {"type": "string", "description": "The whole list, with a header line."}}}}
 }
 
 T = TypeVar("T", bound=Schema)
 
 
-class Find(Protocol):
-    """Reads a part of a list, newest first, and says whether there is more."""
+class ListQuery(Protocol):
+    """Reads one page of a list, newest first, and whether there are more rows."""
 
     def __call__(self, session: Session, *, limit: int, below: UUID | None) -> tuple[Sequence[Identified], bool]: ...
 
 
-async def asks_for_csv(
-    format: Annotated[  # noqa: A002  the name in the address
+async def wants_csv(
+    format: Annotated[  # noqa: A002  the name of the query parameter
         Literal["json", "csv"] | None,
-        Query(description="`csv` answers the whole list from the cursor on, whatever the limit. Goes before `Accept`."),
+        Query(
+            description="`csv` returns the whole list from the cursor on, whatever the limit. It overrides `Accept`."
+        ),
     ] = None,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> bool:
-    """Whether a list is wanted as CSV: by `format`, else by which of the two kinds `Accept` names first."""
+    """Whether the caller wants CSV: by `format`, else by which of the two media types `Accept` names first."""
     if format:
         return format == "csv"
-    kinds = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
-    return next((kind == KIND for kind in kinds if kind in (KIND, "application/json")), False)
+    media_types = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
+    return next((one == MEDIA_TYPE for one in media_types if one in (MEDIA_TYPE, "application/json")), False)
 
 
 @dataclass(frozen=True)
-class Listed:
-    """A list as its caller wants it: a page as JSON, or all of it as CSV."""
+class ListResponder:
+    """Responds with a list in the form that the caller wants: one page as JSON, or all of it as CSV."""
 
     session: Session
     pool: Database
-    at: Place
+    position: PagePosition
     limit: int
     csv: bool
 
-    def answer(self, name: str, schema: type[T], find: Find) -> Response:
-        """The page, or the file `name`, whose columns are the fields of the schema."""
+    def respond(self, name: str, schema: type[T], find: ListQuery) -> Response:
+        """The JSON page, or the CSV file `name` with a column for each field of the schema."""
         if not self.csv:
-            rows, more = find(self.session, limit=self.limit, below=self.at.below)
-            commit_early(
-                self.session
-            )  # and the JSON is written here, too: after this thread it would be the event loop's
-            page = answer(schema, rows, more, self.at)
+            rows, more = find(self.session, limit=self.limit, below=self.position.below)
+            commit_early(self.session)  # and the JSON is made here: after this thread it would block the event loop
+            page = page_of(schema, rows, more, self.position)
             return Response(page.model_dump_json(), media_type="application/json")
-        commit_early(self.session)  # gives its connection back: the pages take one at a time
-        pages = _pages(self.pool, schema, find, self.at.below)
-        first = next(pages, b"")  # so that Postgres being away is still answered with 503
-        return attachment(name, chain([first], pages))
+        commit_early(self.session)  # gives its connection back: each page takes one of its own
+        pages = _pages(self.pool, schema, find, self.position.below)
+        first = next(pages, b"")  # so that an unavailable Postgres still gives 503
+        return csv_response(name, chain([first], pages))
 
 
-async def listed(
-    context: AppContext, session: ReadSession, at: At, csv: Annotated[bool, Depends(asks_for_csv)], limit: Limit = 100
-) -> Listed:
-    """How the caller wants the list."""
-    return Listed(session, context.replica or context.database, at, limit, csv)
+async def list_responder(
+    context: AppContext,
+    session: ReadSession,
+    position: Position,
+    csv: Annotated[bool, Depends(wants_csv)],
+    limit: Limit = 100,
+) -> ListResponder:
+    """The responder for the form that the caller wants."""
+    return ListResponder(session, context.replica or context.database, position, limit, csv)
 
 
-List = Annotated[Listed, Depends(listed)]
+Responder = Annotated[ListResponder, Depends(list_responder)]
 
 
-def attachment(name: str, content: Iterable[bytes]) -> StreamingResponse:
-    """A CSV file for a browser to keep."""
+def csv_response(name: str, content: Iterable[bytes]) -> StreamingResponse:
+    """A response that a browser saves as a CSV file."""
     headers = {
         "Content-Disposition": f'attachment; filename="{name}.csv"',
         "Cache-Control": "no-store",
         "Vary": "Accept",
     }
-    return StreamingResponse(content, media_type=f"{KIND}; charset=utf-8; header=present", headers=headers)
+    return StreamingResponse(content, media_type=f"{MEDIA_TYPE}; charset=utf-8; header=present", headers=headers)
 
 
-def lines(rows: Iterable[Iterable[object]]) -> bytes:
+def csv_lines(rows: Iterable[Iterable[object]]) -> bytes:
     """Rows as lines of CSV (RFC 4180)."""
     text = io.StringIO(newline="")
-    csv.writer(text).writerows([harmless(value) for value in row] for row in rows)
+    csv.writer(text).writerows([safe_cell(value) for value in row] for row in rows)
     return text.getvalue().encode()
 
 
-def harmless(value: object) -> object:
-    """What a cell holds: a text that a spreadsheet would run as a formula is quoted, what is nested becomes JSON."""
+def safe_cell(value: object) -> object:
+    """The content of a cell: text that a spreadsheet would run as a formula gets a leading quote; dicts and lists
+    become JSON.
+    """
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, bool):
         return str(value).lower()
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_PREFIXES) else value
 
 
-def _pages(pool: Database, schema: type[Schema], find: Find, below: UUID | None) -> Iterator[bytes]:
-    """Every page is a short transaction of its own."""
-    header = lines([schema.model_fields])
+def _pages(pool: Database, schema: type[Schema], find: ListQuery, below: UUID | None) -> Iterator[bytes]:
+    """The CSV of each page, read in a short transaction of its own."""
+    header = csv_lines([schema.model_fields])
     more = True
     while more:
         with pool.session() as session:
-            rows, more = find(session, limit=ROWS, below=below)
+            rows, more = find(session, limit=PAGE_ROWS, below=below)
         shown = [schema.model_validate(row).model_dump(mode="json").values() for row in rows]
-        yield header + lines(shown)
+        yield header + csv_lines(shown)
         header = b""
         below = rows[-1].id if rows else None

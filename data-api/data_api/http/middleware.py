@@ -1,4 +1,4 @@
-"""What every request passes first and last: its id, the limit of its body, its metrics and log line, its last word."""
+"""The outermost middleware: request id, limit of the body, metrics, log line, and the response to unexpected errors."""
 
 from __future__ import annotations
 
@@ -22,30 +22,33 @@ log = logging.getLogger("data_api.requests")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 QUIET = {"/health/live", "/health/ready", "/auth/snapshot"}
-READ_AND_FORGOTTEN = 64 * 2**20
-"""Bytes of a body over the limit that are still read, so that its sender sees the answer and not a broken pipe."""
+DISCARD_LIMIT = 64 * 2**20
+"""Bytes of a body over the limit that are still read, so that the client gets the response and not a broken pipe."""
+
+INTERNAL_ERROR = "Something went wrong here. The log has it by its request id."
 
 
 class RequestMiddleware:
-    """Wraps the whole application."""
+    """Wraps the whole application; bodies over `max_body_bytes` are refused with 413."""
 
     def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
         self.app = app
         self.max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request, whatever happens inside."""
+        """Handles one request. An unexpected error becomes a 500."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        answer = Answer(scope, send)
+        recorder = ResponseRecorder(scope, send)
         with IN_FLIGHT.track_inprogress():
             try:
-                body = await read(receive, Headers(scope=scope), self.max_body_bytes)
+                body = await read_body(receive, Headers(scope=scope), self.max_body_bytes)
                 if body is None:
-                    await fail(answer, 413, "TooLarge", str(TooLarge(f"The most is {self.max_body_bytes} bytes.")))
+                    detail = f"The most is {self.max_body_bytes} bytes."
+                    await send_error(recorder, 413, TooLarge.__name__, detail)
                 else:
-                    await self.app(scope, replay(body, receive), answer.send)
+                    await self.app(scope, replay_body(body, receive), recorder.send)
             except ClientDisconnect:
                 return
             except Exception as error:
@@ -53,20 +56,18 @@ class RequestMiddleware:
                     f"{Path(frame.filename).name}:{frame.lineno}"
                     for frame in traceback.extract_tb(error.__traceback__)[-8:]
                 )
-                log.error("unhandled error=%s at=%s request_id=%s", type(error).__name__, where, answer.request_id)
-                if not answer.status:  # else the connection is cut, so that half an answer is not taken for a whole one
-                    await fail(
-                        answer, 500, "InternalError", "Something went wrong here. The log has it by its request id."
-                    )
-        answer.count()
+                log.error("unhandled error=%s at=%s request_id=%s", type(error).__name__, where, recorder.request_id)
+                if not recorder.status:  # else the connection is closed, so that the client sees it is incomplete
+                    await send_error(recorder, 500, "InternalError", INTERNAL_ERROR)
+        recorder.count()
 
 
-class Answer:
-    """What goes back: it carries the request id and is counted and logged once."""
+class ResponseRecorder:
+    """Passes a response on with its request id, and records it once in metrics and log."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
-        asked = Headers(scope=scope).get("x-request-id", "")
-        self.request_id = asked if REQUEST_ID.fullmatch(asked) else str(uuid4())
+        sent_id = Headers(scope=scope).get("x-request-id", "")
+        self.request_id = sent_id if REQUEST_ID.fullmatch(sent_id) else str(uuid4())
         scope.setdefault("state", {})["request_id"] = self.request_id
         self.status = 0
         self._scope = scope
@@ -82,7 +83,7 @@ class Answer:
         await self._send(message)
 
     def count(self) -> None:
-        """Metrics and the log line: the route's template, never the path itself."""
+        """Counts and logs the response by the template of its route; the path itself may hold personal data."""
         if not self.status:
             return
         method = self._scope["method"] if self._scope["method"] in METHODS else "OTHER"
@@ -96,20 +97,22 @@ class Answer:
         )  # fmt: skip
 
 
-async def read(receive: Receive, headers: Headers, most: int) -> bytes | None:
-    """The whole body, or None when it is larger than `most`; ClientDisconnect when its sender left before the end."""
+async def read_body(receive: Receive, headers: Headers, max_bytes: int) -> bytes | None:
+    """The whole body, or None when it is larger than `max_bytes`; ClientDisconnect if the client left before
+    its end.
+    """
     declared = headers.get("content-length", "0")
-    fits = not declared.isdecimal() or int(declared) <= most
+    fits = not declared.isdecimal() or int(declared) <= max_bytes
     chunks: list[bytes] = []
     size, more = 0, True
-    while more and size <= READ_AND_FORGOTTEN:
+    while more and size <= DISCARD_LIMIT:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         chunk = message.get("body", b"")
         size += len(chunk)
         more = message.get("more_body", False)
-        fits = fits and size <= most
+        fits = fits and size <= max_bytes
         if fits:
             chunks.append(chunk)
         else:
@@ -117,24 +120,24 @@ async def read(receive: Receive, headers: Headers, most: int) -> bytes | None:
     return b"".join(chunks) if fits else None
 
 
-def replay(body: bytes, receive: Receive) -> Receive:
-    """Hands the body on as one message, then whatever comes after it."""
-    handed_on = False
+def replay_body(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that returns the body as one message, then the messages after it."""
+    was_sent = False
 
     async def again() -> Message:
-        nonlocal handed_on
-        if handed_on:
+        nonlocal was_sent
+        if was_sent:
             return await receive()
-        handed_on = True
+        was_sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return again
 
 
-async def fail(answer: Answer, status: int, error: str, detail: str) -> None:
-    """An error in the shape that all have."""
-    response = JSONResponse({"error": error, "detail": detail, "request_id": answer.request_id}, status)
-    await response({"type": "http"}, _nothing, answer.send)
+async def send_error(recorder: ResponseRecorder, status: int, error: str, detail: str) -> None:
+    """Sends an error with the JSON that every error has."""
+    response = JSONResponse({"error": error, "detail": detail, "request_id": recorder.request_id}, status)
+    await response({"type": "http"}, _nothing, recorder.send)
 
 
 async def _nothing() -> Message:

@@ -1,4 +1,4 @@
-"""`ETag` and `If-Match`: whoever changes a thing may say which state of it they saw, so that no change is lost."""
+"""`ETag` and `If-Match`: optimistic locking, so that two people who change one thing do not lose a change."""
 
 from __future__ import annotations
 
@@ -18,27 +18,29 @@ IfMatch = Annotated[
 ]
 
 
-class State:
-    """What a request says of the state that it knows, and what its answer says of the one that is."""
+class ETagPrecondition:
+    """Compares the `If-Match` of a request with the current state, and sets the `ETag` of the response."""
 
     def __init__(self, response: Response, if_match: IfMatch = None) -> None:
         self._response = response
         self._known = if_match and {tag.strip() for tag in if_match.split(",")}
 
-    def expect(self, current: Callable[[], Schema]) -> None:
-        """ChangedMeanwhile unless the caller knows this state, or says nothing of it. `current` must hold its row."""
+    def check(self, current: Callable[[], Schema]) -> None:
+        """ChangedMeanwhile if the request has an `If-Match` that does not name this state. `current` must lock
+        its row.
+        """
         if self._known and "*" not in self._known and etag(current()) not in self._known:
             raise ChangedMeanwhile
 
-    def shown(self, thing: T) -> T:
-        """The thing, with its `ETag` on the answer."""
+    def with_etag(self, thing: T) -> T:
+        """Returns `thing` and sets its `ETag` on the response."""
         self._response.headers["ETag"] = etag(thing)
         return thing
 
 
 def etag(thing: Schema) -> str:
-    """A digest of what is shown of a thing."""
+    """The `ETag`: a digest of the JSON of a thing."""
     return f'"{hashlib.sha256(thing.model_dump_json().encode()).hexdigest()[:32]}"'
 
 
-Precondition = Annotated[State, Depends()]
+Precondition = Annotated[ETagPrecondition, Depends()]

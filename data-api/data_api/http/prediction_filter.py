@@ -1,4 +1,4 @@
-"""What the lists of predictions can be narrowed by, and which filters need a window in time."""
+"""The query parameters that filter lists of predictions, and which of them need a time window."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fastapi import Depends, Query
 
-from data_api.crud.predictions.prediction import Filter
+from data_api.crud.predictions.prediction import PredictionFilter
 from data_api.errors import InvalidRequest
 from data_api.schemas.base import Moment, Name
 from data_api.schemas.predictions.prediction import AnswerRole
@@ -33,22 +33,22 @@ async def predictions(
     min_score: Score = None,
     max_score: Score = None,
     corrected: Annotated[
-        bool | None, Query(description="Whether feedback that counts says something else than the answer.")
+        bool | None, Query(description="Whether accepted feedback differs from the prediction.")
     ] = None,
     after: Moment | None = None,
     before: Moment | None = None,
-) -> Filter:
-    """The filter, of the caller's own predictions; of everybody's for trainers and admins.
+) -> PredictionFilter:
+    """The filter over the caller's own predictions; over everybody's for trainers and admins.
 
-    InvalidRequest when it would read its way through months.
+    InvalidRequest when it has no index and no window of at most 31 days: it would scan months.
     """
-    scanning = any(asked is not None for asked in (role, min_score, max_score, corrected))
+    scanning = any(value is not None for value in (role, min_score, max_score, corrected))
     scanning |= task is None and (version is not None or label is not None)
     if scanning and (after is None or (before or datetime.now(UTC)) - after > LONGEST_WINDOW):
         raise InvalidRequest(NO_WINDOW)
-    return Filter(
+    return PredictionFilter(
         caller.owner, user_id, task, version, label, role, min_score, max_score, corrected, after=after, before=before
     )
 
 
-Wanted = Annotated[Filter, Depends(predictions)]
+RequestedFilter = Annotated[PredictionFilter, Depends(predictions)]

@@ -1,5 +1,5 @@
-"""Whether somebody knows an account's password. Every place that asks for one asks here, so that none is easier to
-guess at than the others.
+"""Verifies passwords, with the lockout after failures. Every check of a password uses this module, so that none of them
+can be guessed at faster.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from data_api.security import pseudonym
 from .context import Context
 
 
-def address(request: Request) -> str:
-    """Where a request comes from: of IPv6 the network, as one machine has more addresses than it can be counted by."""
+def client_address(request: Request) -> str:
+    """The client's address; of IPv6 its /64 network, as one machine can use all addresses of one."""
     host = request.client.host if request.client else ""
     try:
         found = ip_address(host.partition("%")[0])
@@ -32,35 +32,37 @@ def address(request: Request) -> str:
     return str(found.ipv4_mapped or ip_network((found, 64), strict=False))
 
 
-async def _address(request: Request) -> str:
-    return address(request)
+async def _client_address(request: Request) -> str:
+    return client_address(request)
 
 
-Address = Annotated[str, Depends(_address)]
+ClientAddress = Annotated[str, Depends(_client_address)]
 
 
 def authenticate(context: Context, session: Session, email: str, password: str, address: str) -> User:
-    """The user, held until the transaction ends; WrongCredentials for anybody else, LockedOut after too many of those.
+    """The user, locked until the transaction ends. WrongCredentials if e-mail or password are wrong or the account is
+    disabled; LockedOut after too many failures.
 
-    An account that nobody has behaves and costs the same as one whose password is wrong. The session is rolled back
-    while the password is hashed: nobody holds a connection while waiting for a place to hash in.
+    An unknown e-mail takes the same statements and hashes as a wrong password. The connection is released while the
+    password is hashed, so that none is held while waiting for a slot.
     """
-    account, place = (
+    account, address_key = (
         pseudonym(context.pseudonym_key, text) for text in (f"account {email.lower()}", f"address {address}")
     )
     try:
-        user_id, kept = sign_in.look_up(session, email, account, place)
+        user_id, stored_hash = sign_in.look_up(session, email, account, address_key)
         release(session)
-        right = context.passwords.verify(password, kept)
-        held = sign_in.hold(session, user_id, account, place) if right and user_id else None
-        user, failed = held or (None, False)
-        if user is None or user.disabled or user.password_hash != kept:
+        is_right = context.passwords.verify(password, stored_hash)
+        locked = sign_in.lock_user(session, user_id, account, address_key) if is_right and user_id else None
+        user, failed = locked or (None, False)
+        if user is None or user.disabled or user.password_hash != stored_hash:
             sign_in_failure.count(session, account, context.lockout.tries, context.lockout.longest_wait)
-            sign_in_failure.count(session, place, context.lockout.tries_per_address, context.lockout.longest_wait)
+            sign_in_failure.count(session, address_key, context.lockout.tries_per_address, context.lockout.longest_wait)
             raise WrongCredentials
     except (LockedOut, WrongCredentials) as error:
         SIGN_INS.labels("locked out" if isinstance(error, LockedOut) else "refused").inc()
         raise
     if failed:
-        sign_in_failure.clear(session, account)  # not the address: one good account would open it to all guesses
+        # Not those of the address: one's own account would reset its lockout for guesses at others.
+        sign_in_failure.clear(session, account)
     return user

@@ -1,4 +1,4 @@
-"""A zip that is sent while it is made: neither memory nor disk holds it."""
+"""Zip files that are sent while they are made, without holding them in memory or on disk."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import IO, cast
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 
-class Pipe:
-    """Takes what is written until somebody fetches it. It cannot seek, so the zip is written front to back."""
+class WriteBuffer:
+    """A file-like buffer that is emptied by `take`. It cannot seek, so ZipFile writes front to back."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
@@ -19,25 +19,25 @@ class Pipe:
         return len(part)
 
     def flush(self) -> None:
-        """There is nobody to pass anything on to."""
+        """Does nothing; ZipFile needs it."""
 
-    def fetch(self) -> bytes:
-        """What was written since the last time."""
-        found = b"".join(self._parts)
+    def take(self) -> bytes:
+        """Returns and removes what was written since the last call."""
+        content = b"".join(self._parts)
         self._parts.clear()
-        return found
+        return content
 
 
-def archive(files: Iterable[tuple[str, Iterable[bytes]]]) -> Iterator[bytes]:
-    """The bytes of a zip of these files, each given by its name and its parts."""
-    pipe = Pipe()
+def zip_stream(files: Iterable[tuple[str, Iterable[bytes]]]) -> Iterator[bytes]:
+    """The bytes of a zip of these files; each file is its name and its content in parts."""
+    buffer = WriteBuffer()
     now = datetime.now(UTC).timetuple()[:6]
-    with ZipFile(cast("IO[bytes]", pipe), "w") as whole:
+    with ZipFile(cast("IO[bytes]", buffer), "w") as whole:
         for name, parts in files:
             info = ZipInfo(name, now)
             info.compress_type = ZIP_DEFLATED
             with whole.open(info, "w", force_zip64=True) as file:
                 for part in parts:
                     file.write(part)
-                    yield pipe.fetch()
-    yield pipe.fetch()
+                    yield buffer.take()
+    yield buffer.take()

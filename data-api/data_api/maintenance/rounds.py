@@ -23,7 +23,7 @@ ROUND_LOCK = 0x6D61696E7461696E
 HEARTBEAT = Path(gettempdir()) / "data-api-maintain"
 """A file that is touched between rounds: its age shows whether `--every` still runs."""
 ERASURE_SECONDS = 5
-"""Seconds between two looks for requested erasures, between rounds."""
+"""Seconds between two runs of the erasure job, between rounds."""
 
 
 def run_forever(engine: Engine, plan: MaintenancePlan, every_seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Who changed what: lines that are only added to, and beside them the values, which erasure reaches."""
+"""The audit: lines that can only be added, and in a table of their own the changed values, which erasure deletes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from data_api.database import Base
 
 @dataclass(frozen=True)
 class Actor:
-    """Who is acting. It travels in `session.info["actor"]`, beside `session.info["request_id"]`."""
+    """Who makes a change. A session holds it in `session.info["actor"]`, beside `session.info["request_id"]`."""
 
     kind: Literal["user", "service", "command", "anonymous"]
-    """`anonymous`: a request that nobody signed, as when an invitation is accepted."""
+    """`anonymous`: a request without authentication, as when an invitation is accepted."""
     id: UUID | None = None
 
 
@@ -28,20 +28,20 @@ COMMAND, ANONYMOUS = Actor("command"), Actor("anonymous")
 
 
 class Audited:
-    """A table whose every change leaves a line. Change it through objects: a bulk statement leaves none."""
+    """Base of the tables whose changes are audited. Change them through ORM objects: bulk statements are refused."""
 
     __secret__: ClassVar[frozenset[str]] = frozenset()
-    """Columns that a line names without their values."""
+    """Columns whose names but not values are in the audit."""
     __quiet__: ClassVar[frozenset[str]] = frozenset()
-    """Columns that leave no line, such as the time of the last use."""
+    """Columns whose changes are not audited, such as the time of the last use."""
 
-    def person(self) -> UUID | None:
-        """Whom the values are about: erasing this user takes them out of the history."""
+    def subject_id(self) -> UUID | None:
+        """The user that the values are about. Erasing this user deletes the values from the audit."""
         return getattr(self, "user_id", None)
 
 
 class Action(StrEnum):
-    """What happened to a thing."""
+    """The kind of a change."""
 
     CREATE = "create"
     CHANGE = "change"
@@ -49,7 +49,7 @@ class Action(StrEnum):
 
 
 class Audit(Base):
-    """One change of one thing. The service's database role may add lines and read them, nothing else."""
+    """One change of one row. The service's database role may only insert and select."""
 
     __tablename__ = "audit"
     __table_args__ = (
@@ -67,7 +67,7 @@ class Audit(Base):
     actor_id: Mapped[UUID | None]
     action: Mapped[str] = mapped_column(Text)
     entity: Mapped[str] = mapped_column(Text)
-    """The table of the thing."""
+    """The table of the changed row."""
     entity_id: Mapped[str] = mapped_column(Text)
     fields: Mapped[list[str]] = mapped_column(ARRAY(Text))
     request_id: Mapped[str | None] = mapped_column(Text)
@@ -76,24 +76,24 @@ class Audit(Base):
 
     @property
     def before(self) -> dict[str, object] | None:
-        """The values that the change replaced, as far as they are still kept."""
+        """The values before the change; None once they are erased."""
         return self.detail.before if self.detail else None
 
     @property
     def after(self) -> dict[str, object] | None:
-        """The values that the change left, as far as they are still kept."""
+        """The values after the change; None once they are erased."""
         return self.detail.after if self.detail else None
 
 
 class AuditDetail(Base):
-    """The values before and after a change, without secrets. Gone when the person whom they are about is erased."""
+    """The values before and after a change, without secrets. Deleted when the person that they are about is erased."""
 
     __tablename__ = "audit_details"
     __table_args__ = (Index(None, "user_id"),)
 
     audit_id: Mapped[UUID] = mapped_column(ForeignKey("audit.id"), primary_key=True)
     user_id: Mapped[UUID | None]
-    """None: the values are about nobody whose account we know."""
+    """None: the values are about nobody with an account."""
     before: Mapped[dict[str, object] | None] = mapped_column(JSONB(none_as_null=True))
     after: Mapped[dict[str, object] | None] = mapped_column(JSONB(none_as_null=True))
 

@@ -1,4 +1,4 @@
-"""The one listener that writes the audit: whatever a session is about to do to an audited object leaves a line."""
+"""The session listener that writes the audit: every flushed change of an audited object adds a line."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from data_api.ids import new_id, time_of
 
 from .audit import COMMAND, Action, Actor, Audit, AuditDetail, Audited
 
-Values = dict[str, object]
+ColumnValues = dict[str, object]
 
 
 class Unaudited(RuntimeError):
-    """A bulk statement would change audited things and leave no line."""
+    """A bulk statement would change an audited table without an audit line."""
 
 
-def write(session: Session, _: UOWTransaction, __: object) -> None:
-    """Adds the lines to the flush that makes the changes: both are there or neither."""
+def write_audit(session: Session, _: UOWTransaction, __: object) -> None:
+    """Adds the audit lines to the flush that makes the changes, in the same transaction."""
     for changed, action in list(_changed(session)):
         state: InstanceState[Audited] = inspect(changed)
         before, after = _values(state, action)
@@ -34,18 +34,18 @@ def write(session: Session, _: UOWTransaction, __: object) -> None:
 
 
 def _changed(session: Session) -> Iterator[tuple[Audited, Action]]:
-    for things, action in (
+    for objects, action in (
         (session.new, Action.CREATE),
         (session.dirty, Action.CHANGE),
         (session.deleted, Action.DELETE),
     ):
-        yield from ((thing, action) for thing in things if isinstance(thing, Audited))
+        yield from ((one, action) for one in objects if isinstance(one, Audited))
 
 
-def _values(state: InstanceState[Audited], action: Action) -> tuple[Values, Values]:
-    """The columns before and after: all that are set for a thing that comes or goes, else those that differ."""
-    before: Values = {}
-    after: Values = {}
+def _values(state: InstanceState[Audited], action: Action) -> tuple[ColumnValues, ColumnValues]:
+    """Values before and after: all that are set when a row is created or deleted, else those that differ."""
+    before: ColumnValues = {}
+    after: ColumnValues = {}
     for name in state.mapper.column_attrs.keys():  # noqa: SIM118  iterating itself gives the attributes
         if action is Action.CHANGE:
             history = state.attrs[name].load_history()
@@ -74,26 +74,28 @@ def _line(session: Session, changed: Audited, action: Action, fields: list[str])
     )
 
 
-def _detail(changed: Audited, before: Values, after: Values, fields: list[str]) -> AuditDetail | None:
+def _detail(changed: Audited, before: ColumnValues, after: ColumnValues, fields: list[str]) -> AuditDetail | None:
     shown = [name for name in fields if name not in changed.__secret__]
     if not shown:
         return None
     return AuditDetail(
-        user_id=changed.person(),
+        user_id=changed.subject_id(),
         before={name: _plain(before[name]) for name in shown if name in before} or None,
         after={name: _plain(after[name]) for name in shown if name in after} or None,
     )
 
 
 def _plain(value: object) -> object:
-    """What JSON can hold."""
+    """The value in a form that JSON can hold."""
     if isinstance(value, datetime):
         return value.isoformat()
     return value if value is None or isinstance(value, bool | int | float | str | list | dict) else str(value)
 
 
-def guard(state: ORMExecuteState) -> None:
-    """Refuses what would change audited tables past `write`. Columns that are quiet may be, by the option `quiet`."""
+def refuse_bulk_changes(state: ORMExecuteState) -> None:
+    """Raises Unaudited for bulk statements on audited tables. The execution option `quiet` allows one on quiet
+    columns.
+    """
     if isinstance(state.statement, UpdateBase) and not state.execution_options.get("quiet"):
         name = getattr(state.statement.table, "name", None)
         if any(_table(mapper) == name for mapper in Base.registry.mappers if issubclass(mapper.class_, Audited)):
@@ -104,5 +106,5 @@ def _table(mapper: Mapper[Any]) -> str:
     return cast("Table", mapper.local_table).name
 
 
-event.listen(Session, "before_flush", write)
-event.listen(Session, "do_orm_execute", guard)
+event.listen(Session, "before_flush", write_audit)
+event.listen(Session, "do_orm_execute", refuse_bulk_changes)

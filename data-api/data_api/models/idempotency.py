@@ -11,13 +11,15 @@ from data_api.database import Base
 
 
 class IdempotencyKey(Base):
-    """A request that created something, and its answer, sealed with the key that its caller sent and nobody keeps."""
+    """A request that created something, and its response, encrypted with a key derived from the caller's
+    Idempotency-Key, which is not stored.
+    """
 
     __tablename__ = "idempotency_keys"
 
     digest: Mapped[str] = mapped_column(Text, primary_key=True)
-    """Of caller, call and key."""
+    """Digest of caller, call and key."""
     body: Mapped[str] = mapped_column(Text)
-    """A keyed digest of the body, so that another body with the same key is noticed."""
+    """A keyed digest of the body, to detect another body with the same key."""
     answer: Mapped[bytes | None] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"), index=True)

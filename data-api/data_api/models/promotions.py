@@ -1,4 +1,4 @@
-"""Which version took over when, and why."""
+"""Promotions: which version became champion, when and why."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from data_api.database import Base
 
 
 class Promotion(Base):
-    """One change of a champion. The service's database role may add rows and read them, nothing else."""
+    """One change of a champion. The service's database role may only insert and select."""
 
     __tablename__ = "promotions"
     __table_args__ = (
@@ -31,4 +31,4 @@ class Promotion(Base):
     metrics: Mapped[dict[str, object]] = mapped_column(JSONB)
     actor: Mapped[str | None] = mapped_column(Text)
     run_id: Mapped[str | None] = mapped_column(Text)
-    """The MLflow run that trained the version, None for those announced before it was sent along."""
+    """The MLflow run that trained the version; None in rows stored before ai-api sent it."""

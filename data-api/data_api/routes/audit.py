@@ -1,4 +1,4 @@
-"""The history."""
+"""GET /audit: who changed what."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fastapi import APIRouter, Query, Response
 
 from data_api.crud import audit
 from data_api.http.caller import Admin
-from data_api.http.export import CSV, List
+from data_api.http.export import CSV, Responder
 from data_api.models.audit import Action
 from data_api.schemas.audit import AuditOut
-from data_api.schemas.base import Clean, Moment, Name, Page
+from data_api.schemas.base import Moment, Name, NoNul, Page
 
 router = APIRouter(prefix="/audit", tags=["audit"])
 
@@ -21,16 +21,16 @@ router = APIRouter(prefix="/audit", tags=["audit"])
 @router.get("", response_model=Page[AuditOut], responses=CSV)
 def find(
     _: Admin,
-    listed: List,
-    entity: Annotated[Name | None, Query(examples=["users"], description="The table of what was changed.")] = None,
-    entity_id: Annotated[Name | None, Query(description="The key in that table.")] = None,
+    responder: Responder,
+    entity: Annotated[Name | None, Query(examples=["users"], description="The table of the changed row.")] = None,
+    entity_id: Annotated[Name | None, Query(description="The primary key of the changed row.")] = None,
     action: Action | None = None,
     field: Annotated[Name | None, Query(examples=["role"], description="A field that was changed.")] = None,
     actor_id: Annotated[UUID | None, Query(description="The user who made the change.")] = None,
-    request_id: Annotated[str | None, Query(max_length=64), Clean] = None,
+    request_id: Annotated[str | None, Query(max_length=64), NoNul] = None,
     after: Moment | None = None,
     before: Moment | None = None,
 ) -> Response:
     """Lists who changed what, newest first, whether over HTTP, on the admin page or by a command."""
-    wanted = audit.Filter(entity, entity_id, action, field, actor_id, request_id, after, before)
-    return listed.answer("audit", AuditOut, partial(audit.find, wanted=wanted))
+    wanted = audit.AuditFilter(entity, entity_id, action, field, actor_id, request_id, after, before)
+    return responder.respond("audit", AuditOut, partial(audit.find, wanted=wanted))

@@ -1,4 +1,4 @@
-"""Probes."""
+"""Health probes."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Expected = Annotated[str | None, Depends(head)]
 
 
 class Health(Schema):
-    """That all is well."""
+    """The state of a healthy service."""
 
     status: Literal["alive", "ready"]
 
 
 @router.get("/live")
 async def live() -> Health:
-    """Whether the process answers."""
+    """Whether the process responds."""
     return Health(status="alive")
 
 
 @router.get("/ready")
 def ready(session: DbSession, expected: Expected) -> Health:
-    """Whether Postgres answers and holds the tables that this version expects; else 503 says what is missing."""
+    """Whether Postgres responds and has the tables that this version expects; else 503 with the reason."""
     found = health.revision(session)
     if found is None or (expected and found < expected):
         raise NotReady("Migrations are missing. Run `data-api setup`.")

@@ -1,4 +1,4 @@
-"""Promotions."""
+"""Promotions: changes of champions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from data_api.crud import promotions
 from data_api.http.bulk import RawBody, bulk_route, store_rows
 from data_api.http.caller import Reader
-from data_api.http.export import CSV, List
+from data_api.http.export import CSV, Responder
 from data_api.http.session import DbSession
 from data_api.schemas.base import Moment, Name, Page
 from data_api.schemas.promotions import PROMOTION, PromotionOut
@@ -20,14 +20,14 @@ router = APIRouter(prefix="/promotions", tags=["promotions"])
 
 @router.post("", **bulk_route("PromotionIn"))
 def store(body: RawBody, session: DbSession) -> Response:
-    """Keeps changes of champions, each judged alone."""
+    """Stores changes of champions, each accepted or refused by itself."""
     return store_rows("promotion", PROMOTION, body, partial(promotions.store, session))
 
 
 @router.get("", response_model=Page[PromotionOut], responses=CSV)
 def find(
     _: Reader,
-    listed: List,
+    responder: Responder,
     task: Name | None = None,
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
     action: Literal["promote", "rollback"] | None = None,
@@ -35,5 +35,5 @@ def find(
     before: Moment | None = None,
 ) -> Response:
     """Lists changes of champions, newest first, with their reasons and metrics."""
-    wanted = promotions.Filter(task, version, action, after, before)
-    return listed.answer("promotions", PromotionOut, partial(promotions.find, wanted=wanted))
+    wanted = promotions.PromotionFilter(task, version, action, after, before)
+    return responder.respond("promotions", PromotionOut, partial(promotions.find, wanted=wanted))

@@ -1,4 +1,4 @@
-"""The history over HTTP."""
+"""Bodies of the audit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from .base import Moment, Schema
 
 
 class AuditOut(Schema):
-    """Who changed which fields of what. `before` and `after` hold their values, without secrets; null once erased."""
+    """One change: its actor, the entity and the fields. `before` and `after` hold their values without secrets; null
+    once erased.
+    """
 
     id: UUID
     created_at: Moment

@@ -1,4 +1,4 @@
-"""What all schemas share: unknown fields are refused, and no text holds what Postgres cannot keep."""
+"""What all schemas share: unknown fields are refused, and text that Postgres cannot store is refused."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from .openapi_examples import EXAMPLES
 
 T = TypeVar("T")
 R = TypeVar("R", bound=type)
-ROW_KINDS: dict[str, type] = {}
-"""Every kind of row, by its name."""
-DEEPEST = 32
+ROW_SCHEMAS: dict[str, type] = {}
+"""The TypedDicts of rows, by their names."""
+MAX_DEPTH = 32
 EARLIEST, LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
 class Schema(BaseModel):
-    """A body, or a part of one."""
+    """Base class of bodies and of their parts."""
 
     model_config = ConfigDict(extra="forbid", from_attributes=True)
 
@@ -46,27 +46,27 @@ class Schema(BaseModel):
 
     @classmethod
     def example(cls) -> dict[str, object] | None:
-        """What it looks like."""
+        """The example of this schema for the OpenAPI document."""
         return EXAMPLES.get(cls.__name__)
 
 
-def row_kind(kind: R) -> R:
-    """Marks the TypedDict of a row that comes among a thousand: making as many models of them would take longer than
-    all that follows.
+def row_schema(schema: R) -> R:
+    """Marks the TypedDict of a row of a bulk request. A TypedDict, because making a model for each of 1,000 rows would
+    take longer than storing them.
     """
-    ROW_KINDS[kind.__name__] = kind
-    return with_config(extra="forbid")(kind)
+    ROW_SCHEMAS[schema.__name__] = schema
+    return with_config(extra="forbid")(schema)
 
 
 class Page(Schema, Generic[T]):
-    """A part of a list, newest first. `next` is the cursor of the next part, null at the end."""
+    """One page of a list, newest first. `next` is the cursor of the next page, null at the end."""
 
     items: list[T]
     next: str | None
 
     @classmethod
     def example(cls) -> dict[str, object] | None:
-        """One of its items."""
+        """A page with the example of its items."""
         shown = [item.example() for item in cls.__pydantic_generic_metadata__["args"] if issubclass(item, Schema)]
         return {"items": shown, "next": "AZmqL5wRe0CPbgJCrBIAAg"} if all(shown) else None
 
@@ -78,7 +78,9 @@ def _without_nul(text: str) -> str:
 
 
 def _in_utc(moment: datetime) -> datetime:
-    """Postgres refuses offsets that Python takes, of sixteen hours and more. At its ends the calendar is cut off."""
+    """The datetime in UTC, as Postgres refuses offsets of 16 hours and more, which Python accepts. A datetime that is
+    out of range in UTC is clamped.
+    """
     try:
         return moment.astimezone(UTC)
     except OverflowError:
@@ -90,24 +92,26 @@ def _version_7(key: UUID) -> UUID:
     return key
 
 
-def _keepable(value: dict[str, object]) -> dict[str, object]:
-    """Refuses what jsonb refuses: NUL characters, lone surrogates, numbers that are none; and bottomless nesting."""
+def _storable_json(value: dict[str, object]) -> dict[str, object]:
+    """Refuses what jsonb refuses (NUL characters, lone surrogates, NaN and infinities), and nesting of more than
+    `MAX_DEPTH`.
+    """
     level: list[object] = [value]
-    for _ in range(DEEPEST):
-        below: list[object] = []
+    for _ in range(MAX_DEPTH):
+        next_level: list[object] = []
         for parent in level:
             children = [*parent.keys(), *parent.values()] if isinstance(parent, dict) else cast("list[object]", parent)
             for child in children:
                 if isinstance(child, str):
                     _storable(child)
                 elif isinstance(child, dict | list):
-                    below.append(child)
+                    next_level.append(child)
                 elif isinstance(child, float) and not math.isfinite(child):
                     raise ValueError("must hold finite numbers only")
-        if not below:
+        if not next_level:
             return value
-        level = below
-    raise ValueError(f"must not be nested deeper than {DEEPEST} levels")
+        level = next_level
+    raise ValueError(f"must not be nested deeper than {MAX_DEPTH} levels")
 
 
 def _storable(text: str) -> None:
@@ -119,11 +123,11 @@ def _storable(text: str) -> None:
             raise ValueError("must not hold lone surrogates") from None
 
 
-Clean = AfterValidator(_without_nul)
-Text = Annotated[str, Clean]
-Name = Annotated[str, Field(min_length=1, max_length=200), Clean]
+NoNul = AfterValidator(_without_nul)
+Text = Annotated[str, NoNul]
+Name = Annotated[str, Field(min_length=1, max_length=200), NoNul]
 Id7 = Annotated[UUID, AfterValidator(_version_7)]
-Json = Annotated[dict[str, object], AfterValidator(_keepable)]
+Json = Annotated[dict[str, object], AfterValidator(_storable_json)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Version = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(datetime.isoformat, when_used="json")]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar, cast
 
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, create_model
 
-from data_api.crud.bulk import Outcome, Values
+from data_api.crud.bulk import RowOutcome, Values
 from data_api.errors import InvalidRequest
 
 from .base import Schema
@@ -18,13 +18,13 @@ T = TypeVar("T")
 
 
 class Rows(Schema):
-    """Up to 1,000 rows. Each is judged alone; the fields are those of the row named in the call."""
+    """Up to 1,000 rows, each accepted or refused by itself. Their fields are those of the row named in the call."""
 
     rows: list[object] = Field(max_length=1_000)
 
 
 class Result(Schema):
-    """What became of a row. Stored and duplicate: it is there. Refused: it never will be, and `reason` says why."""
+    """The outcome of one row. `stored` and `duplicate`: it is in Postgres. `refused`: it is not, for the `reason`."""
 
     status: Literal["stored", "duplicate", "refused"]
     reason: str | None
@@ -45,7 +45,7 @@ class RowParser(Generic[T]):
         rows: Any = (list.__class_getitem__(row), Rows.model_fields["rows"])
         self._body = create_model(f"{schema.__name__}Rows", __base__=Rows, rows=rows)
 
-    def parse(self, body: bytes) -> Sequence[Values | Outcome]:
+    def parse(self, body: bytes) -> Sequence[Values | RowOutcome]:
         """The values of each well-formed row and a refusal for each other, in the order sent; InvalidRequest when this
         is no body of rows. All rows are validated at once, which is several times faster; one by one after an error.
         """
@@ -58,11 +58,11 @@ class RowParser(Generic[T]):
         """The values of one row; ValidationError when it is malformed."""
         return self._row.validate_python(row)
 
-    def _parse_one(self, row: object) -> Values | Outcome:
+    def _parse_one(self, row: object) -> Values | RowOutcome:
         try:
             return self.values(row)
         except ValidationError as error:
-            return Outcome("refused", describe(error))
+            return RowOutcome("refused", describe(error))
 
 
 def _rows(body: bytes) -> list[object]:

@@ -1,8 +1,8 @@
-"""One example of each body and answer, shown in the OpenAPI document. A test holds them against their schemas."""
+"""One example of each request and response body, for the OpenAPI document. A test validates them by their schemas."""
 
 from __future__ import annotations
 
-Example = dict[str, object]
+JsonObject = dict[str, object]
 
 ANN, BEA = "0199a9f0-11f2-7c03-8a51-0242ac120002", "0199a9f0-5d20-7f55-b0c2-0242ac120002"
 PREDICTION, FEEDBACK = "0199aa2f-9c11-7b40-8f6e-0242ac120002", "0199aa30-1e8d-7d02-a7c9-0242ac120002"
@@ -18,13 +18,13 @@ USER = {
     "disabled": False,
     "created_at": MORNING,
 }
-PAIR: Example = {
+PAIR: JsonObject = {
     "access_token": "eyJhbGciOiJFZERTQSIs…",
     "token_type": "bearer",
     "expires_in": 900,
     "refresh_token": "vr_5f0c…",
 }
-API_KEY: Example = {
+API_KEY: JsonObject = {
     "id": KEY,
     "user_id": ANN,
     "name": "laptop",
@@ -34,7 +34,7 @@ API_KEY: Example = {
     "revoked_at": None,
     "last_used_at": NOON,
 }
-INVITATION: Example = {
+INVITATION: JsonObject = {
     "id": "0199aa05-0b7e-7a10-b6f2-0242ac120002",
     "email": "bea@example.org",
     "role": "user",
@@ -45,13 +45,13 @@ INVITATION: Example = {
     "revoked_at": None,
     "user_id": None,
 }
-JWKS: Example = {
+JWKS: JsonObject = {
     "keys": [
         {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
         | {"kid": "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", "alg": "EdDSA", "use": "sig"}
     ]
 }
-PREDICTED: Example = {
+STORED_PREDICTION: JsonObject = {
     "id": PREDICTION,
     "created_at": NOON,
     "task": "tweets",
@@ -70,7 +70,7 @@ PREDICTED: Example = {
     "queue_ms": 0.4,
     "compute_ms": 2.5,
 }
-SAID: Example = {
+GIVEN_FEEDBACK: JsonObject = {
     "id": FEEDBACK,
     "created_at": NOON,
     "prediction_id": PREDICTION,
@@ -82,7 +82,7 @@ SAID: Example = {
     "status": "accepted",
     "reason": None,
 }
-PROMOTED: Example = {
+STORED_PROMOTION: JsonObject = {
     "id": "0199aa28-77d0-7c34-9e4b-0242ac120002",
     "created_at": MORNING,
     "task": "tweets",
@@ -94,9 +94,9 @@ PROMOTED: Example = {
     "actor": ANN,
     "run_id": "6f1d0c4e5b7a4a0e9d3c2b1a0f9e8d7c",
 }
-DAYS: Example = {"predictions_days": 90, "examples_days": None}
-KEPT: Example = {**DAYS, "task": "tweets", "changed_at": MORNING}
-RIGHT = {
+DAYS: JsonObject = {"predictions_days": 90, "examples_days": None}
+STORED_RETENTION: JsonObject = {**DAYS, "task": "tweets", "changed_at": MORNING}
+MEASURE = {
     "rows": 200,
     "accuracy": 0.81,
     "low": 0.75,
@@ -105,20 +105,20 @@ RIGHT = {
     "mean_absolute_error": None,
     "root_mean_squared_error": None,
 }
-UNKNOWN = dict.fromkeys(RIGHT, None) | {"rows": 0}
-MEASURED = {"all": RIGHT, "random": UNKNOWN}
-BINS = {"bins": [{"low": 0.6, "high": 0.7, "mean_score": 0.65, "measure": RIGHT}], "error": 0.16}
+NO_MEASURE = dict.fromkeys(MEASURE, None) | {"rows": 0}
+BOTH_MEASURES = {"all": MEASURE, "random": NO_MEASURE}
+BINS = {"bins": [{"low": 0.6, "high": 0.7, "mean_score": 0.65, "measure": MEASURE}], "error": 0.16}
 
-EXAMPLES: dict[str, Example] = {
+EXAMPLES: dict[str, JsonObject] = {
     "Acceptance": {"password": PASSWORD, "name": "Bea"},
     "Accuracy": {
         "task": "tweets",
         "after": MORNING,
         "before": NOON,
-        "overall": MEASURED,
-        "versions": [{"version": 3, **MEASURED}],
-        "days": [{"day": "2026-11-21", **MEASURED}],
-        "classes": [{"label": "negative", "recall": MEASURED, "precision": MEASURED}],
+        "overall": BOTH_MEASURES,
+        "versions": [{"version": 3, **BOTH_MEASURES}],
+        "days": [{"day": "2026-11-21", **BOTH_MEASURES}],
+        "classes": [{"label": "negative", "recall": BOTH_MEASURES, "precision": BOTH_MEASURES}],
         "confusion": [{"truth": "negative", "label": "positive", "all": 12, "random": 0.06}],
         "calibration": {"all": BINS, "random": {"bins": [], "error": None}},
     },
@@ -152,7 +152,7 @@ EXAMPLES: dict[str, Example] = {
         "comment": "irony",
         "user_id": BEA,
     },
-    "FeedbackOut": SAID,
+    "FeedbackOut": GIVEN_FEEDBACK,
     "Health": {"status": "ready"},
     "InvitationIn": {"email": "bea@example.org", "role": "user"},
     "InvitationOut": INVITATION,
@@ -170,21 +170,21 @@ EXAMPLES: dict[str, Example] = {
     "PartIn": {"replica": "5f0c7a", "removed": {"outbox": 2, "dead_letters": 0, "pictures": 1}},
     "PredictionIn": {
         **{
-            name: PREDICTED[name]
+            name: STORED_PREDICTION[name]
             for name in ("id", "task", "version", "row", "row_schema", "answer", "user_id", "role")
         },
         "request_id": "checkout-4711",
         "timing": {"queue_ms": 0.4, "compute_ms": 2.5},
     },
-    "PredictionOut": PREDICTED,
-    "PredictionWithFeedback": {**PREDICTED, "feedback": [SAID], "promotion": PROMOTED},
-    "PromotionIn": {name: value for name, value in PROMOTED.items() if name != "created_at"},
-    "PromotionOut": PROMOTED,
+    "PredictionOut": STORED_PREDICTION,
+    "PredictionWithFeedback": {**STORED_PREDICTION, "feedback": [GIVEN_FEEDBACK], "promotion": STORED_PROMOTION},
+    "PromotionIn": {name: value for name, value in STORED_PROMOTION.items() if name != "created_at"},
+    "PromotionOut": STORED_PROMOTION,
     "Refresh": {"refresh_token": "vr_5f0c…"},
     "Results": {"results": [{"status": "stored", "reason": None}]},
     "RetentionIn": DAYS,
-    "RetentionList": {"items": [KEPT]},
-    "RetentionOut": KEPT,
+    "RetentionList": {"items": [STORED_RETENTION]},
+    "RetentionOut": STORED_RETENTION,
     "SignIn": {"grant_type": "password", "username": "ann@example.org", "password": PASSWORD},
     "Snapshot": {
         "generated_at": NOON,
@@ -207,7 +207,7 @@ EXAMPLES: dict[str, Example] = {
     "ToLabelList": {
         "items": [
             {
-                **PREDICTED,
+                **STORED_PREDICTION,
                 "reason": "margin",
                 "assigned_until": NOON,
                 "margin": 0.4,

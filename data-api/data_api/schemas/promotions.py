@@ -1,4 +1,4 @@
-"""Promotions over HTTP."""
+"""Bodies of promotions."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing_extensions import TypedDict
 
 from data_api.ids import time_of
 
-from .base import Clean, Id7, Json, Moment, Name, Schema, Version, row_kind
+from .base import Id7, Json, Moment, Name, NoNul, Schema, Version, row_schema
 from .bulk import RowParser
 
 
-@row_kind
+@row_schema
 class PromotionIn(TypedDict):
     """A change of a champion."""
 
@@ -23,23 +23,23 @@ class PromotionIn(TypedDict):
     version: Version
     previous: Version | None
     action: Literal["promote", "rollback"]
-    reason: Annotated[str, Field(max_length=10_000), Clean]
+    reason: Annotated[str, Field(max_length=10_000), NoNul]
     metrics: NotRequired[Json]
     actor: NotRequired[Name | None]
     run_id: NotRequired[Name | None]
 
 
 def columns(promotion: PromotionIn) -> dict[str, object]:
-    """The row of the table."""
-    left_out: dict[str, object] = {"metrics": {}, "actor": None, "run_id": None}
-    return {**left_out, **promotion, "created_at": time_of(promotion["id"])}
+    """The values for the table of promotions."""
+    defaults: dict[str, object] = {"metrics": {}, "actor": None, "run_id": None}
+    return {**defaults, **promotion, "created_at": time_of(promotion["id"])}
 
 
 PROMOTION = RowParser(PromotionIn, columns)
 
 
 class PromotionOut(Schema):
-    """A change of a champion, with the time that its id carries."""
+    """A change of a champion, with the time in its id."""
 
     id: UUID
     created_at: Moment

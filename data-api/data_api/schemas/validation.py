@@ -8,17 +8,17 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from .base import ROW_KINDS, Schema
+from .base import ROW_SCHEMAS, Schema
 
-MOST = 5
+MAX_ERRORS = 5
 OUTSIDE_BODY = ("query", "path", "header", "cookie")
 
 
 def describe_errors(errors: Sequence[Mapping[str, Any]]) -> str:
     """Pydantic's errors as one line: `answer.score: Field required; version: Input should be a valid integer`."""
     lines = list(dict.fromkeys(_line(error) for error in errors))
-    more = f"; and {len(lines) - MOST} more" if len(lines) > MOST else ""
-    return "; ".join(lines[:MOST]) + more
+    more = f"; and {len(lines) - MAX_ERRORS} more" if len(lines) > MAX_ERRORS else ""
+    return "; ".join(lines[:MAX_ERRORS]) + more
 
 
 def describe(error: ValidationError, *place: str) -> str:
@@ -39,7 +39,7 @@ def _line(error: Mapping[str, Any]) -> str:
 
 
 def _known(location: tuple[int | str, ...]) -> Iterator[str]:
-    """The parts of a place that we named; a key that the caller chose is left out."""
+    """The parts of a location that are names of this service; keys that the caller chose are left out."""
     if location[:1] and location[0] in OUTSIDE_BODY:
         yield from map(str, location[:2])
         return
@@ -50,10 +50,10 @@ def _known(location: tuple[int | str, ...]) -> Iterator[str]:
 
 @cache
 def _field_names() -> frozenset[str]:
-    names = {name for row in ROW_KINDS.values() for name in row.__annotations__}
-    waiting = [Schema]
-    while waiting:
-        schema = waiting.pop()
+    names = {name for row in ROW_SCHEMAS.values() for name in row.__annotations__}
+    pending = [Schema]
+    while pending:
+        schema = pending.pop()
         names.update(schema.model_fields)
-        waiting.extend(schema.__subclasses__())
+        pending.extend(schema.__subclasses__())
     return frozenset(names)

@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 import psycopg2
 from psycopg2 import sql
 from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
-from psycopg2.extensions import cursor as Cursor  # noqa: N812  a class
+from psycopg2.extensions import cursor as PostgresCursor  # noqa: N812  a class
 
 from data_api.database import CONNECT_SECONDS
 from data_api.errors import SetupFailed
@@ -23,7 +23,7 @@ SETUP_LOCK = 0x766F6C616E74
 
 
 @contextmanager
-def superuser(host: str, port: int, password: str, wait_seconds: float) -> Iterator[Cursor]:
+def superuser(host: str, port: int, password: str, wait_seconds: float) -> Iterator[PostgresCursor]:
     """A cursor of the superuser, under the lock of setups. Waits up to `wait_seconds` for Postgres to start."""
     deadline = time.monotonic() + wait_seconds
     while True:
@@ -52,7 +52,7 @@ def superuser(host: str, port: int, password: str, wait_seconds: float) -> Itera
             yield cursor
 
 
-def make_roles(cursor: Cursor, passwords: Mapping[str, str]) -> None:
+def make_roles(cursor: PostgresCursor, passwords: Mapping[str, str]) -> None:
     """Makes the roles that are missing and sets every password again, so that a changed secret takes effect."""
     for role, password in passwords.items():
         cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,))
@@ -70,7 +70,7 @@ def make_roles(cursor: Cursor, passwords: Mapping[str, str]) -> None:
             )
 
 
-def make_database(cursor: Cursor, name: str, owner: str, *others: str) -> None:
+def make_database(cursor: PostgresCursor, name: str, owner: str, *others: str) -> None:
     """Makes a database that only its owner and the other roles named here may connect to."""
     cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
     database, role = sql.Identifier(name), sql.Identifier(owner)
@@ -81,7 +81,7 @@ def make_database(cursor: Cursor, name: str, owner: str, *others: str) -> None:
         cursor.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, sql.Identifier(other)))
 
 
-def revoke_public_access(cursor: Cursor) -> None:
+def revoke_public_access(cursor: PostgresCursor) -> None:
     """Keeps the roles out of the databases that come with Postgres."""
     for name in ("postgres", "template1"):
         cursor.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name)))

@@ -1,12 +1,10 @@
-"""Jobs wait, run, crash, stall and end as they should: on a real Postgres, small programs in a training's place."""
+"""Jobs wait, run, crash, stall and end, on a real Postgres. The child processes are small programs, not trainings."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import sys
-import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,14 +16,13 @@ import pytest
 from ai_api.errors import JobRunning, QueueUnavailable, UnknownJob
 from ai_api.jobs.database import connected, migrate
 from ai_api.jobs.job import Job
-from ai_api.jobs.lock import promotion_lock
 from ai_api.jobs.queue import Jobs
 from ai_api.jobs.worker import ATTEMPTS, WorkerTiming, work
 
 pytestmark = pytest.mark.anyio
 
 SECONDS = 30
-PACE = WorkerTiming(heartbeat_seconds=0.5, stalled_seconds=2, job_timeout_seconds=60)
+TIMING = WorkerTiming(heartbeat_seconds=0.5, stalled_seconds=2, job_timeout_seconds=60)
 
 GOOD = """
 print('{"kind": "progress", "step": 1, "total": 2, "message": "fitting"}', flush=True)
@@ -33,9 +30,9 @@ print('{"kind": "metric", "name": "rmse", "value": 0.5}', flush=True)
 print("a library says hello", flush=True)
 print('{"kind": "result", "version": 7, "promoted": true, "reason": "first version"}', flush=True)
 """
-LAZY = 'import sys; print(\'{"kind": "progress", "step": 0}\', flush=True); sys.stdin.read()'
+ENDLESS = 'import sys; print(\'{"kind": "progress", "step": 0}\', flush=True); sys.stdin.read()'
 CRASHING = "import os; os.kill(os.getpid(), 9)"
-REFUSING = 'print(\'{"kind": "error", "error": "TrainingFailed", "detail": "no rows"}\'); raise SystemExit(1)'
+FAILING = 'print(\'{"kind": "error", "error": "TrainingFailed", "detail": "no rows"}\'); raise SystemExit(1)'
 
 
 @pytest.fixture
@@ -57,11 +54,13 @@ def jobs(conninfo: str) -> Jobs:
 
 
 @asynccontextmanager
-async def trainer(conninfo: str, program: str | Callable[[Job], str], pace: WorkerTiming = PACE) -> AsyncIterator[None]:
-    """A trainer whose trainings are this Python program."""
+async def trainer(
+    conninfo: str, program: str | Callable[[Job], str], timing: WorkerTiming = TIMING
+) -> AsyncIterator[None]:
+    """A trainer whose child processes run this Python program."""
     stop = asyncio.Event()
     command = program if callable(program) else lambda _: program
-    working = asyncio.create_task(work(conninfo, lambda job: [sys.executable, "-c", command(job)], pace, stop))
+    working = asyncio.create_task(work(conninfo, lambda job: [sys.executable, "-c", command(job)], timing, stop))
     try:
         yield
     finally:
@@ -76,22 +75,22 @@ async def until(check: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def reach(jobs: Jobs, job: Job, *statuses: str) -> Job:
-    async def there() -> bool:
+    async def reached() -> bool:
         return (await jobs.get(job.id)).status in statuses
 
-    await until(there)
+    await until(reached)
     return await jobs.get(job.id)
 
 
 async def started(jobs: Jobs, job: Job, attempts: int = 1) -> None:
-    async def there() -> bool:
+    async def reached() -> bool:
         found = await jobs.get(job.id)
         return found.attempts >= attempts and found.progress is not None
 
-    await until(there)
+    await until(reached)
 
 
-async def test_a_job_runs_and_tells_what_happened(jobs: Jobs, conninfo: str) -> None:
+async def test_a_job_runs_and_records_its_events(jobs: Jobs, conninfo: str) -> None:
     job = await jobs.retrain("tweets", "tfidf+logreg", {"C": 2}, "somebody")
     assert (job.status, job.params, job.actor) == ("waiting", {"C": 2}, "somebody")
     async with trainer(conninfo, GOOD):
@@ -117,12 +116,12 @@ async def test_one_job_per_task_waits_or_runs(jobs: Jobs) -> None:
     assert [job.id for job in await jobs.list(before=other.id, limit=1)] == [first.id]
 
 
-async def test_of_many_that_ask_at_once_one_gets_the_job(jobs: Jobs) -> None:
-    answers = await asyncio.gather(*(jobs.retrain("tweets", "a", {}, None) for _ in range(8)), return_exceptions=True)
-    won = [answer for answer in answers if isinstance(answer, Job)]
-    assert len(won) == 1
-    assert all(answer.job_id == won[0].id for answer in answers if isinstance(answer, JobRunning))
-    assert sum(isinstance(answer, JobRunning) for answer in answers) == 7
+async def test_of_concurrent_requests_for_a_task_one_gets_the_job(jobs: Jobs) -> None:
+    results = await asyncio.gather(*(jobs.retrain("tweets", "a", {}, None) for _ in range(8)), return_exceptions=True)
+    added = [result for result in results if isinstance(result, Job)]
+    assert len(added) == 1
+    assert all(result.job_id == added[0].id for result in results if isinstance(result, JobRunning))
+    assert sum(isinstance(result, JobRunning) for result in results) == 7
 
 
 async def test_a_task_can_be_trained_again_after_its_job_ended(jobs: Jobs, conninfo: str) -> None:
@@ -174,7 +173,7 @@ async def test_a_waiting_job_is_cancelled_at_once(jobs: Jobs, conninfo: str) -> 
 async def test_a_running_job_is_cancelled_and_its_process_ends(jobs: Jobs, conninfo: str, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     async with trainer(
-        conninfo, f"import os, pathlib; pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\n{LAZY}"
+        conninfo, f"import os, pathlib; pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))\n{ENDLESS}"
     ):
         job = await jobs.retrain("tweets", "a", {}, None)
         await started(jobs, job)
@@ -184,13 +183,13 @@ async def test_a_running_job_is_cancelled_and_its_process_ends(jobs: Jobs, conni
         assert (await jobs.cancel(job.id)).status == "cancelled"
 
 
-async def test_a_job_that_fails_for_a_reason_is_not_tried_again(jobs: Jobs, conninfo: str) -> None:
-    async with trainer(conninfo, REFUSING):
+async def test_a_job_that_ends_with_an_error_is_not_retried(jobs: Jobs, conninfo: str) -> None:
+    async with trainer(conninfo, FAILING):
         job = await reach(jobs, await jobs.retrain("tweets", "a", {}, None), "failed")
     assert (job.attempts, job.error) == (1, "no rows")
 
 
-async def test_a_crash_is_tried_again_and_the_job_succeeds(jobs: Jobs, conninfo: str) -> None:
+async def test_a_crashed_job_is_retried_and_succeeds(jobs: Jobs, conninfo: str) -> None:
     async with trainer(conninfo, lambda job: CRASHING if job.attempts == 1 else GOOD):
         job = await jobs.retrain("tweets", "a", {}, None)
         job = await reach(jobs, job, "succeeded", "failed")
@@ -199,21 +198,21 @@ async def test_a_crash_is_tried_again_and_the_job_succeeds(jobs: Jobs, conninfo:
     assert kinds == ["error", "progress", "metric", "result", "end"]
 
 
-async def test_three_crashes_are_the_end(jobs: Jobs, conninfo: str) -> None:
+async def test_a_job_fails_after_three_crashes(jobs: Jobs, conninfo: str) -> None:
     async with trainer(conninfo, CRASHING):
         job = await reach(jobs, await jobs.retrain("tweets", "a", {}, None), "failed")
     assert job.attempts == ATTEMPTS
     assert "signal 9" in (job.error or "")
 
 
-async def test_a_job_that_takes_too_long_is_stopped(jobs: Jobs, conninfo: str) -> None:
-    async with trainer(conninfo, LAZY, WorkerTiming(0.5, 5, job_timeout_seconds=1)):
+async def test_a_job_that_exceeds_its_timeout_is_stopped(jobs: Jobs, conninfo: str) -> None:
+    async with trainer(conninfo, ENDLESS, WorkerTiming(0.5, 5, job_timeout_seconds=1)):
         job = await reach(jobs, await jobs.retrain("tweets", "a", {}, None), "failed")
     assert "longer than 1 s" in (job.error or "")
 
 
-async def test_a_trainer_that_stops_gives_its_job_back_without_counting_it(jobs: Jobs, conninfo: str) -> None:
-    async with trainer(conninfo, LAZY):
+async def test_a_job_of_a_stopped_trainer_waits_again_without_counting_the_attempt(jobs: Jobs, conninfo: str) -> None:
+    async with trainer(conninfo, ENDLESS):
         job = await jobs.retrain("tweets", "a", {}, None)
         await started(jobs, job)
     waiting = await jobs.get(job.id)
@@ -241,7 +240,7 @@ async def trainer_process(conninfo: str, program: str) -> AsyncIterator[asyncio.
         await process.wait()
 
 
-async def test_the_job_of_a_killed_trainer_is_taken_up_by_another_and_its_process_is_gone(
+async def test_the_job_of_a_killed_trainer_is_run_by_another_and_its_child_process_ends(
     jobs: Jobs, conninfo: str, tmp_path: Path
 ) -> None:
     pid = tmp_path / "pid"
@@ -267,31 +266,31 @@ time.sleep(600)
     assert job.attempts == 2
 
 
-async def test_a_job_whose_trainer_dies_each_time_fails_with_a_reason(jobs: Jobs, conninfo: str) -> None:
+async def test_a_job_whose_trainer_is_killed_in_each_attempt_fails_with_a_reason(jobs: Jobs, conninfo: str) -> None:
     job = await jobs.retrain("tweets", "a", {}, None)
     for attempt in range(1, ATTEMPTS + 1):
-        async with trainer_process(conninfo, LAZY) as killed:
+        async with trainer_process(conninfo, ENDLESS) as killed:
             await started(jobs, job, attempt)
             killed.kill()
             await killed.wait()
     async with trainer(conninfo, GOOD):
         job = await reach(jobs, job, "failed", "succeeded")
     assert (job.status, job.attempts) == ("failed", ATTEMPTS)
-    assert "fell silent" in (job.error or "")
+    assert "sent no heartbeat" in (job.error or "")
 
 
-async def test_a_trainer_that_lost_its_job_stops_and_writes_nothing_more(
+async def test_a_trainer_that_lost_its_job_stops_it_and_writes_nothing_more(
     jobs: Jobs, conninfo: str, tmp_path: Path
 ) -> None:
-    pid, patient = tmp_path / "pid", WorkerTiming(heartbeat_seconds=0.5, stalled_seconds=60)
-    talking = f"""
+    pid, timing = tmp_path / "pid", WorkerTiming(heartbeat_seconds=0.5, stalled_seconds=60)
+    reporting = f"""
 import os, pathlib, time
 pathlib.Path({str(pid)!r}).write_text(str(os.getpid()))
 while True:
     print('{{"kind": "progress", "step": 1}}', flush=True)
     time.sleep(0.1)
 """
-    async with trainer(conninfo, talking, patient):
+    async with trainer(conninfo, reporting, timing):
         job = await jobs.retrain("tweets", "a", {}, None)
         await started(jobs, job)
         async with await psycopg.AsyncConnection.connect(conninfo) as connection:
@@ -305,53 +304,17 @@ while True:
     assert (found.status, found.attempts, found.progress) == ("running", 9, None)
 
 
-async def test_promotions_of_a_task_happen_one_after_the_other(conninfo: str) -> None:
-    order: list[str] = []
-    held = threading.Event()
-
-    def first() -> None:
-        with promotion_lock(conninfo, "tweets"):
-            held.set()
-            with promotion_lock(conninfo, "housing"):
-                order.append("another task's")
-            time.sleep(0.2)
-            order.append("first")
-
-    def second() -> None:
-        assert held.wait(SECONDS)
-        with promotion_lock(conninfo, "tweets"):
-            order.append("second")
-
-    await asyncio.gather(asyncio.to_thread(first), asyncio.to_thread(second))
-    assert order == ["another task's", "first", "second"]
-
-
-def test_a_promotion_that_waits_too_long_for_the_lock_is_refused(
-    conninfo: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("ai_api.jobs.lock.LOCK_SECONDS", 0.1)
-    with (
-        promotion_lock(conninfo, "tweets"),
-        pytest.raises(QueueUnavailable, match="has not ended"),
-        promotion_lock(conninfo, "tweets"),
-    ):
-        pass
-
-
-async def test_the_migration_can_be_repeated_and_raced(conninfo: str) -> None:
+async def test_the_migration_can_be_repeated_and_run_concurrently(conninfo: str) -> None:
     await asyncio.gather(*(migrate(conninfo) for _ in range(3)))
 
 
-async def test_with_postgres_away_the_queue_says_so(free_port: Callable[[], int]) -> None:
-    conninfo = f"host=127.0.0.1 port={free_port()} dbname=queue user=nobody connect_timeout=2"
-    jobs = Jobs(conninfo)
+async def test_without_postgres_the_queue_is_unavailable(free_port: Callable[[], int]) -> None:
+    jobs = Jobs(f"host=127.0.0.1 port={free_port()} dbname=queue user=nobody connect_timeout=2")
     with pytest.raises(QueueUnavailable):
         await jobs.retrain("tweets", "a", {}, None)
-    with pytest.raises(QueueUnavailable), promotion_lock(conninfo, "tweets"):
-        pass
 
 
-async def test_there_is_no_job_of_that_number(jobs: Jobs) -> None:
+async def test_an_unknown_job_is_refused(jobs: Jobs) -> None:
     with pytest.raises(UnknownJob):
         await jobs.get(2**62)
     with pytest.raises(UnknownJob):

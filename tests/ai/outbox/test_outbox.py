@@ -1,4 +1,4 @@
-"""What was put is there until data-api has it, whoever dies in between."""
+"""Every event that was put is kept until data-api has it, even when processes are killed."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def ids(outbox: Outbox) -> list[str]:
     return [event.id for event in await outbox.oldest(10_000)]
 
 
-async def test_what_was_put_is_there_after_a_restart_in_the_order_it_came(tmp_path: Path) -> None:
+async def test_events_are_kept_in_order_over_a_restart(tmp_path: Path) -> None:
     outbox = opened(tmp_path)
     await outbox.put("prediction", bodies("a", "b"))
     await outbox.put("feedback", bodies("c"))
@@ -57,9 +57,10 @@ async def test_what_was_put_is_there_after_a_restart_in_the_order_it_came(tmp_pa
     ]
     assert len(again) == 3
     again.close()
-    assert len(list(tmp_path.glob("*.db"))) == 1, "a restart goes on with its own file"
+    assert len(list(tmp_path.glob("*.db"))) == 1, "a restart continues with the same file"
 
 
+@pytest.mark.process
 async def test_every_put_that_returned_survives_a_kill_of_the_process(tmp_path: Path) -> None:
     writer = subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
@@ -73,14 +74,14 @@ async def test_every_put_that_returned_survives_a_kill_of_the_process(tmp_path: 
     outbox.close()
 
 
-async def test_callers_at_the_same_moment_share_commits_and_all_are_kept(tmp_path: Path) -> None:
+async def test_concurrent_puts_share_commits_and_all_are_kept(tmp_path: Path) -> None:
     outbox = opened(tmp_path)
     await asyncio.gather(*(outbox.put("prediction", bodies(str(number))) for number in range(200)))
     assert sorted(await ids(outbox)) == sorted(map(str, range(200)))
     outbox.close()
 
 
-async def test_it_refuses_at_its_bound_and_takes_again_when_data_api_has_caught_up(tmp_path: Path) -> None:
+async def test_it_refuses_at_its_bound_and_accepts_again_when_data_api_has_taken_some(tmp_path: Path) -> None:
     outbox = opened(tmp_path, max_rows=2)
     await outbox.put("prediction", bodies("a", "b"))
     with pytest.raises(OutboxFull):
@@ -93,7 +94,7 @@ async def test_it_refuses_at_its_bound_and_takes_again_when_data_api_has_caught_
     outbox.close()
 
 
-async def test_a_disk_that_takes_nothing_refuses_instead_of_answering(tmp_path: Path) -> None:
+async def test_a_full_disk_refuses_the_event(tmp_path: Path) -> None:
     outbox = opened(tmp_path)
 
     def fill(connection: sqlite3.Connection) -> None:
@@ -106,7 +107,15 @@ async def test_a_disk_that_takes_nothing_refuses_instead_of_answering(tmp_path: 
     outbox.close()
 
 
-async def test_what_is_refused_for_good_steps_aside_with_its_reason(tmp_path: Path) -> None:
+async def test_settled_events_are_overwritten_on_the_disk(tmp_path: Path) -> None:
+    outbox = opened(tmp_path)
+    await outbox.put("prediction", [{"id": str(number), "row": "a private text"} for number in range(50)])
+    await outbox.settle(await outbox.oldest(100), [])
+    outbox.close()
+    assert [path.name for path in tmp_path.iterdir() if b"a private text" in path.read_bytes()] == []
+
+
+async def test_a_refused_event_becomes_a_dead_letter_with_its_reason(tmp_path: Path) -> None:
     outbox = opened(tmp_path)
     await outbox.put("prediction", bodies("a", "b", "c"))
     a, b, c = await outbox.oldest(3)
@@ -130,12 +139,12 @@ async def test_a_waiting_prediction_is_found_by_its_id(tmp_path: Path) -> None:
     outbox.close()
 
 
-async def test_a_file_whose_process_is_gone_is_taken_over_with_its_dead_letters(tmp_path: Path) -> None:
-    gone, outbox = opened(tmp_path), opened(tmp_path)
-    await gone.put("prediction", bodies("a", "b"))
-    await gone.settle([], [((await gone.oldest(1))[0], "bad")])
-    assert await outbox.take_over() == 0, "a file that is held is left alone"
-    gone.close()
+async def test_the_file_of_a_process_that_ended_is_taken_over_with_its_dead_letters(tmp_path: Path) -> None:
+    ended, outbox = opened(tmp_path), opened(tmp_path)
+    await ended.put("prediction", bodies("a", "b"))
+    await ended.settle([], [((await ended.oldest(1))[0], "bad")])
+    assert await outbox.take_over() == 0, "a file in use is not taken over"
+    ended.close()
     append_once(tmp_path, "promotion", {"id": "p"})
     assert await outbox.take_over() == 2
     assert sorted(await ids(outbox)) == ["b", "p"]
@@ -144,7 +153,7 @@ async def test_a_file_whose_process_is_gone_is_taken_over_with_its_dead_letters(
     outbox.close()
 
 
-async def test_a_caller_who_left_does_not_stop_the_thread(tmp_path: Path) -> None:
+async def test_a_cancelled_put_does_not_stop_the_writer(tmp_path: Path) -> None:
     outbox = opened(tmp_path)
     leaving = asyncio.create_task(outbox.put("prediction", bodies("a")))
     await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""From the outbox to data-api: at least once, and a row that is refused never blocks the rest."""
+"""Events reach data-api at least once, and a refused event never blocks the rest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Receiver:
-    """What data-api does, in memory: keeps rows by id, refuses `bad` ones, and whole calls that hold a `poison`."""
+    """data-api in memory: stores rows by id, refuses `bad` rows, and whole calls that contain a `poison` row."""
 
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, object]] = {}
@@ -67,7 +67,7 @@ async def until(true: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_rows_leave_the_outbox_only_when_data_api_has_them(
+async def test_events_leave_the_outbox_only_when_data_api_has_them(
     outbox: Outbox, client: DataClient, receiver: Receiver
 ) -> None:
     await outbox.put("prediction", [{"id": "a"}, {"id": "b"}])
@@ -81,7 +81,7 @@ async def test_rows_leave_the_outbox_only_when_data_api_has_them(
     assert (list(receiver.rows), len(outbox)) == (["a"], 1)
 
 
-async def test_refused_rows_and_rows_that_spoil_a_call_do_not_block_their_neighbours(
+async def test_refused_events_and_events_that_invalidate_a_call_do_not_block_the_others(
     outbox: Outbox, client: DataClient, receiver: Receiver
 ) -> None:
     names = ["a", "bad1", "b", "poison", "c", "d"]
@@ -99,7 +99,7 @@ async def test_sending_twice_changes_nothing(outbox: Outbox, client: DataClient,
     assert (len(outbox), outbox.dead_letters) == (0, 0)
 
 
-async def test_a_wrong_service_key_is_nobodys_fault_but_the_operators(outbox: Outbox, tmp_path: Path) -> None:
+async def test_with_a_wrong_service_key_events_wait_and_the_error_names_the_key(outbox: Outbox, tmp_path: Path) -> None:
     client = DataClient("http://data", "key")
     refuse = httpx.MockTransport(lambda request: httpx.Response(401, json={}))
     client._opened = httpx.AsyncClient(base_url="http://data", transport=refuse)
@@ -110,7 +110,7 @@ async def test_a_wrong_service_key_is_nobodys_fault_but_the_operators(outbox: Ou
     await client.close()
 
 
-async def test_the_loop_drains_by_itself_when_data_api_comes_back(
+async def test_the_outbox_drains_when_data_api_responds_again(
     outbox: Outbox, client: DataClient, receiver: Receiver
 ) -> None:
     receiver.away = True

@@ -1,4 +1,4 @@
-"""What a process holds of an erased person goes, from the disk too, whatever is on its way at that moment."""
+"""Everything that an instance holds of an erased person is deleted, on the disk too, whatever is in flight."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ai_api.blobs import Blobs
 from ai_api.data_client import DataClient
 from ai_api.errors import NotSignedIn
-from ai_api.images import ImageRef
+from ai_api.images.blobs import Blobs
+from ai_api.images.reference import ImageRef
 from ai_api.outbox.outbox import Outbox
 from ai_api.outbox.shipper import Shipper
 from ai_api.privacy.eraser import Eraser
@@ -25,32 +25,32 @@ SECRET = "the neighbours dog is called Zwiebel"
 
 
 class DataAPI:
-    """Hears the reports, and refuses the rows of erased people."""
+    """Receives the reports of erasures, and refuses all rows as those of erased people."""
 
     def __init__(self) -> None:
         self.reports: list[tuple[str, dict[str, object]]] = []
-        self.forgotten: list[str] = []
+        self.released: list[str] = []
         self.away = False
-        self.asked, self.gate = asyncio.Event(), asyncio.Event()
+        self.received, self.gate = asyncio.Event(), asyncio.Event()
         self.gate.set()
 
     async def __call__(self, request: httpx.Request) -> httpx.Response:
         if self.away:
             raise httpx.ConnectError("away")
         if request.method == "DELETE":
-            self.forgotten.append(request.url.path)
+            self.released.append(request.url.path)
             return httpx.Response(204)
         body = json.loads(request.content)
         if request.url.path.startswith("/erasures/"):
             self.reports.append((request.url.path, body))
             return httpx.Response(204)
-        self.asked.set()
+        self.received.set()
         await self.gate.wait()
         return httpx.Response(200, json={"results": [{"status": "refused", "reason": "erased"} for _ in body["rows"]]})
 
 
-class Place:
-    """A process's outbox, pictures and eraser, over one folder."""
+class Instance:
+    """The outbox, image store and eraser of one instance, over one folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -66,112 +66,114 @@ class Place:
         rows = [{"id": f"{user_id}-{number}", "row": {"text": text}, "user_id": user_id} for number in range(count)]
         await self.outbox.put("prediction", rows)
 
-    def holds(self, word: str) -> list[str]:
-        """Files in which the word stands, in whatever part of them."""
-        return [path.name for path in self.folder.rglob("*") if path.is_file() and word.encode() in path.read_bytes()]
+    def files_with(self, text: str) -> list[str]:
+        """Files that contain the text, in any part of them."""
+        return [path.name for path in self.folder.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
 
 
 @pytest.fixture
-async def place(tmp_path: Path) -> AsyncIterator[Place]:
-    made = Place(tmp_path)
+async def instance(tmp_path: Path) -> AsyncIterator[Instance]:
+    made = Instance(tmp_path)
     yield made
     await made.client.close()
     made.outbox.close()
 
 
-async def test_rows_dead_letters_and_pictures_go_from_the_disk_and_data_api_is_told(place: Place) -> None:
-    await place.keep(ANN, 3)
-    await place.keep(BOB, text="rain")
-    dead = (await place.outbox.oldest(1))[0]
-    await place.outbox.settle([], [(dead, "no such task")])
-    ours, hers = ImageRef.of_bytes(b"ours"), ImageRef.of_bytes(b"hers alone")
-    for picture, owner in ((ours, ANN), (ours, BOB), (hers, ANN)):
-        place.blobs.put(picture, owner, "shop")
-    assert place.holds(SECRET)
+async def test_rows_dead_letters_and_images_are_deleted_from_the_disk_and_data_api_gets_a_report(
+    instance: Instance,
+) -> None:
+    await instance.keep(ANN, 3)
+    await instance.keep(BOB, text="rain")
+    dead = (await instance.outbox.oldest(1))[0]
+    await instance.outbox.settle([], [(dead, "no such task")])
+    shared, own = ImageRef.of_bytes(b"shared"), ImageRef.of_bytes(b"sent by Ann alone")
+    for image, owner in ((shared, ANN), (shared, BOB), (own, ANN)):
+        instance.blobs.put(image, owner, "shop")
+    assert instance.files_with(SECRET)
 
-    place.erased = {ANN: "e1"}
-    assert await place.eraser.erase()
-    assert place.holds(SECRET) == []
-    assert place.holds("hers alone") == []
-    assert place.blobs.get(ours.digest) is not None, "somebody else sent the same one"
-    assert [event.body["user_id"] for event in await place.outbox.oldest(10)] == [BOB]
-    assert (len(place.outbox), place.outbox.dead_letters) == (1, 0)
+    instance.erased = {ANN: "e1"}
+    assert await instance.eraser.erase()
+    assert instance.files_with(SECRET) == []
+    assert instance.files_with("sent by Ann alone") == []
+    assert instance.blobs.get(shared.digest) is not None, "another person sent the same image"
+    assert [event.body["user_id"] for event in await instance.outbox.oldest(10)] == [BOB]
+    assert (len(instance.outbox), instance.outbox.dead_letters) == (1, 0)
     removed = {"outbox": 2, "dead_letters": 1, "pictures": 1}
-    assert place.data_api.reports == [("/erasures/e1/parts", {"replica": place.outbox.name, "removed": removed})]
-    await place.eraser.erase()
-    assert len(place.data_api.reports) == 1, "once is enough"
+    assert instance.data_api.reports == [("/erasures/e1/parts", {"replica": instance.outbox.name, "removed": removed})]
+    await instance.eraser.erase()
+    assert len(instance.data_api.reports) == 1, "one report for each erasure"
 
 
-async def test_what_was_shipped_long_ago_does_not_stay_in_the_file(place: Place) -> None:
-    await place.keep(ANN, 50)
-    await place.outbox.settle(await place.outbox.oldest(100), [])
-    place.erased = {ANN: "e1"}
-    await place.eraser.erase()
-    assert place.holds(SECRET) == []
+async def test_rows_sent_long_ago_are_not_left_in_the_file(instance: Instance) -> None:
+    await instance.keep(ANN, 50)
+    await instance.outbox.settle(await instance.outbox.oldest(100), [])
+    instance.erased = {ANN: "e1"}
+    await instance.eraser.erase()
+    assert instance.files_with(SECRET) == []
 
 
-async def test_a_row_that_is_being_sent_is_neither_kept_nor_buried(place: Place) -> None:
-    await place.keep(ANN, 2)
-    place.data_api.gate.clear()
-    shipping = asyncio.create_task(Shipper(place.outbox, place.client, rows=10).ship_once())
-    await asyncio.wait_for(place.data_api.asked.wait(), 10)
-    place.erased = {ANN: "e1"}
-    await place.eraser.erase()
-    place.data_api.gate.set()
+async def test_a_row_that_is_being_sent_is_deleted_and_becomes_no_dead_letter(instance: Instance) -> None:
+    await instance.keep(ANN, 2)
+    instance.data_api.gate.clear()
+    shipping = asyncio.create_task(Shipper(instance.outbox, instance.client, rows=10).ship_once())
+    await asyncio.wait_for(instance.data_api.received.wait(), 10)
+    instance.erased = {ANN: "e1"}
+    await instance.eraser.erase()
+    instance.data_api.gate.set()
     await shipping
-    assert (len(place.outbox), place.outbox.dead_letters) == (0, 0)
-    assert place.holds(SECRET) == []
+    assert (len(instance.outbox), instance.outbox.dead_letters) == (0, 0)
+    assert instance.files_with(SECRET) == []
 
 
-async def test_a_request_in_flight_ends_first_and_none_begins(place: Place) -> None:
-    with place.eraser.storing_for(ANN):
-        place.erased = {ANN: "e1"}
-        await place.eraser.erase()
-        assert place.data_api.reports == []
-        with pytest.raises(NotSignedIn), place.eraser.storing_for(ANN):
+async def test_an_erasure_waits_for_requests_in_flight_and_new_ones_are_refused(instance: Instance) -> None:
+    with instance.eraser.storing_for(ANN):
+        instance.erased = {ANN: "e1"}
+        await instance.eraser.erase()
+        assert instance.data_api.reports == []
+        with pytest.raises(NotSignedIn), instance.eraser.storing_for(ANN):
             pass
-        await place.keep(ANN)
-    await place.eraser.erase()
-    assert len(place.data_api.reports) == 1
-    assert place.holds(SECRET) == []
+        await instance.keep(ANN)
+    await instance.eraser.erase()
+    assert len(instance.data_api.reports) == 1
+    assert instance.files_with(SECRET) == []
 
 
-async def test_while_data_api_is_away_it_tries_again_and_forgets_no_count(place: Place) -> None:
-    await place.keep(ANN, 2)
-    place.erased = {ANN: "e1"}
-    place.data_api.away = True
-    assert not await place.eraser.erase()
-    assert place.holds(SECRET) == []
-    place.data_api.away = False
-    assert await place.eraser.erase()
-    ((_, report),) = place.data_api.reports
+async def test_while_data_api_is_away_the_report_is_retried_with_all_counts(instance: Instance) -> None:
+    await instance.keep(ANN, 2)
+    instance.erased = {ANN: "e1"}
+    instance.data_api.away = True
+    assert not await instance.eraser.erase()
+    assert instance.files_with(SECRET) == []
+    instance.data_api.away = False
+    assert await instance.eraser.erase()
+    ((_, report),) = instance.data_api.reports
     assert report["removed"] == {"outbox": 2, "dead_letters": 0, "pictures": 0}
 
 
-async def test_a_file_that_is_taken_over_later_is_searched_too(place: Place) -> None:
-    place.erased = {ANN: "e1"}
-    await place.eraser.erase()
-    other = Outbox(place.folder / "outbox", max_rows=1_000)
+async def test_a_file_taken_over_later_is_searched_too(instance: Instance) -> None:
+    instance.erased = {ANN: "e1"}
+    await instance.eraser.erase()
+    other = Outbox(instance.folder / "outbox", max_rows=1_000)
     await other.put("feedback", [{"id": "f", "comment": SECRET, "user_id": ANN}])
     other.close()
-    assert await place.outbox.take_over() == 1
-    await place.eraser.erase()
-    assert len(place.outbox) == 0
-    assert [report["removed"]["outbox"] for _, report in place.data_api.reports] == [0, 1]  # type: ignore[index]
-    assert place.holds(SECRET) == []
+    assert await instance.outbox.take_over() == 1
+    await instance.eraser.erase()
+    assert len(instance.outbox) == 0
+    assert [report["removed"]["outbox"] for _, report in instance.data_api.reports] == [0, 1]  # type: ignore[index]
+    assert instance.files_with(SECRET) == []
 
 
-async def test_nobody_waits_for_a_process_whose_file_is_here_once_that_was_searched(place: Place) -> None:
-    other = Outbox(place.folder / "outbox", max_rows=1_000)
+async def test_a_dead_instance_is_released_once_its_file_was_searched(instance: Instance) -> None:
+    other = Outbox(instance.folder / "outbox", max_rows=1_000)
     await other.put("feedback", [{"id": "f", "comment": SECRET, "user_id": ANN}])
     other.close()
-    place.erased = {ANN: "e1"}
-    await place.outbox.take_over()
-    place.data_api.away = True
-    assert not await place.eraser.erase()
-    assert place.data_api.forgotten == []
-    place.data_api.away = False
-    assert await place.eraser.erase()
-    assert await place.eraser.erase()
-    assert place.data_api.forgotten == [f"/replicas/{other.name}"], "told once"
-    assert [report["replica"] for _, report in place.data_api.reports] == [place.outbox.name]
+    instance.erased = {ANN: "e1"}
+    await instance.outbox.take_over()
+    instance.data_api.away = True
+    assert not await instance.eraser.erase()
+    assert instance.data_api.released == []
+    instance.data_api.away = False
+    assert await instance.eraser.erase()
+    assert await instance.eraser.erase()
+    assert instance.data_api.released == [f"/replicas/{other.name}"], "reported once"
+    assert [report["replica"] for _, report in instance.data_api.reports] == [instance.outbox.name]

@@ -1,4 +1,4 @@
-"""Pictures go once no row that is kept can refer to them."""
+"""An image expires once no stored row can refer to it."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from pathlib import Path
 
 import pytest
 
-from ai_api.blobs import Blobs
 from ai_api.errors import BlobsUnavailable
-from ai_api.images import ImageRef
+from ai_api.images.blobs import Blobs
+from ai_api.images.reference import ImageRef
 from ai_api.privacy import expirer
 from ai_api.privacy.expirer import Expirer
 
 pytestmark = pytest.mark.anyio
 
-PICTURE = ImageRef.of_bytes(b"a picture")
+IMAGE = ImageRef.of_bytes(b"an image")
 DAY = 86_400.0
 
 
 def sent(folder: Path, days_ago: float, task: str = "shop") -> Blobs:
-    """A store with one picture."""
+    """A store with one image, sent so many days ago."""
     blobs = Blobs(str(folder))
-    blobs.put(PICTURE, "anna", task)
+    blobs.put(IMAGE, "anna", task)
     then = time.time() - days_ago * DAY
-    os.utime(folder / "owners/anna" / task / PICTURE.digest, (then, then))
+    os.utime(folder / "owners/anna" / task / IMAGE.digest, (then, then))
     return blobs
 
 
 @pytest.mark.parametrize(("days_ago", "stays"), [(30.5, True), (31.5, False)])
-async def test_a_picture_outlives_its_rows_by_a_day(tmp_path: Path, days_ago: float, stays: bool) -> None:
+async def test_an_image_is_kept_a_day_longer_than_its_rows(tmp_path: Path, days_ago: float, stays: bool) -> None:
     blobs = sent(tmp_path, days_ago)
     await Expirer(blobs, lambda: {"shop": 30}).expire()
-    assert (blobs.get(PICTURE.digest) is not None) == stays
+    assert (blobs.get(IMAGE.digest) is not None) == stays
 
 
-async def test_a_task_without_days_keeps_its_pictures_for_ever(tmp_path: Path) -> None:
+async def test_a_task_without_a_retention_keeps_its_images(tmp_path: Path) -> None:
     blobs = sent(tmp_path, 3_000)
     await Expirer(blobs, lambda: {"fashion": 1}).expire()
-    assert blobs.get(PICTURE.digest) is not None
+    assert blobs.get(IMAGE.digest) is not None
 
 
-async def test_a_store_that_does_not_answer_is_asked_again(
+async def test_a_store_that_does_not_respond_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     blobs = sent(tmp_path, 40)
@@ -59,11 +59,11 @@ async def test_a_store_that_does_not_answer_is_asked_again(
     for name in ("FIRST_SECONDS", "PAUSE_SECONDS"):
         monkeypatch.setattr(expirer, name, 0.01)
     running = asyncio.create_task(Expirer(blobs, lambda: {"shop": 30}).run())
-    await asyncio.wait_for(becomes(lambda: blobs.get(PICTURE.digest) is None), 10)
+    await asyncio.wait_for(until(lambda: blobs.get(IMAGE.digest) is None), 10)
     running.cancel()
     assert "not erased yet task=shop" in caplog.text
 
 
-async def becomes(true: Callable[[], bool]) -> None:
+async def until(true: Callable[[], bool]) -> None:
     while not true():
         await asyncio.sleep(0.01)

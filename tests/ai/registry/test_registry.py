@@ -1,4 +1,4 @@
-"""Versions are logged, promoted, rolled back and loaded; nothing damaged or strange is ever served."""
+"""Versions are logged, promoted, rolled back and loaded; damaged files and untrusted types are refused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 
 from ai_api.datasets import Table, frame, split
 from ai_api.errors import Conflict, ModelRefused, RegistryUnavailable, UnknownVersion
-from ai_api.images import ImageRef
+from ai_api.images.reference import ImageRef
 from ai_api.inference import TOLERANCE, labels_of
 from ai_api.pipeline import build_pipeline
 from ai_api.registry.files import SAMPLE_ROWS, digest_of, requirements_of
@@ -53,7 +53,7 @@ def house() -> tuple[Task, Pipeline, Table]:
     return task, *fitted(task, "forest")
 
 
-def log(registry: Registry, name: str, house: tuple[Task, Pipeline, Table]) -> int:
+def log_version(registry: Registry, name: str, house: tuple[Task, Pipeline, Table]) -> int:
     task, pipeline, held_out = house
     return registry.runs.log_version(name, pipeline, record(task, pipeline, held_out)).number
 
@@ -66,8 +66,8 @@ def test_a_task_that_was_never_trained_has_no_champion_and_no_versions(registry:
         registry.version("never", "champion")
 
 
-def test_a_logged_version_says_where_it_comes_from(registry: Registry, house: tuple[Task, Pipeline, Table]) -> None:
-    number = log(registry, "origin", house)
+def test_a_logged_version_has_its_lineage(registry: Registry, house: tuple[Task, Pipeline, Table]) -> None:
+    number = log_version(registry, "origin", house)
     version = registry.version("origin", number)
     assert (version.recipe, version.metrics["rmse"], version.labels) == ("forest", 0.5, None)
     assert version.metrics["size_bytes"] > 1_000
@@ -77,10 +77,8 @@ def test_a_logged_version_says_where_it_comes_from(registry: Registry, house: tu
     assert [found.number for found in registry.versions("origin")] == [number]
 
 
-def test_promoting_needs_the_champion_that_was_looked_at(
-    registry: Registry, house: tuple[Task, Pipeline, Table]
-) -> None:
-    first, second = log(registry, "expected", house), log(registry, "expected", house)
+def test_a_promotion_needs_the_present_champion(registry: Registry, house: tuple[Task, Pipeline, Table]) -> None:
+    first, second = log_version(registry, "expected", house), log_version(registry, "expected", house)
     registry.promote("expected", first, expected=None)
     with pytest.raises(Conflict):
         registry.promote("expected", second, expected=None)
@@ -94,10 +92,10 @@ def test_promoting_needs_the_champion_that_was_looked_at(
         registry.promote("expected", 99, expected=second)
 
 
-def test_a_rollback_needs_nothing_but_the_registry(
+def test_a_rollback_needs_only_the_registry(
     registry: Registry, house: tuple[Task, Pipeline, Table], mlflow_url: str, secrets_dir: Path, tmp_path: Path
 ) -> None:
-    first, second = log(registry, "back", house), log(registry, "back", house)
+    first, second = log_version(registry, "back", house), log_version(registry, "back", house)
     registry.promote("back", first, expected=None)
     with pytest.raises(Conflict):
         registry.rollback("back")
@@ -108,7 +106,7 @@ def test_a_rollback_needs_nothing_but_the_registry(
     assert registry.champion("back") == first
 
 
-def test_a_run_holds_many_figures_and_labels_of_any_spelling(registry: Registry) -> None:
+def test_a_run_stores_many_metrics_and_labels_with_any_characters(registry: Registry) -> None:
     details = {f"recall.{number} <= x": float(number) for number in range(250)} | {"recall.nothing": float("nan")}
     history = [("loss", 1 / step, step) for step in range(1, 150)]
     params = {f"features__{number}": number for number in range(120)}
@@ -131,7 +129,7 @@ def test_a_run_holds_many_figures_and_labels_of_any_spelling(registry: Registry)
     assert registry.runs.finished("never") == []
 
 
-def test_a_version_names_the_packages_that_it_needs() -> None:
+def test_a_version_has_the_packages_that_it_requires() -> None:
     plain = requirements_of(fitted(small_housing("needs"), "forest")[0])
     assert [package.partition("==")[0] for package in plain.packages] == ["numpy", "pandas", "scikit-learn", "skops"]
     task = small_frauds()
@@ -142,7 +140,7 @@ def test_a_version_names_the_packages_that_it_needs() -> None:
     assert not [name for name in requirements_of(sampled.pipeline).packages if "imbalanced" in name]
 
 
-def test_pictures_go_with_a_version_and_come_back(registry: Registry) -> None:
+def test_images_of_the_sample_are_saved_with_a_version(registry: Registry) -> None:
     task = replace(small_task("products"), name="pictures")
     image = next(recipe for recipe in task.recipes if recipe.estimator == "cnn")
     pipeline, held_out = fitted(task, image.name)
@@ -151,29 +149,29 @@ def test_pictures_go_with_a_version_and_come_back(registry: Registry) -> None:
     rows = [row for row, _ in model.sample]
     assert rows == held_out.rows[:SAMPLE_ROWS]
     assert any(isinstance(row["image"], ImageRef) for row in rows)
-    for answer, (_, recorded) in zip(model.predict(rows), model.sample, strict=True):
-        assert answer["label"] == recorded["label"]
-        assert answer["score"] == pytest.approx(recorded["score"], abs=TOLERANCE)
+    for prediction, (_, recorded) in zip(model.predict(rows), model.sample, strict=True):
+        assert prediction["label"] == recorded["label"]
+        assert prediction["score"] == pytest.approx(recorded["score"], abs=TOLERANCE)
 
 
 @pytest.mark.parametrize("kind", ["house", "text"])
-def test_a_loaded_version_answers_its_sample_as_recorded_alone_and_in_a_batch(registry: Registry, kind: str) -> None:
+def test_a_loaded_version_predicts_its_sample_as_recorded_alone_and_in_a_batch(registry: Registry, kind: str) -> None:
     task = small_housing(f"sample-{kind}") if kind == "house" else small_tweets(f"sample-{kind}")
     pipeline, held_out = fitted(task, task.recipes[0].name)
     version = registry.runs.log_version(task.name, pipeline, record(task, pipeline, held_out))
     model = registry.load(task.name, version.number)
     assert len(model.sample) == SAMPLE_ROWS
     rows = [row for row, _ in model.sample]
-    for answers in (model.predict(rows), [model.predict([row])[0] for row in rows]):
-        for answer, (_, recorded) in zip(answers, model.sample, strict=True):
-            assert answer.get("label") == recorded.get("label")
+    for predictions in (model.predict(rows), [model.predict([row])[0] for row in rows]):
+        for prediction, (_, recorded) in zip(predictions, model.sample, strict=True):
+            assert prediction.get("label") == recorded.get("label")
             key = "value" if kind == "house" else "score"
-            assert answer[key] == pytest.approx(recorded[key], abs=TOLERANCE)
+            assert prediction[key] == pytest.approx(recorded[key], abs=TOLERANCE)
     assert model.predict([]) == []
 
 
 def test_many_threads_load_and_predict_at_once(registry: Registry, house: tuple[Task, Pipeline, Table]) -> None:
-    number = log(registry, "threads", house)
+    number = log_version(registry, "threads", house)
     with ThreadPoolExecutor(8) as pool:
         models = list(pool.map(lambda _: registry.load("threads", number), range(8)))
         row = models[0].sample[0][0]
@@ -181,31 +179,31 @@ def test_many_threads_load_and_predict_at_once(registry: Registry, house: tuple[
     assert len(values) == 1
 
 
-def test_a_cached_version_loads_with_mlflow_away(
+def test_a_cached_version_loads_while_mlflow_is_unavailable(
     registry: Registry, house: tuple[Task, Pipeline, Table], secrets_dir: Path, tmp_path: Path, free_port: object
 ) -> None:
-    number = log(registry, "cached", house)
+    number = log_version(registry, "cached", house)
     registry.load("cached", number)
-    alone = open_registry(f"http://127.0.0.1:{free_port()}", secrets_dir, tmp_path / "versions")  # type: ignore[operator]
-    model = alone.load("cached", number)
+    offline = open_registry(f"http://127.0.0.1:{free_port()}", secrets_dir, tmp_path / "versions")  # type: ignore[operator]
+    model = offline.load("cached", number)
     assert model.version.number == number
     assert model.predict([model.sample[0][0]]) == [model.sample[0][1]]
 
 
-def test_with_mlflow_away_a_question_fails_within_seconds(secrets_dir: Path, tmp_path: Path, free_port: object) -> None:
-    alone = open_registry(f"http://127.0.0.1:{free_port()}", secrets_dir, tmp_path)  # type: ignore[operator]
-    asked = time.monotonic()
+def test_without_mlflow_a_call_fails_within_seconds(secrets_dir: Path, tmp_path: Path, free_port: object) -> None:
+    offline = open_registry(f"http://127.0.0.1:{free_port()}", secrets_dir, tmp_path)  # type: ignore[operator]
+    started = time.monotonic()
     with pytest.raises(RegistryUnavailable):
-        alone.champion("house")
+        offline.champion("house")
     with pytest.raises(RegistryUnavailable):
-        alone.load("house", 1)
-    assert time.monotonic() - asked < 10
+        offline.load("house", 1)
+    assert time.monotonic() - started < 10
 
 
 def test_damaged_files_in_the_cache_are_fetched_again(
     registry: Registry, house: tuple[Task, Pipeline, Table], tmp_path: Path
 ) -> None:
-    number = log(registry, "damaged", house)
+    number = log_version(registry, "damaged", house)
     registry.load("damaged", number)
     file = tmp_path / "versions" / "damaged" / str(number) / "model" / "model.skops"
     whole = file.read_bytes()
@@ -214,38 +212,40 @@ def test_damaged_files_in_the_cache_are_fetched_again(
     assert file.read_bytes() == whole
 
 
-def test_files_that_are_not_those_logged_are_refused(
+def test_files_with_another_digest_than_logged_are_refused(
     registry: Registry, house: tuple[Task, Pipeline, Table], mlflow_url: str
 ) -> None:
     from mlflow import MlflowClient
 
-    number = log(registry, "changed", house)
+    number = log_version(registry, "changed", house)
     MlflowClient(mlflow_url).set_model_version_tag("changed", str(number), "volant.digest", "0" * 64)
     with pytest.raises(ModelRefused, match="digest"):
         registry.load("changed", number)
 
 
-def test_a_version_that_no_trainer_of_ours_made_is_refused(registry: Registry, mlflow_url: str) -> None:
+def test_a_version_without_our_digest_is_refused(registry: Registry, mlflow_url: str) -> None:
     from mlflow import MlflowClient
 
     client = MlflowClient(mlflow_url, mlflow_url)
-    registry.champion("stranger")
-    client.create_registered_model("stranger")
-    run = client.create_run(client.create_experiment("stranger"))
-    client.create_model_version("stranger", f"runs:/{run.info.run_id}/model", run.info.run_id, await_creation_for=0)
-    assert not registry.version("stranger", 1).trained_here
+    registry.champion("foreign")
+    client.create_registered_model("foreign")
+    run = client.create_run(client.create_experiment("foreign"))
+    client.create_model_version("foreign", f"runs:/{run.info.run_id}/model", run.info.run_id, await_creation_for=0)
+    assert not registry.version("foreign", 1).trained_here
     with pytest.raises(ModelRefused, match="trainers"):
-        registry.load("stranger", 1)
+        registry.load("foreign", 1)
 
 
-def test_a_type_that_is_not_on_the_list_is_not_logged(registry: Registry, house: tuple[Task, Pipeline, Table]) -> None:
+def test_a_pipeline_with_an_untrusted_type_is_not_logged(
+    registry: Registry, house: tuple[Task, Pipeline, Table]
+) -> None:
     from sklearn.preprocessing import FunctionTransformer
 
     task, pipeline, held_out = house
-    strange = Pipeline([("print", FunctionTransformer(print_and_return)), *pipeline.steps])
+    untrusted = Pipeline([("print", FunctionTransformer(print_and_return)), *pipeline.steps])
     with pytest.raises(ModelRefused, match="print_and_return"):
-        registry.runs.log_version("strange", strange, record(task, strange, held_out))
-    assert registry.versions("strange") == []
+        registry.runs.log_version("untrusted", untrusted, record(task, untrusted, held_out))
+    assert registry.versions("untrusted") == []
 
 
 def print_and_return(values: object) -> object:

@@ -1,6 +1,6 @@
-"""Versions that earlier releases saved load today and answer as they did. Made from generated rows, a folder each.
+"""Versions saved by earlier releases load and predict as recorded. They were trained on generated rows, a folder each.
 
-Their pipelines are packed more tightly than a trainer packs them (zip's deflate), to be small enough for git.
+Their pipelines are compressed (zip's deflate), unlike those of a trainer, to be small enough for git.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LABELS = {"tweets": ("negative", "neutral", "positive")}
 
 
 @pytest.mark.parametrize("folder", SAVED, ids=lambda folder: folder.name)
-def test_a_version_of_an_earlier_release_answers_as_it_did(folder: Path) -> None:
+def test_a_version_of_an_earlier_release_predicts_as_recorded(folder: Path) -> None:
     release, task, recipe = folder.name.split("-", 2)
     version = Version(
         task=task,
@@ -38,10 +38,10 @@ def test_a_version_of_an_earlier_release_answers_as_it_did(folder: Path) -> None
     model = load(folder, version, "cpu")
     assert model.sample
     for row, recorded in model.sample:
-        [answer] = model.predict([row])
-        assert answer.get("label") == recorded.get("label")
+        [prediction] = model.predict([row])
+        assert prediction.get("label") == recorded.get("label")
         key = "score" if "score" in recorded else "value"
-        assert answer[key] == pytest.approx(recorded[key], abs=TOLERANCE)
+        assert prediction[key] == pytest.approx(recorded[key], abs=TOLERANCE)
 
 
 def test_the_saved_versions_are_small() -> None:

@@ -1,4 +1,4 @@
-"""From commands to the page of results, on a task from outside: train all, again, by folds, tuned; compare; data."""
+"""The commands train, crossval, tune, compare and data on a task of the user, and the page of results."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import pytest
 from ai_api.__main__ import main
 from ai_api.commands.results import write_unseen
 from ai_api.datasets import Table
-from ai_api.images import ImageRef
+from ai_api.images.reference import ImageRef
 
 WINE = Path(__file__).resolve().parents[2] / "loop" / "wine.py"
-Say = Callable[..., str]
+Run = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def environment(mlflow_url: str, secrets_dir: Path, open_folder: Callable[[str], Path]) -> Iterator[Path]:
-    """A machine where only MLflow runs, with one task, whose rows are there."""
+    """The settings of a machine where only MLflow runs, with one task."""
     folder = open_folder("results")
     (folder / "tasks").mkdir()
     shutil.copy(WINE, folder / "tasks")
@@ -42,8 +42,8 @@ def environment(mlflow_url: str, secrets_dir: Path, open_folder: Callable[[str],
 
 
 @pytest.fixture
-def say(environment: Path, capsys: pytest.CaptureFixture[str]) -> Say:
-    """Runs a command; what it prints."""
+def run(environment: Path, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command, which must succeed. Returns what it prints."""
 
     def call(*words: str) -> str:
         assert main(words) == 0, capsys.readouterr().err
@@ -52,33 +52,33 @@ def say(environment: Path, capsys: pytest.CaptureFixture[str]) -> Say:
     return call
 
 
-def test_every_recipe_is_trained_once_compared_and_not_promoted(say: Say, environment: Path) -> None:
-    first = say("train", "wine", "--all", "--alone", "--missing").splitlines()
+def test_every_recipe_is_trained_once_compared_and_not_promoted(run: Run, environment: Path) -> None:
+    first = run("train", "wine", "--all", "--alone", "--missing").splitlines()
     assert first[0].split() == ["recipe", "macro_recall", "in"]
     assert [line.split()[0] for line in first[1:]] == ["naive-bayes", "forest"]
     assert "version 1" in first[1]
-    one = say("train", "wine", "--recipes", "forest", "--alone", "--missing").splitlines()
+    one = run("train", "wine", "--recipes", "forest", "--alone", "--missing").splitlines()
     assert [line.split()[0] for line in one[1:]] == ["forest"]
     assert "done before" in one[1]
-    again = say("train", "wine", "--all", "--alone", "--missing")
+    again = run("train", "wine", "--all", "--alone", "--missing")
     assert again.count("done before, on these rows, with this code") == 2
 
-    folds = say("crossval", "wine", "--folds", "2").splitlines()
+    folds = run("crossval", "wine", "--folds", "2").splitlines()
     assert folds[0].split()[:3] == ["metric", "mean", "std"]
     assert folds[1].startswith("macro_recall")
-    tuned = say("tune", "wine", "--recipe", "forest", "--trials", "2", "--alone", "--seed", "3")
+    tuned = run("tune", "wine", "--recipe", "forest", "--trials", "2", "--alone", "--seed", "3")
     assert re.search(r"^promoted +False$", tuned, re.MULTILINE)
 
-    assert "is written" in say("compare", "--out", str(environment / "page" / "RESULTS.md"))
+    assert "is written" in run("compare", "--out", str(environment / "page" / "RESULTS.md"))
     page = (environment / "page" / "RESULTS.md").read_text()
     assert "## wine" in page
     for row in ("| `naive-bayes` | **", "| `forest` | **", "| `forest, tuned` | **"):
         assert row in page
-    assert page == say("compare", "wine").removesuffix("\n")
+    assert page == run("compare", "wine").removesuffix("\n")
 
 
-def test_unseen_rows_are_written_as_a_caller_sends_them(say: Say, environment: Path) -> None:
-    head, line = say("data", "--unseen", str(environment / "unseen")).splitlines()
+def test_unseen_rows_are_written_as_inputs_of_predict(run: Run, environment: Path) -> None:
+    head, line = run("data", "--unseen", str(environment / "unseen")).splitlines()
     assert head.split()[:6] == ["task", "train", "held", "out", "unseen", "labels"]
     assert line.split()[0] == "wine"
     assert line.split()[4:6] == ["3", "real"]
@@ -87,7 +87,7 @@ def test_unseen_rows_are_written_as_a_caller_sends_them(say: Say, environment: P
     assert all(set(row) == {"inputs", "truth"} for row in rows)
 
 
-def test_a_picture_is_written_in_base64_and_a_gap_not_at_all(tmp_path: Path) -> None:
+def test_an_image_is_written_in_base64_and_a_missing_value_is_left_out(tmp_path: Path) -> None:
     row: dict[str, object] = {"image": ImageRef.of_bytes(b"picture"), "note": None, "number": float("nan"), "text": "é"}
     write_unseen(Table([row], np.array(["a"], dtype=object)), tmp_path / "rows.ndjson")
     [line] = (tmp_path / "rows.ndjson").read_text().splitlines()

@@ -1,4 +1,4 @@
-"""What the readiness probe says: ready with what there is, and why a task does not serve."""
+"""The readiness probe: ready with at least one task, and the reason why another does not serve."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any, cast
 import pytest
 
 from ai_api.errors import QueueUnavailable
+from ai_api.http.context import Context
 from ai_api.routes import health
-from ai_api.routes.context import Context
 from ai_api.serving.task_loader import RefusedVersion
 
 pytestmark = pytest.mark.anyio
@@ -67,27 +67,27 @@ class Outbox:
         return self._waiting
 
 
-async def asked(loader: Loader, jobs: Jobs | None = None, waiting: int = 0, *, known: bool = True) -> dict[str, Any]:
-    """The probe's answer, and its status among it."""
-    parts = {
+async def probe(loader: Loader, jobs: Jobs | None = None, waiting: int = 0, *, known: bool = True) -> dict[str, Any]:
+    """The body of the probe's response, with its status as `status`."""
+    pieces = {
         "loader": loader,
         "jobs": jobs or Jobs(),
         "outbox": Outbox(waiting),
         "callers": SimpleNamespace(are_known=known),
         "shipper": SimpleNamespace(last_error=None),
     }
-    answer = await health.ready(cast("Context", SimpleNamespace(**parts)))
-    return {**json.loads(bytes(answer.body)), "status": answer.status_code}
+    response = await health.ready(cast("Context", SimpleNamespace(**pieces)))
+    return {**json.loads(bytes(response.body)), "status": response.status_code}
 
 
 async def test_all_tasks_serve() -> None:
-    body = await asked(Loader({"a", "b", "c"}))
+    body = await probe(Loader({"a", "b", "c"}))
     assert (body["status"], body["ready"], body["waiting"], body["notes"]) == (200, True, [], [])
     assert (body["serving"], body["missing"]) == (["a", "b", "c"], [])
 
 
-async def test_one_task_that_serves_is_enough_and_the_others_are_told_of() -> None:
-    body = await asked(Loader({"a"}), Jobs((8, "c", "waiting"), (7, "b", "running"), (3, "b", "failed")))
+async def test_one_serving_task_is_enough_and_the_others_are_listed_with_their_jobs() -> None:
+    body = await probe(Loader({"a"}), Jobs((8, "c", "waiting"), (7, "b", "running"), (3, "b", "failed")))
     assert (body["status"], body["serving"], body["missing"]) == (200, ["a"], ["b", "c"])
     assert body["notes"] == [
         "b: no version serves yet; its newest job, 7: running",
@@ -95,27 +95,27 @@ async def test_one_task_that_serves_is_enough_and_the_others_are_told_of() -> No
     ]
 
 
-async def test_without_any_version_nothing_is_ready() -> None:
-    body = await asked(Loader(set()))
+async def test_without_any_version_the_service_is_not_ready() -> None:
+    body = await probe(Loader(set()))
     assert (body["status"], body["waiting"]) == (503, ["no version of any task serves yet"])
 
 
-async def test_a_champion_that_is_there_is_waited_for() -> None:
-    body = await asked(Loader({"a"}, loading={"b"}))
+async def test_the_service_is_not_ready_before_an_existing_champion_is_loaded() -> None:
+    body = await probe(Loader({"a"}, loading={"b"}))
     assert (body["status"], body["waiting"]) == (503, ["b: its champion is not loaded yet"])
 
 
 async def test_a_champion_that_was_refused_is_named_with_the_reason() -> None:
-    body = await asked(Loader({"a", "b"}, refusals={"c": RefusedVersion(4, "It fails on its own sample.")}))
+    body = await probe(Loader({"a", "b"}, refusals={"c": RefusedVersion(4, "It fails on its own sample.")}))
     assert (body["status"], body["notes"]) == (200, ["c: version 4 does not serve: It fails on its own sample."])
 
 
 @pytest.mark.parametrize("error", [QueueUnavailable, TimeoutError])
-async def test_a_queue_that_is_away_or_slow_stops_no_probe(
+async def test_a_queue_that_is_away_or_slow_does_not_delay_the_probe(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "QUEUE_SECONDS", 0.01)
-    body = await asked(Loader({"a", "b"}), Jobs(error=error))
+    body = await probe(Loader({"a", "b"}), Jobs(error=error))
     assert (body["status"], body["notes"]) == (200, ["c: no version serves yet"])
 
 
@@ -125,6 +125,6 @@ async def test_a_queue_that_is_away_or_slow_stops_no_probe(
 async def test_not_ready_when_the_outbox_is_full_or_callers_cannot_be_checked(
     waiting: int, known: bool, missing: str
 ) -> None:
-    body = await asked(Loader({"a", "b", "c"}), waiting=waiting, known=known)
+    body = await probe(Loader({"a", "b", "c"}), waiting=waiting, known=known)
     assert body["status"] == 503
     assert missing in body["waiting"][0]

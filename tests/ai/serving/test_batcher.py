@@ -1,4 +1,4 @@
-"""The batcher owes its neighbours nothing and takes nothing from them."""
+"""Rows of many callers share batches, and a failed or cancelled row never affects the others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Tenfold:
-    """A model that multiplies by ten, keeps what it was called with, and fails on the row 13. `gate` holds it up."""
+    """A model that multiplies by ten, records its calls, and fails on the row 13. It waits while `gate` is cleared."""
 
     def __init__(self) -> None:
         self.calls: list[list[int]] = []
@@ -42,14 +42,14 @@ async def until_called(model: Tenfold, times: int = 1) -> None:
             await asyncio.sleep(0)
 
 
-async def test_a_lone_row_is_answered_without_waiting_for_company() -> None:
+async def test_a_lone_row_is_computed_at_once() -> None:
     model = Tenfold()
-    answered = await asyncio.wait_for(batcher_of(model).submit([4]), 5)
-    assert answered.outputs == [40]
+    result = await asyncio.wait_for(batcher_of(model).submit([4]), 5)
+    assert result.outputs == [40]
     assert model.calls == [[4]]
 
 
-async def test_what_gathers_while_the_model_is_busy_goes_into_one_call_shortest_first() -> None:
+async def test_rows_that_arrive_while_the_model_is_busy_go_into_one_call_sorted_by_cost() -> None:
     model = Tenfold()
     batcher = batcher_of(model)
     model.gate.clear()
@@ -64,12 +64,12 @@ async def test_what_gathers_while_the_model_is_busy_goes_into_one_call_shortest_
 
 async def test_a_call_stays_within_the_budget_of_padded_cost() -> None:
     model = Tenfold()
-    answered = await batcher_of(model, budget=20).submit([8, 8, 8, 30, 1])
-    assert answered.outputs == [80, 80, 80, 300, 10]
+    result = await batcher_of(model, budget=20).submit([8, 8, 8, 30, 1])
+    assert result.outputs == [80, 80, 80, 300, 10]
     assert all(len(call) == 1 or max(call) * len(call) <= 20 for call in model.calls)
 
 
-async def test_a_cancelled_caller_leaves_its_neighbours_alone() -> None:
+async def test_a_cancelled_request_does_not_affect_other_rows() -> None:
     model = Tenfold()
     batcher = batcher_of(model)
     model.gate.clear()
@@ -82,10 +82,10 @@ async def test_a_cancelled_caller_leaves_its_neighbours_alone() -> None:
     assert (await asyncio.wait_for(second, 5)).outputs == [30]
     assert (await busy).outputs == [10]
     assert first.cancelled()
-    assert model.calls == [[1], [3]], "the row of a caller who left is not computed"
+    assert model.calls == [[1], [3]], "a cancelled row is not computed"
 
 
-async def test_a_caller_who_leaves_during_the_call_leaves_its_neighbours_alone() -> None:
+async def test_a_request_cancelled_during_the_call_does_not_affect_other_rows() -> None:
     model = Tenfold()
     batcher = batcher_of(model)
     model.gate.clear()
@@ -99,12 +99,12 @@ async def test_a_caller_who_leaves_during_the_call_leaves_its_neighbours_alone()
 async def test_a_row_that_makes_the_model_fail_fails_alone() -> None:
     batcher = batcher_of(Tenfold())
     outcomes = await asyncio.gather(*(batcher.submit([row]) for row in (1, 13, 2, 3)), return_exceptions=True)
-    answers = [outcome.outputs if not isinstance(outcome, BaseException) else outcome for outcome in outcomes]
-    assert [answers[0], answers[2], answers[3]] == [[10], [20], [30]]
-    assert isinstance(answers[1], PredictionFailed)
+    outputs = [outcome.outputs if not isinstance(outcome, BaseException) else outcome for outcome in outcomes]
+    assert [outputs[0], outputs[2], outputs[3]] == [[10], [20], [30]]
+    assert isinstance(outputs[1], PredictionFailed)
 
 
-async def test_the_row_after_the_last_place_is_refused_at_once_and_none_of_its_request_is_queued() -> None:
+async def test_a_request_that_exceeds_the_capacity_is_refused_at_once_and_none_of_its_rows_is_queued() -> None:
     model = Tenfold()
     batcher = batcher_of(model, capacity=2)
     model.gate.clear()
@@ -120,7 +120,7 @@ async def test_the_row_after_the_last_place_is_refused_at_once_and_none_of_its_r
     assert (await busy).outputs == [10]
 
 
-async def test_a_model_that_gives_too_few_answers_gives_none() -> None:
+async def test_a_model_that_returns_too_few_outputs_fails() -> None:
     batcher = Batcher[int, int](lambda rows: [], task="none", cost=lambda _: 1, budget=9, rows=9, capacity=9)
     with pytest.raises(PredictionFailed):
         await batcher.submit([1, 2])
@@ -131,7 +131,7 @@ async def test_a_model_that_gives_too_few_answers_gives_none() -> None:
     requests=st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=8), min_size=1, max_size=8),
     budget=st.integers(1, 200),
 )
-def test_batched_answers_equal_single_ones_whoever_sits_in_the_batch(requests: list[list[int]], budget: int) -> None:
+def test_outputs_of_a_batch_equal_those_of_single_rows(requests: list[list[int]], budget: int) -> None:
     async def together() -> list[object]:
         batcher = batcher_of(Tenfold(), budget=budget, rows=5)
         return list(await asyncio.gather(*(batcher.submit(rows) for rows in requests), return_exceptions=True))

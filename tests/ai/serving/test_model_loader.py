@@ -40,7 +40,7 @@ class SumModel(LoadedModel):
 
 
 class BrokenModel(LoadedModel):
-    """Fails on whatever it is asked."""
+    """Fails on every row."""
 
     def predict(self, rows: Sequence[Mapping[str, object]]) -> list[ModelOutput]:
         raise ValueError("broken")
@@ -60,7 +60,7 @@ def model(number: int, kind: type[LoadedModel] = SumModel, off_by: float = 0.0, 
 
 SUMS = Task(
     name="sums", kind=Kind.REGRESSION, row=Number, metric="rmse", margin=0.1,
-    load=lambda source: (_ for _ in ()).throw(AssertionError("not asked here")), recipes=(Recipe("sum"),),
+    load=lambda source: (_ for _ in ()).throw(AssertionError("not loaded here")), recipes=(Recipe("sum"),),
 )  # fmt: skip
 
 
@@ -106,10 +106,10 @@ async def test_nothing_serves_before_a_first_promotion(tmp_path: Path) -> None:
             await loader.get("sums")
 
 
-async def test_a_champion_is_waited_for_until_it_was_looked_for(tmp_path: Path) -> None:
+async def test_a_champion_counts_as_loading_until_the_registry_was_asked(tmp_path: Path) -> None:
     registry = MemoryRegistry()
     async with running(registry, tmp_path / "champions.json") as loader:
-        assert loader.is_loading("sums"), "nobody has looked yet"
+        assert loader.is_loading("sums"), "the registry was not asked yet"
         await until(lambda: not loader.is_loading("sums"))
     registry.add(model(3), champion=True)
     async with running(registry, tmp_path / "champions.json") as loader:
@@ -119,7 +119,7 @@ async def test_a_champion_is_waited_for_until_it_was_looked_for(tmp_path: Path) 
             await loader.get("quotients")
 
 
-async def test_the_version_that_the_alias_names_takes_over_and_the_old_one_ends_what_it_took(tmp_path: Path) -> None:
+async def test_the_champion_of_the_registry_takes_over_and_the_old_one_finishes_its_requests(tmp_path: Path) -> None:
     registry = MemoryRegistry()
     registry.models, registry.aliases["sums"] = {1: model(1), 2: model(2)}, 1
     async with running(registry, tmp_path / "champions.json") as loader:
@@ -134,9 +134,9 @@ async def test_the_version_that_the_alias_names_takes_over_and_the_old_one_ends_
 @pytest.mark.parametrize(
     "bad",
     [model(2, BrokenModel), model(2, off_by=0.5), model(2, row_version=9)],
-    ids=["fails", "answers otherwise", "old rows"],
+    ids=["fails", "other predictions", "old rows"],
 )
-async def test_a_version_that_does_not_prove_itself_stays_out_and_it_is_said_why(
+async def test_a_version_that_fails_its_check_does_not_serve_and_the_reason_is_kept(
     tmp_path: Path, bad: LoadedModel
 ) -> None:
     registry = MemoryRegistry()
@@ -152,10 +152,10 @@ async def test_a_version_that_does_not_prove_itself_stays_out_and_it_is_said_why
         loads = len(registry.loads)
         registry.aliases["sums"] = 1
         await until(lambda: loader.refused("sums") is None)
-        assert len(registry.loads) == loads, "a refused version is not tried over and over"
+        assert len(registry.loads) == loads, "a refused version is not loaded again"
 
 
-async def test_what_served_last_serves_again_while_the_registry_is_away(tmp_path: Path) -> None:
+async def test_the_last_champion_serves_after_a_restart_while_the_registry_is_away(tmp_path: Path) -> None:
     registry = MemoryRegistry()
     registry.models, registry.aliases["sums"] = {1: model(1)}, 1
     async with running(registry, tmp_path / "champions.json") as loader:
@@ -177,7 +177,7 @@ async def test_a_version_that_cannot_be_fetched_yet_is_tried_again(tmp_path: Pat
         await until(serves(loader, 1))
 
 
-async def test_a_failure_that_says_nothing_about_the_version_is_no_verdict(tmp_path: Path) -> None:
+async def test_a_version_that_cannot_be_loaded_for_lack_of_disk_is_not_refused_but_tried_again(tmp_path: Path) -> None:
     registry = MemoryRegistry()
     registry.models, registry.aliases["sums"], registry.is_disk_full = {1: model(1)}, 1, True
     async with running(registry, tmp_path / "champions.json") as loader:
@@ -189,13 +189,13 @@ async def test_a_failure_that_says_nothing_about_the_version_is_no_verdict(tmp_p
 
 
 @pytest.mark.parametrize("wanted", ["²", "9" * 5_000, -1, 10**400, 0, "9"])
-async def test_a_version_that_cannot_be_is_unknown(tmp_path: Path, wanted: int | str) -> None:
+async def test_a_version_number_that_cannot_exist_is_unknown(tmp_path: Path, wanted: int | str) -> None:
     async with running(MemoryRegistry(), tmp_path / "champions.json") as loader:
         with pytest.raises(UnknownVersion):
             await loader.get("sums", wanted)
 
 
-async def test_other_versions_answer_by_number_and_only_the_last_few_stay_loaded(tmp_path: Path) -> None:
+async def test_other_versions_predict_by_number_and_only_the_last_few_stay_loaded(tmp_path: Path) -> None:
     registry = MemoryRegistry()
     registry.models, registry.aliases["sums"] = {number: model(number) for number in (1, 2, 3)}, 1
     async with running(registry, tmp_path / "champions.json", keep=1) as loader:
@@ -207,7 +207,7 @@ async def test_other_versions_answer_by_number_and_only_the_last_few_stay_loaded
             await loader.get("sums", 9)
 
 
-def test_answers_agree_when_they_differ_by_rounding_only() -> None:
+def test_outputs_agree_when_they_differ_by_rounding_only() -> None:
     sure = {"label": "a", "score": 0.9, "probabilities": {"a": 0.9, "b": 0.1}}
     tie = {"label": "a", "score": 0.501, "probabilities": {"a": 0.501, "b": 0.499}}
     other_side = {"label": "b", "score": 0.501, "probabilities": {"a": 0.499, "b": 0.501}}

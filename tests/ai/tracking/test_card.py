@@ -1,4 +1,4 @@
-"""A model card says what a version is, how good it is and where it ends, from the task's own words."""
+"""A model card has a version's description, metrics, limits and a call."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DETAILS = {"precision.fraud": 0.75, "recall.fraud": 0.8, "f1.fraud": 0.774}
 FACTS = CardFacts(METRICS, DETAILS, {"seed": "3", "train_rows": "700"}, "abc123", synthetic=False)
 
 
-def test_it_has_the_figures_the_threshold_and_a_call() -> None:
+def test_it_has_the_metrics_the_threshold_and_a_call() -> None:
     task = replace(small_frauds(), published=(Published("somebody", "pr_auc", 0.82, "full file"),))
     text = card(task, RECIPE, FACTS)
     assert text.startswith("# frauds: logreg")
@@ -35,17 +35,17 @@ def test_it_has_the_figures_the_threshold_and_a_call() -> None:
     assert "1,000 rows cost 12.50, at a threshold of 0.5 20.00" in text
     assert "| fraud | 0.750 | 0.800 | 0.774 |" in text
     assert "pr_auc 0.82 by somebody (full file)" in text
-    assert "Licence: invented rows." in text
+    assert "Licence: synthetic rows." in text
     assert '"Amount": 122.21' in text
     assert "generated rows" not in text
 
 
-def test_generated_rows_are_told_of_first() -> None:
+def test_a_version_trained_on_generated_rows_has_a_warning_first() -> None:
     text = card(small_housing("housing"), RECIPE, replace(FACTS, synthetic=True))
     assert text.splitlines()[2].startswith("**Trained on generated rows")
 
 
-def test_a_card_of_many_classes_is_short_enough_for_a_description() -> None:
+def test_a_card_of_many_classes_fits_an_mlflow_description() -> None:
     names = [f"{figure}.class {number}" for figure in ("precision", "recall", "f1") for number in range(141)]
     facts = replace(FACTS, details=dict.fromkeys(names, 0.5))
     task = small_task("fashion")

@@ -1,4 +1,4 @@
-"""A yes-or-no task with costs and thinned-out rows, small and quick."""
+"""A small binary task with costs, and with labels that are not in their real shares."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ def small_frauds(name: str = "frauds") -> Task:
         metrics=("pr_auc", "roc_auc", "precision", "recall", "f1"),
         positive=FRAUD,
         costs=Costs(missed=100, false_alarm=1, unit="euros"),
-        licence="invented rows",
+        licence="synthetic rows",
     )

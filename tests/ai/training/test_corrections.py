@@ -1,4 +1,4 @@
-"""Corrections become rows again: with the pictures that they refer to, or not at all, and then aloud."""
+"""Exported corrections become training rows with their images; those that cannot are left out with a warning."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ai_api.blobs import Blobs
 from ai_api.datasets import Table, frame
 from ai_api.features.image import Pixels
-from ai_api.images import ImageRef
+from ai_api.images.blobs import Blobs
+from ai_api.images.reference import ImageRef
 from ai_api.tasks.products import TASK, Product
 from ai_api.training.corrections import read_corrections
 from tests.ai.drawn import plain
@@ -30,20 +30,22 @@ def blobs(tmp_path: Path) -> Blobs:
 
 def line(row: dict[str, object], **more: object) -> dict[str, object]:
     """One line of data-api's export."""
-    said = {"id": "1", "label": "40", "value": None, "user_id": "anna", "user_role": "user", "row_schema": 1}
-    return {"row": row, **said, **more}
+    correction = {"id": "1", "label": "40", "value": None, "user_id": "anna", "user_role": "user", "row_schema": 1}
+    return {"row": row, **correction, **more}
 
 
-def test_a_reference_becomes_the_picture_that_somebody_sent(blobs: Blobs) -> None:
-    given = line({"designation": "a shoe", "description": None, "image": PICTURE.reference})
-    (correction,) = read_corrections(TASK, TABLE, [given], blobs)
+def test_an_image_reference_becomes_the_stored_image(blobs: Blobs) -> None:
+    exported = line({"designation": "a shoe", "description": None, "image": PICTURE.reference})
+    (correction,) = read_corrections(TASK, TABLE, [exported], blobs)
     assert correction.row == {"designation": "a shoe", "description": None, "image": PICTURE}
     assert correction.truth == "40"
     seen = Pixels(2, 2).transform(frame([correction.row], Product.modalities())["image"])
     np.testing.assert_array_equal(seen, [[255, 0, 0] * 4])
 
 
-def test_a_row_whose_picture_is_gone_is_left_out_aloud(blobs: Blobs, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_row_without_its_stored_image_is_left_out_with_a_warning(
+    blobs: Blobs, caplog: pytest.LogCaptureFixture
+) -> None:
     lines = [
         line({"designation": "gone", "image": f"sha256:{'0' * 64}"}),
         line({"image": f"sha256:{'0' * 64}"}),
@@ -51,22 +53,24 @@ def test_a_row_whose_picture_is_gone_is_left_out_aloud(blobs: Blobs, caplog: pyt
         line({"designation": "never had one", "image": None}),
     ]
     with caplog.at_level(logging.WARNING):
-        kept = read_corrections(TASK, TABLE, lines, blobs)
-    assert [correction.row["designation"] for correction in kept] == ["there", "never had one"]
-    assert "2 corrections are left out: their pictures are not in the blob store" in caplog.text
+        corrections = read_corrections(TASK, TABLE, lines, blobs)
+    assert [correction.row["designation"] for correction in corrections] == ["there", "never had one"]
+    assert "2 corrections are left out: their images are not in the blob store" in caplog.text
 
 
-def test_without_a_store_rows_with_pictures_are_left_out() -> None:
+def test_without_a_blob_store_rows_with_images_are_left_out() -> None:
     lines = [line({"designation": "a", "image": PICTURE.reference}), line({"designation": "b"})]
     assert [correction.row["designation"] for correction in read_corrections(TASK, TABLE, lines)] == ["b"]
 
 
 @pytest.mark.parametrize("image", [PICTURE.base64, "sha256:0", "", 5, {"digest": PICTURE.digest}])
-def test_a_stored_row_holds_references_and_nothing_else(blobs: Blobs, image: object) -> None:
+def test_an_image_that_is_no_reference_is_left_out(blobs: Blobs, image: object) -> None:
     assert read_corrections(TASK, TABLE, [line({"designation": "a", "image": image})], blobs) == []
 
 
-def test_what_fits_neither_row_nor_labels_is_left_out_aloud(blobs: Blobs, caplog: pytest.LogCaptureFixture) -> None:
+def test_rows_that_do_not_fit_schema_or_labels_are_left_out_with_a_warning(
+    blobs: Blobs, caplog: pytest.LogCaptureFixture
+) -> None:
     lines = [
         line({"designation": ""}),
         line({"designation": "a", "colour": "red"}),
@@ -75,10 +79,10 @@ def test_what_fits_neither_row_nor_labels_is_left_out_aloud(blobs: Blobs, caplog
     ]
     with caplog.at_level(logging.WARNING):
         assert len(read_corrections(TASK, TABLE, lines, blobs)) == 1
-    assert "3 corrections do not fit today's rows or labels" in caplog.text
+    assert "3 corrections do not fit the present row schema or labels" in caplog.text
 
 
-def test_a_row_of_an_earlier_schema_is_upgraded_before_its_pictures_are_looked_up(blobs: Blobs) -> None:
+def test_a_row_of_an_earlier_schema_is_upgraded_before_its_images_are_read(blobs: Blobs) -> None:
     def renamed(row: dict[str, object], _: int) -> dict[str, object]:
         return {"designation": row["title"], "image": row["picture"]}
 

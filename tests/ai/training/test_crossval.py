@@ -1,4 +1,4 @@
-"""A cross-validation answers every row once by a version that never saw it, and leaves a run in MLflow."""
+"""A cross-validation predicts every row once, by a candidate not trained on it, and logs a run to MLflow."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ HERE = Source(Path())
 
 
 @pytest.mark.parametrize("task", [HOUSING, FRAUDS], ids=["values", "labels"])
-def test_every_row_is_answered_once_and_copies_stay_together(task: Task) -> None:
+def test_every_row_is_tested_once_and_near_copies_are_in_one_fold(task: Task) -> None:
     table = task.load(HERE)
     twice = Table([*table.rows, *table.rows], np.concatenate([table.truths, table.truths]))
-    answered = np.zeros(len(twice), dtype=int)
-    for learns, tested in in_folds(task, twice, 5, seed=1):
-        assert not (learns & tested).any()
-        assert (learns | tested).all()
+    tests = np.zeros(len(twice), dtype=int)
+    for trained, tested in in_folds(task, twice, 5, seed=1):
+        assert not (trained & tested).any()
+        assert (trained | tested).all()
         sides = np.array(twice.sides)
-        assert not set(sides[learns]) & set(sides[tested])
-        answered += tested
-    assert answered.tolist() == [1] * len(twice)
+        assert not set(sides[trained]) & set(sides[tested])
+        tests += tested
+    assert tests.tolist() == [1] * len(twice)
 
 
-def test_folds_hold_the_labels_in_like_shares_and_follow_the_seed() -> None:
+def test_folds_are_stratified_by_label_and_depend_on_the_seed() -> None:
     shares = [np.mean(TABLE.truths[tested] == "fraud") for _, tested in in_folds(FRAUDS, TABLE, 5, seed=0)]
     assert max(shares) - min(shares) < 0.02
     first, again, other = ([tested.tolist() for _, tested in in_folds(FRAUDS, TABLE, 5, seed)] for seed in (0, 0, 1))
@@ -44,8 +44,8 @@ def test_folds_hold_the_labels_in_like_shares_and_follow_the_seed() -> None:
 
 
 def test_the_figures_are_means_over_folds_beside_the_pooled_ones() -> None:
-    said: list[Mapping[str, object]] = []
-    found = crossval(FRAUDS, RECIPE, HERE, folds=3, report=lambda kind, data: said.append({"kind": kind, **data}))
+    events: list[Mapping[str, object]] = []
+    found = crossval(FRAUDS, RECIPE, HERE, folds=3, report=lambda kind, data: events.append({"kind": kind, **data}))
     assert len(found.by_fold) == 3
     assert found.rows == len(without_unseen(TABLE)) < len(TABLE)
     assert found.mean["pr_auc"] == pytest.approx(np.mean([fold["pr_auc"] for fold in found.by_fold]))
@@ -53,8 +53,8 @@ def test_the_figures_are_means_over_folds_beside_the_pooled_ones() -> None:
     assert found.pooled["interval_low"] < found.pooled["pr_auc"] < found.pooled["interval_high"]
     assert found.figures["pr_auc_pooled"] == found.pooled["pr_auc"]
     assert found.mean["weighted_to_real_precision"] < found.mean["precision"]
-    assert [data["value"] for data in said if data["kind"] == "metric"] == [fold["pr_auc"] for fold in found.by_fold]
-    assert said[-1]["message"] == "done"
+    assert [data["value"] for data in events if data["kind"] == "metric"] == [fold["pr_auc"] for fold in found.by_fold]
+    assert events[-1]["message"] == "done"
     assert found.run_id is None
 
 
@@ -64,14 +64,14 @@ def test_the_same_seed_gives_the_same_figures() -> None:
     assert one.data_hash == again.data_hash
 
 
-def test_parameters_are_searched_for_inside_each_fold() -> None:
-    said: list[str] = []
+def test_parameters_are_tuned_inside_each_fold() -> None:
+    messages: list[str] = []
     recipe = Recipe("xgboost", params={"n_estimators": 5}, tune=2)
-    crossval(HOUSING, recipe, HERE, folds=2, report=lambda _, data: said.append(str(data.get("message", ""))))
-    assert sum(message.startswith("tuning: 2 of 2") for message in said) == 2
+    crossval(HOUSING, recipe, HERE, folds=2, report=lambda _, data: messages.append(str(data.get("message", ""))))
+    assert sum(message.startswith("tuning: 2 of 2") for message in messages) == 2
 
 
-def test_it_leaves_a_run_and_no_version(registry: Registry, mlflow_url: str) -> None:
+def test_it_logs_a_run_and_no_version(registry: Registry, mlflow_url: str) -> None:
     from mlflow import MlflowClient
 
     task = small_frauds(f"frauds-{uuid.uuid4().hex[:8]}")

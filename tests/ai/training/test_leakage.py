@@ -1,4 +1,4 @@
-"""What is held out teaches nothing: not a row, not a near copy of one, and no step of a pipeline looks at it."""
+"""Held-out rows and their near copies are never in the training part, and no step of a pipeline is fitted on them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from ai_api.datasets import Split, Table, split
 from ai_api.errors import LeakedRows
-from ai_api.evaluation.evaluate import answer, measure
+from ai_api.evaluation.evaluate import measure, predict_table
 from ai_api.evaluation.metrics import Predictions
 from ai_api.pipeline import build_pipeline
 from ai_api.sources import Source
@@ -35,7 +35,7 @@ PRODUCTS = Table(
 Row = dict[str, object]
 
 
-def planted(parts: Split, row: Row) -> Split:
+def with_training_row(parts: Split, row: Row) -> Split:
     """The split with one more training row."""
     train = parts.train
     more = Table([*train.rows, row], np.concatenate([train.truths, train.truths[:1]]), key=train.key)
@@ -52,15 +52,15 @@ def planted(parts: Split, row: Row) -> Split:
     ],
     ids=["the row", "another case and blanks", "written in HTML", "another row of the same key"],
 )
-def test_a_planted_leak_is_caught(copy: Callable[[Row], Row]) -> None:
+def test_a_held_out_row_or_near_copy_in_the_training_part_is_detected(copy: Callable[[Row], Row]) -> None:
     parts = split(PRODUCTS)
     parts.check()
     with pytest.raises(LeakedRows, match="1 held-out rows, or near copies"):
-        planted(parts, copy(parts.held_out.rows[0])).check()
+        with_training_row(parts, copy(parts.held_out.rows[0])).check()
 
 
-def test_a_row_that_is_no_copy_may_train() -> None:
-    planted(split(PRODUCTS), {"title": "Another shirt", "size": 1.0}).check()
+def test_another_row_in_the_training_part_is_accepted() -> None:
+    with_training_row(split(PRODUCTS), {"title": "Another shirt", "size": 1.0}).check()
 
 
 def test_a_near_copy_in_the_data_set_is_left_out_of_the_training_part() -> None:
@@ -71,7 +71,7 @@ def test_a_near_copy_in_the_data_set_is_left_out_of_the_training_part() -> None:
     assert [row for row in parts.train.rows if row["size"] in (-1.0, -2.0)] == []
 
 
-def test_an_official_row_keeps_its_near_copies_from_training() -> None:
+def test_near_copies_of_a_row_held_out_by_the_publisher_do_not_train() -> None:
     official = np.arange(300) == 7
     table = Table(
         [*PRODUCTS.rows, {"title": TITLES[7].upper(), "size": 0.0}],
@@ -85,12 +85,12 @@ def test_an_official_row_keeps_its_near_copies_from_training() -> None:
 
 
 class Probe(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """Changes nothing and remembers which amounts it was fitted on."""
+    """Passes its inputs on and records the amounts that it was fitted on."""
 
-    seen: list[set[float]] = []  # noqa: RUF012  (clones share it)
+    fitted_on: list[set[float]] = []  # noqa: RUF012  (clones share it)
 
     def fit(self, inputs: pd.DataFrame, _: object = None) -> Probe:
-        self.seen.append(set(inputs["Amount"]))
+        self.fitted_on.append(set(inputs["Amount"]))
         self.fitted_ = True
         return self
 
@@ -99,23 +99,23 @@ class Probe(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 @pytest.fixture
-def probed(monkeypatch: pytest.MonkeyPatch) -> list[set[float]]:
-    """What every pipeline that is built from here on was fitted on."""
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[set[float]]:
+    """The amounts that each pipeline was fitted on."""
 
     def with_probe(task: Task, recipe: Recipe, seed: int = 0) -> Pipeline:
         pipeline = build_pipeline(task, recipe, seed)
         return type(pipeline)([("probe", Probe()), *pipeline.steps])
 
-    Probe.seen.clear()
+    Probe.fitted_on.clear()
     monkeypatch.setattr("ai_api.training.candidate.build_pipeline", with_probe)
-    return Probe.seen
+    return Probe.fitted_on
 
 
 def amounts(table: Table) -> set[float]:
     return {float(str(row["Amount"])) for row in table.rows}
 
 
-def marked(table: Table) -> Table:
+def numbered(table: Table) -> Table:
     """Every row with an amount of its own."""
     return Table(
         [{**row, "Amount": float(place)} for place, row in enumerate(table.rows)], table.truths, weights=table.weights
@@ -123,37 +123,37 @@ def marked(table: Table) -> Table:
 
 
 @pytest.mark.parametrize("resample", [None, "smote", "undersample"])
-def test_all_steps_and_the_threshold_learn_from_the_training_part_alone(
-    probed: list[set[float]], resample: str | None
+def test_all_steps_and_the_threshold_are_fitted_on_the_training_part_only(
+    fits: list[set[float]], resample: str | None
 ) -> None:
-    parts = split(marked(TABLE))
-    made = make_candidate(FRAUDS, replace(RECIPE, resample=resample), parts.train, seed=0)
-    assert len(probed) == 4, "once for the version, and once in each fold that chooses its threshold"
-    assert probed[0] == amounts(parts.train)
-    assert all(seen < amounts(parts.train) for seen in probed[1:])
+    parts = split(numbered(TABLE))
+    candidate = make_candidate(FRAUDS, replace(RECIPE, resample=resample), parts.train, seed=0)
+    assert len(fits) == 4, "once for the version, and once in each fold that chooses its threshold"
+    assert fits[0] == amounts(parts.train)
+    assert all(seen < amounts(parts.train) for seen in fits[1:])
     held, unseen = amounts(parts.held_out), amounts(parts.unseen)
-    assert not any(seen & (held | unseen) for seen in probed)
-    before = len(probed)
-    answer(made.pipeline, FRAUDS, parts.held_out)
-    assert len(probed) == before
+    assert not any(seen & (held | unseen) for seen in fits)
+    before = len(fits)
+    predict_table(candidate.pipeline, FRAUDS, parts.held_out)
+    assert len(fits) == before
 
 
-def test_a_fold_that_is_answered_was_never_learnt_from(
-    probed: list[set[float]], monkeypatch: pytest.MonkeyPatch
+def test_no_step_is_fitted_on_the_fold_that_it_is_tested_on(
+    fits: list[set[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[set[float]] = []
+    tested: list[set[float]] = []
 
-    def watched(pipeline: Pipeline, task: Task, table: Table) -> Predictions:
-        asked.append(amounts(table))
-        return answer(pipeline, task, table)
+    def recorded(pipeline: Pipeline, task: Task, table: Table) -> Predictions:
+        tested.append(amounts(table))
+        return predict_table(pipeline, task, table)
 
-    monkeypatch.setattr("ai_api.training.crossval.answer", watched)
-    table = marked(TABLE)
+    monkeypatch.setattr("ai_api.training.crossval.predict_table", recorded)
+    table = numbered(TABLE)
     crossval(replace(FRAUDS, load=lambda _: table), RECIPE, Source(Path()), folds=3)
-    assert len(probed) == 3 * 4
-    for fold, held in enumerate(asked):
-        assert not any(seen & held for seen in probed[4 * fold : 4 * fold + 4])
-    assert set.union(*asked) == amounts(table) - amounts(split(table).unseen)
+    assert len(fits) == 3 * 4
+    for fold, held in enumerate(tested):
+        assert not any(seen & held for seen in fits[4 * fold : 4 * fold + 4])
+    assert set.union(*tested) == amounts(table) - amounts(split(table).unseen)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_a_fold_that_is_answered_was_never_learnt_from(
 def test_the_same_seed_and_rows_give_the_same_metrics(task: Task, recipe: Recipe) -> None:
     parts = split(task.load(Source(Path())))
     one, again = (
-        measure(task, parts.held_out.truths, answer(made.pipeline, task, parts.held_out))
-        for made in (make_candidate(task, recipe, parts.train, seed=3) for _ in range(2))
+        measure(task, parts.held_out.truths, predict_table(candidate.pipeline, task, parts.held_out))
+        for candidate in (make_candidate(task, recipe, parts.train, seed=3) for _ in range(2))
     )
     assert one == pytest.approx(again, abs=1e-6)

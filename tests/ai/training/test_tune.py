@@ -1,4 +1,4 @@
-"""A search for parameters: never worse than what it starts from, the same again, and blind to what is held out."""
+"""A search for parameters is never worse than the recipe, reproducible, and uses training rows only."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def rows(task: Task = TASK) -> Table:
     return split(task.load(Source(None))).train  # type: ignore[arg-type]
 
 
-def test_the_best_of_all_trials_comes_out_and_each_is_told_of() -> None:
-    said: list[Mapping[str, object]] = []
-    found, history = tuned(TASK, RECIPE, rows(), 0, 8, lambda kind, data: said.append({"kind": kind, **data}))
+def test_the_result_is_the_best_of_all_trials_and_each_is_reported() -> None:
+    events: list[Mapping[str, object]] = []
+    found, history = tuned(TASK, RECIPE, rows(), 0, 8, lambda kind, data: events.append({"kind": kind, **data}))
     scores = [value for name, value, _ in history if name == "tune_rmse"]
     best = [value for name, value, _ in history if name == "tune_best_rmse"]
     assert len(scores) <= 8
@@ -37,11 +37,11 @@ def test_the_best_of_all_trials_comes_out_and_each_is_told_of() -> None:
     assert best == [min(scores[: number + 1]) for number in range(len(scores))]
     assert min(scores) < scores[0], "eight trials find something better than five trees"
     assert found.name == RECIPE.name
-    assert [data["step"] for data in said] == list(range(1, 9))
-    assert {data["kind"] for data in said} == {"progress"}
+    assert [data["step"] for data in events] == list(range(1, 9))
+    assert {data["kind"] for data in events} == {"progress"}
 
 
-def test_a_search_does_not_end_below_the_recipe_that_it_starts_from() -> None:
+def test_a_search_is_never_worse_than_the_parameters_of_the_recipe() -> None:
     strong = Recipe("xgboost", params={"n_estimators": 60, "learning_rate": 0.1})
     found, history = tuned(TASK, strong, rows(), 0, 3, no_progress)
     first, last = history[0][1], history[-1][1]
@@ -54,16 +54,16 @@ def test_the_same_seed_and_rows_find_the_same_parameters() -> None:
     assert (dict(one[0].params), one[1]) == (dict(other[0].params), other[1])
 
 
-def test_no_near_copy_of_a_row_is_on_both_sides_of_a_fold() -> None:
+def test_near_copies_of_a_row_are_never_in_both_parts_of_a_fold() -> None:
     table = rows()
     twin = Table([*table.rows, *table.rows], np.concatenate([table.truths, table.truths]))
     pipeline = build_pipeline(TASK, RECIPE)
     for fold in _folds(TASK, pipeline, twin, 0):
-        learnt = {line.tobytes() for line in np.asarray(fold.inputs)}
-        assert not learnt & {line.tobytes() for line in np.asarray(fold.test_inputs)}
+        trained = {line.tobytes() for line in np.asarray(fold.inputs)}
+        assert not trained & {line.tobytes() for line in np.asarray(fold.test_inputs)}
 
 
-def test_resampled_rows_never_answer() -> None:
+def test_resampling_changes_the_training_rows_of_a_fold_only() -> None:
     task = small_task("fraud")
     table = rows(task)
     pipeline = build_pipeline(task, Recipe("logreg", resample="undersample"))
@@ -72,17 +72,17 @@ def test_resampled_rows_never_answer() -> None:
     assert all(len(fold.truths) < len(table) - len(fold.test_truths) for fold in folds)
 
 
-def test_what_a_search_finds_is_what_is_trained() -> None:
+def test_the_parameters_found_are_those_of_the_trained_pipeline() -> None:
     recipe, _ = check_params(TASK, RECIPE, {"tune": 4})
-    made = make_candidate(TASK, recipe, rows(), 0)
-    params = made.pipeline[-1].get_params()
+    candidate = make_candidate(TASK, recipe, rows(), 0)
+    params = candidate.pipeline[-1].get_params()
     assert recipe.tune == 4
-    assert {name: params[name] for name in made.recipe.params} == dict(made.recipe.params)
-    assert made.history
+    assert {name: params[name] for name in candidate.recipe.params} == dict(candidate.recipe.params)
+    assert candidate.history
 
 
 @pytest.mark.parametrize(("name", "kind"), SEARCHED)
-def test_every_point_of_a_space_is_one_that_the_estimator_takes(name: str, kind: Kind) -> None:
+def test_every_point_of_a_search_space_is_accepted_by_the_estimator(name: str, kind: Kind) -> None:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -99,7 +99,7 @@ def test_trials_are_a_whole_number(tune: object) -> None:
         check_params(TASK, RECIPE, {"tune": tune})
 
 
-def test_what_has_no_space_says_so_before_any_row_is_read() -> None:
+def test_an_estimator_without_a_search_space_is_refused_before_any_row_is_read() -> None:
     task = small_task("products")
     with pytest.raises(InvalidParams, match="fusion has no search space"):
         check_params(task, task.recipe("fusion"), {"tune": 2})

@@ -1,4 +1,4 @@
-"""Who is signed in to the admin page."""
+"""Sign-ins to the admin page."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from data_api.models.people.refresh_token import RefreshToken
 from data_api.models.people.user import Role, User
 
 
-def holder(session: Session, token_hash: str) -> User | None:
-    """The admin whose sign-in this is, if it still holds and they still are one."""
+def admin_of(session: Session, token_hash: str) -> User | None:
+    """The admin of a sign-in; None if it has ended or its user is no enabled admin."""
     query = (
         select(User)
         .join(RefreshToken)

@@ -1,4 +1,4 @@
-"""API keys: made, found by hash, revoked."""
+"""API keys."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ USE_NOTED_EVERY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
-class Filter:
-    """Which keys; None and False ask for all."""
+class KeyFilter:
+    """Which keys; None and False: no condition."""
 
     owner: UUID | None = None
     """The only user whose keys the caller may see."""
@@ -32,7 +32,7 @@ class Filter:
 def create(
     session: Session, user_id: UUID, name: str, key_hash: str, scopes: Sequence[Scope], expires_at: datetime | None
 ) -> APIKey:
-    """A new key; UnknownUser when somebody has deleted the user just now."""
+    """A new key; UnknownUser if the user has been deleted meanwhile."""
     if session.scalar(select(User.id).where(User.id == user_id).with_for_update(read=True, key_share=True)) is None:
         raise UnknownUser
     key = APIKey(id=new_id(), user_id=user_id, name=name, hash=key_hash, scopes=list(scopes), expires_at=expires_at)
@@ -42,17 +42,17 @@ def create(
     return key
 
 
-def holder(session: Session, key_hash: str) -> tuple[APIKey, User] | None:
-    """The key and its user, if the key is live and the user may sign in."""
+def find_live(session: Session, key_hash: str) -> tuple[APIKey, User] | None:
+    """The key and its user; None unless the key is valid and the user enabled."""
     return session.execute(select(APIKey, User).join(User).where(APIKey.hash == key_hash, is_live())).first()
 
 
 def live(session: Session) -> Sequence[tuple[APIKey, str]]:
-    """Every live key of every enabled user, with the user's role."""
+    """Every valid key of every enabled user, with the user's role."""
     return session.execute(select(APIKey, User.role).join(User).where(is_live())).all()
 
 
-def find(session: Session, wanted: Filter, limit: int, below: UUID | None) -> tuple[Sequence[APIKey], bool]:
+def find(session: Session, wanted: KeyFilter, limit: int, below: UUID | None) -> tuple[Sequence[APIKey], bool]:
     """A page, newest first."""
     query = select(APIKey)
     if wanted.owner:
@@ -71,12 +71,12 @@ def by_name(session: Session, user_id: UUID, name: str) -> Sequence[APIKey]:
 
 
 def by_hash(session: Session, key_hash: str) -> APIKey | None:
-    """The key, live or not."""
+    """The key, valid or not."""
     return session.scalar(select(APIKey).where(APIKey.hash == key_hash))
 
 
 def revoke(session: Session, key_id: UUID, owner: UUID | None) -> None:
-    """Ends a key for good; of one user when `owner` is given. UnknownKey when there is none."""
+    """Revokes a key; with `owner`, only one of theirs. UnknownKey if there is none."""
     query = select(APIKey).where(APIKey.id == key_id)
     if owner:
         query = query.where(APIKey.user_id == owner)
@@ -89,16 +89,16 @@ def revoke(session: Session, key_id: UUID, owner: UUID | None) -> None:
 
 
 def note_use(session: Session, key: APIKey) -> bool:
-    """Notes that the key is used now, if the last note is a minute old; whether it did. Past the audit: no change."""
+    """Sets `last_used_at` to now if it is a minute old; whether it did. This is not audited."""
     due = or_(APIKey.last_used_at.is_(None), APIKey.last_used_at < func.now() - USE_NOTED_EVERY)
     noted = update(APIKey).where(APIKey.id == key.id, due).values(last_used_at=func.now()).returning(APIKey.id)
     return session.scalar(noted, execution_options={"synchronize_session": False, "quiet": True}) is not None
 
 
 def note_uses(session: Session, uses: Mapping[UUID, datetime]) -> None:
-    """Notes when keys were last used elsewhere. Keys that are gone are left out, and so is what is older than known."""
+    """Sets `last_used_at` of keys used at ai-api. Deleted keys and earlier times are ignored."""
     known = select(APIKey.id).where(APIKey.id.in_(uses)).order_by(APIKey.id).with_for_update()
-    ids = session.scalars(known).all()  # in one order, so that two reports at once cannot deadlock
+    ids = session.scalars(known).all()  # sorted, so that two reports at once cannot deadlock
     if not ids:
         return
     used = (

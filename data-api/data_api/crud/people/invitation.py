@@ -1,4 +1,4 @@
-"""Invitations: made, accepted once, revoked."""
+"""Invitations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from . import user
 def create(
     session: Session, email: str, role: Role, token_hash: str, invited_by: UUID | None, lifetime: timedelta
 ) -> Invitation:
-    """A new invitation, which ends earlier ones of the same e-mail; EmailTaken when its person is here already."""
+    """A new invitation, which revokes earlier ones of the same e-mail; EmailTaken if the e-mail has an account."""
     if user.by_email(session, email):
         raise EmailTaken
     now = session.scalars(select(func.now())).one()
@@ -41,8 +41,8 @@ def create(
     return made
 
 
-def look(session: Session, token_hash: str) -> Invitation:
-    """The invitation of a link; UnknownInvitation when it is none that may still be accepted."""
+def find_open(session: Session, token_hash: str) -> Invitation:
+    """The invitation of a link; UnknownInvitation unless it can be accepted."""
     found = session.scalar(select(Invitation).where(Invitation.hash == token_hash, _is_open()))
     if found is None:
         raise UnknownInvitation
@@ -50,7 +50,7 @@ def look(session: Session, token_hash: str) -> Invitation:
 
 
 def accept(session: Session, token_hash: str, password_hash: str, name: str | None) -> User:
-    """Makes the account and spends the invitation. Of two who accept at once, the second finds it spent."""
+    """Makes the account and closes the invitation. Of two requests at once, the second gets UnknownInvitation."""
     query = select(Invitation).where(Invitation.hash == token_hash, _is_open()).with_for_update()
     invitation = session.scalar(query, execution_options={"populate_existing": True})
     if invitation is None:
@@ -71,7 +71,7 @@ def find(session: Session, open_only: bool, limit: int, below: UUID | None) -> t
 
 
 def revoke(session: Session, invitation_id: UUID) -> None:
-    """Ends an invitation; UnknownInvitation when there is none or it was accepted."""
+    """Revokes an invitation; UnknownInvitation if there is none or it was accepted."""
     found = session.get(Invitation, invitation_id, with_for_update=True, populate_existing=True)
     if found is None or found.accepted_at:
         raise UnknownInvitation
@@ -81,7 +81,7 @@ def revoke(session: Session, invitation_id: UUID) -> None:
 
 
 def _is_open() -> ColumnElement[bool]:
-    """Not accepted, revoked or expired; and whoever invited is still an admin, lest one who was removed stays in."""
+    """Not accepted, revoked or expired, and the inviting user is still an enabled admin."""
     inviter = select(User.id).where(User.id == Invitation.invited_by, User.role == Role.ADMIN, ~User.disabled)
     return (
         Invitation.accepted_at.is_(None)

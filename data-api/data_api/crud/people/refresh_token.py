@@ -1,4 +1,4 @@
-"""Refresh tokens: each works once."""
+"""Refresh tokens: each can be used once."""
 
 from __future__ import annotations
 
@@ -17,17 +17,19 @@ UNKNOWN = "The refresh token is unknown, expired or revoked. Sign in again."
 
 
 def start(session: Session, user: User, token_hash: str, lifetime: timedelta) -> None:
-    """The first of a new family."""
+    """Adds the first token of a new family."""
     _add(session, user.id, new_id(), token_hash, lifetime)
 
 
 def rotate(session: Session, used: str, fresh: str, lifetime: timedelta) -> User:
-    """Trades a token for the next. A second use of one revokes its whole family (TokenReused): somebody copied it."""
+    """Exchanges a token for the next one. A second use revokes the whole family (TokenReused), as the token was
+    copied.
+    """
     user = session.scalar(select(User).join(RefreshToken).where(RefreshToken.hash == used))
     if user is None:
         raise NotSignedIn(UNKNOWN)
-    held = hold(session, user.id)
-    if held is None:
+    locked = lock_user(session, user.id)
+    if locked is None:
         raise NotSignedIn(UNKNOWN)
     spend = (
         update(RefreshToken)
@@ -45,22 +47,22 @@ def rotate(session: Session, used: str, fresh: str, lifetime: timedelta) -> User
         if end(session, used, only_used=True):
             raise TokenReused
         raise NotSignedIn(UNKNOWN)
-    if held.disabled:
+    if locked.disabled:
         raise NotSignedIn(UNKNOWN)
-    _add(session, held.id, family, fresh, lifetime)
-    return held
+    _add(session, locked.id, family, fresh, lifetime)
+    return locked
 
 
-def hold(session: Session, user_id: UUID) -> User | None:
-    """Reads the user again and keeps the row from changing until the tokens handed out are committed: a new password,
-    role or lock-out then comes wholly before them or wholly after, and ends them. None: somebody deleted the user.
+def lock_user(session: Session, user_id: UUID) -> User | None:
+    """Reads the user again and locks the row until the new tokens are committed. A new password, role or disabling then
+    takes effect either before the tokens are made or after, and ends them. None: the user has been deleted.
     """
-    held: User | None = session.get(User, user_id, with_for_update={"read": True}, populate_existing=True)
-    return held
+    locked: User | None = session.get(User, user_id, with_for_update={"read": True}, populate_existing=True)
+    return locked
 
 
 def end(session: Session, token_hash: str, *, only_used: bool = False) -> bool:
-    """Revokes the family of a token, if there is one (with `only_used`: if the token was used already)."""
+    """Revokes the family of a token; whether there was one. With `only_used`: only if the token was used already."""
     token = select(RefreshToken.family).where(RefreshToken.hash == token_hash)
     if only_used:
         token = token.where(RefreshToken.used_at.is_not(None))
@@ -76,7 +78,7 @@ def end(session: Session, token_hash: str, *, only_used: bool = False) -> bool:
 
 
 def revoke_all(session: Session, user_id: UUID) -> None:
-    """Ends every sign-in of a user."""
+    """Revokes every refresh token of a user."""
     session.execute(
         update(RefreshToken)
         .where(RefreshToken.user_id == user_id, RefreshToken.revoked_at.is_(None))

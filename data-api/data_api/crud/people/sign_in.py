@@ -1,5 +1,5 @@
-"""Who signs in, and whether they have to wait, read together: every statement adds to what the hash costs, and so does
-building one.
+"""Queries of a sign-in. Account and lockout are read in one prepared statement, as each statement adds to the time of
+the hash.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from sqlalchemy.orm import Session
 
 from data_api.models.people.user import User
 
-from .sign_in_failure import STATE, refuse
+from .sign_in_failure import STATE, raise_if_blocked
 
 LOOK_UP = select(STATE.c.seconds, User.id, User.password_hash).select_from(
     STATE.outerjoin(User, User.email == bindparam("email"))
 )
-HOLD = (
+LOCK_USER = (
     select(User, STATE.c.failed, STATE.c.seconds)
     .join(STATE, true())
     .where(User.id == bindparam("user_id"))
@@ -25,23 +25,23 @@ HOLD = (
 )
 
 
-def look_up(session: Session, email: str, account: str, place: str) -> tuple[UUID | None, str | None]:
-    """Id and password hash of the user with this e-mail, if there is one. LockedOut while `account` or `place`, as
-    failures are counted by, has to wait.
+def look_up(session: Session, email: str, account: str, address: str) -> tuple[UUID | None, str | None]:
+    """Id and password hash of the user with this e-mail, else None. LockedOut while `account` or `address`, the keys of
+    the failure counts, is locked out.
     """
-    subjects = {"account": account, "place": place}
-    seconds, user_id, kept = session.execute(LOOK_UP, {"email": email.lower(), **subjects}).one()
-    refuse(seconds)
-    return user_id, kept
+    subjects = {"account": account, "address": address}
+    seconds, user_id, password_hash = session.execute(LOOK_UP, {"email": email.lower(), **subjects}).one()
+    raise_if_blocked(seconds)
+    return user_id, password_hash
 
 
-def hold(session: Session, user_id: UUID, account: str, place: str) -> tuple[User, bool] | None:
-    """Reads the user again as `refresh_token.hold` does, with whether the account failed before. None: somebody deleted
-    the user. LockedOut when so many others failed since `look_up` that one has to wait.
+def lock_user(session: Session, user_id: UUID, account: str, address: str) -> tuple[User, bool] | None:
+    """Locks the user as `refresh_token.lock_user` does; returns it and whether the account has failures. None: the user
+    has been deleted. LockedOut if failures since `look_up` have locked out the account or the address.
     """
-    held = session.execute(HOLD, {"user_id": user_id, "account": account, "place": place}).one_or_none()
-    if held is None:
+    found = session.execute(LOCK_USER, {"user_id": user_id, "account": account, "address": address}).one_or_none()
+    if found is None:
         return None
-    user, failed, seconds = held
-    refuse(seconds)
+    user, failed, seconds = found
+    raise_if_blocked(seconds)
     return user, failed

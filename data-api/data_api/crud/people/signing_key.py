@@ -1,4 +1,4 @@
-"""Signing keys: read, and followed by new ones."""
+"""Signing keys."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def find(session: Session) -> Sequence[SigningKey]:
 
 
 def lock(session: Session) -> None:
-    """One change of keys at a time, until the transaction ends."""
+    """Takes the lock for changes of signing keys until the transaction ends."""
     advisory_lock.lock(session, ROTATION_LOCK)
 
 
 def add(
     session: Session, kid: str, public_key: str, sealed_seed: bytes, signs_in: timedelta, others_retire_in: timedelta
 ) -> SigningKey:
-    """A key that signs after `signs_in`. The others retire after `others_retire_in`, unless they do so before."""
+    """Adds a key that signs after `signs_in`. The others retire after `others_retire_in`, if not before."""
     now = session.scalars(select(func.now())).one()
     for other in find(session):
         if other.kid != kid and (other.retires_at is None or other.retires_at > now + others_retire_in):

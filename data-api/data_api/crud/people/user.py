@@ -1,4 +1,4 @@
-"""People: made, found, changed, deleted."""
+"""Users."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ PEOPLE_LOCK = 0x70656F706C65
 
 
 @dataclass(frozen=True)
-class Filter:
-    """Which users; None asks for all."""
+class UserFilter:
+    """Which users; None: no condition."""
 
     search: str | None = None
     """Part of the e-mail or the name, whatever its case."""
@@ -36,7 +36,7 @@ class Filter:
 
 
 def create(session: Session, email: str, role: Role, password_hash: str | None, name: str | None = None) -> User:
-    """A new user; EmailTaken when there is one, also when two are made at once."""
+    """A new user; EmailTaken if the e-mail has an account, also when two are created at once."""
     user = User(id=new_id(), email=email.lower(), name=name, role=role, password_hash=password_hash)
     with _email_taken(session):
         session.add(user)
@@ -65,7 +65,7 @@ def by_token(session: Session, user_id: UUID, issued_at: datetime) -> User | Non
     return user
 
 
-def find(session: Session, wanted: Filter, limit: int, below: UUID | None) -> tuple[Sequence[User], bool]:
+def find(session: Session, wanted: UserFilter, limit: int, below: UUID | None) -> tuple[Sequence[User], bool]:
     """A page, newest first."""
     query = select(User)
     if wanted.search:
@@ -90,11 +90,11 @@ def change(
     email: str | None = None,
     name: str | None = None,
 ) -> User:
-    """Changes what is given. A new password or role, or being disabled, ends every access token; a new password and
-    being disabled end the refresh tokens too. LastAdmin when nobody would be left to manage people, EmailTaken when
-    the new e-mail is somebody else's.
+    """Changes the fields that are not None. A new password or role, or disabling, ends every access token; a new
+    password and disabling end the refresh tokens too. LastAdmin if no enabled admin would be left, EmailTaken if the
+    new e-mail has an account.
     """
-    user = hold(session, user_id)
+    user = get_locked(session, user_id)
     demoted = role is not None and role != user.role
     locked_out = disabled is True and not user.disabled
     if demoted or locked_out:
@@ -115,18 +115,18 @@ def change(
 
 
 def sign_out_everywhere(session: Session, user_id: UUID) -> None:
-    """Ends every access and refresh token of the user. Keys stay: they are ended one by one."""
-    user = hold(session, user_id)
+    """Ends every access and refresh token of the user. API keys stay valid."""
+    user = get_locked(session, user_id)
     user.tokens_valid_after = datetime.now(UTC)
     session.flush()
     refresh_token.revoke_all(session, user.id)
 
 
 def delete(session: Session, user_id: UUID) -> None:
-    """Deletes the user with keys, refresh tokens and invitations. A mark stays, so that access tokens in use are
-    refused.
+    """Deletes the user with API keys, refresh tokens and invitations. The id is kept in `deleted_users`, so that access
+    tokens that have not expired are refused.
     """
-    user = hold(session, user_id)
+    user = get_locked(session, user_id)
     _keep_an_admin(session, user)
     for invitation in session.scalars(select(Invitation).where(Invitation.email == user.email)):
         session.delete(invitation)
@@ -136,22 +136,22 @@ def delete(session: Session, user_id: UUID) -> None:
     session.flush()
 
 
-def turned_away(session: Session, window: timedelta) -> list[UUID]:
-    """Users whose tokens are refused: the disabled, and those deleted so recently that a token may still be valid."""
+def refused_users(session: Session, window: timedelta) -> list[UUID]:
+    """Users whose tokens are refused: the disabled, and those deleted within the life of a token."""
     disabled = select(User.id).where(User.disabled)
     deleted = select(DeletedUser.id).where(DeletedUser.deleted_at > func.now() - window)
     return list(session.scalars(disabled.union_all(deleted)))
 
 
 def valid_after(session: Session, window: timedelta) -> dict[UUID, datetime]:
-    """From when on tokens of a user are valid, for users whose older tokens may not have expired by themselves."""
+    """The time before which tokens of a user are refused, for users with such a time within the life of a token."""
     query = select(User.id, User.tokens_valid_after).where(User.tokens_valid_after > func.now() - window)
     return {user_id: moment for user_id, moment in session.execute(query) if moment}
 
 
-def hold(session: Session, user_id: UUID) -> User:
-    """The user, locked against sign-ins that would hand out tokens with what is about to change. One such change at a
-    time, so that two admins who remove each other cannot both be told that the other stays.
+def get_locked(session: Session, user_id: UUID) -> User:
+    """The user, locked against sign-ins that would issue tokens with the old state. One such change runs at a time, so
+    that two admins who remove each other at once cannot both succeed.
     """
     advisory_lock.lock(session, PEOPLE_LOCK)
     user: User | None = session.get(User, user_id, with_for_update=True, populate_existing=True)
@@ -168,7 +168,7 @@ def _keep_an_admin(session: Session, leaving: User) -> None:
 
 @contextmanager
 def _email_taken(session: Session) -> Iterator[None]:
-    """Turns a second user with one e-mail into EmailTaken, and the transaction can go on."""
+    """Turns the violation of the unique e-mail into EmailTaken; the transaction can continue."""
     try:
         with session.begin_nested():
             yield

@@ -60,7 +60,7 @@ def groups(
 
 
 def tasks(session: Session) -> list[str]:
-    """The tasks with accepted feedback, found by one look into the index per task."""
+    """The tasks with accepted feedback, with one index lookup per task."""
     found: list[str] = []
     query = select(Example.task).order_by(Example.task).limit(1)
     task = session.scalar(query)

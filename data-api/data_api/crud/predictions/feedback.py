@@ -1,4 +1,4 @@
-"""Feedback in and out."""
+"""Feedback."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from data_api.crud.bulk import STORED, Outcome, Values, insert, one_of
+from data_api.crud.bulk import STORED, RowOutcome, Values, insert, one_of
 from data_api.crud.page import page
 from data_api.crud.privacy import tombstone
 from data_api.ids import floor
@@ -22,8 +22,8 @@ from . import joining
 
 
 @dataclass(frozen=True)
-class Filter:
-    """Which feedback; None asks for all."""
+class FeedbackFilter:
+    """Which feedback; None: no condition."""
 
     owner: UUID | None = None
     """The only user whose feedback the caller may see."""
@@ -34,13 +34,13 @@ class Filter:
     before: datetime | None = None
 
 
-def store(session: Session, rows: Sequence[Values]) -> list[Outcome]:
-    """Inserts what is new and joins it with the predictions that are there; the rest stays pending."""
-    return tombstone.refusing(session, rows, partial(_store, session))
+def store(session: Session, rows: Sequence[Values]) -> list[RowOutcome]:
+    """Inserts the rows that are new and joins them with their predictions; without a prediction they stay pending."""
+    return tombstone.store_or_refuse(session, rows, partial(_store, session))
 
 
-def _store(session: Session, rows: Sequence[Values]) -> list[Outcome]:
-    joining.lock(session, (cast("UUID", row["prediction_id"]) for row in rows), alone=True)
+def _store(session: Session, rows: Sequence[Values]) -> list[RowOutcome]:
+    joining.lock(session, (cast("UUID", row["prediction_id"]) for row in rows), exclusive=True)
     outcomes = insert(session, Feedback, rows)
     stored = [cast("UUID", row["id"]) for row, outcome in zip(rows, outcomes, strict=True) if outcome is STORED]
     if stored:
@@ -49,11 +49,11 @@ def _store(session: Session, rows: Sequence[Values]) -> list[Outcome]:
 
 
 def about(session: Session, prediction_id: UUID) -> Sequence[Feedback]:
-    """Everything said about one prediction, oldest first."""
+    """All feedback about one prediction, oldest first."""
     return session.scalars(select(Feedback).where(Feedback.prediction_id == prediction_id).order_by(Feedback.id)).all()
 
 
-def find(session: Session, wanted: Filter, limit: int, below: UUID | None) -> tuple[Sequence[Feedback], bool]:
+def find(session: Session, wanted: FeedbackFilter, limit: int, below: UUID | None) -> tuple[Sequence[Feedback], bool]:
     """A page, newest first."""
     query = select(Feedback)
     if wanted.owner:

@@ -1,9 +1,10 @@
-"""Which predictions a person should label next: what chance chose, what people disagree on, where the model is unsure.
+"""Selects the predictions that a person should label next: a random share, disagreement between people, uncertainty.
 
-Only the newest predictions of a task are looked at. What somebody has labelled, or has before them at the moment, is
-left alone. Chance has the first word on a part of every answer: a prediction is in the random share when the hash of
-its id says so, whatever it holds, and the share is taken in the order of these hashes. Whatever of it was labelled
-already is counted in on the way, or the mistakes that people notice by themselves would be missing from it.
+Only the newest predictions of a task are considered. Predictions that somebody has labelled, or that are assigned to
+another person, are left out. The first part of every selection is random: a prediction is in the random share if the
+hash of its id is below the share, whatever it contains, and the share is taken in the order of these hashes.
+Predictions of the share that people have already corrected are recorded as samples on the way: otherwise the share
+would lack the errors that people notice, and the accuracy would be too high.
 """
 
 from __future__ import annotations
@@ -22,65 +23,64 @@ from data_api.ids import floor
 from data_api.models.predictions.labelling import Assignment, Sample
 from data_api.models.predictions.prediction import Prediction
 
+from .correction import LAST_OF_EACH_PERSON
+
 Reason = Literal["random", "disagreement", "margin", "entropy"]
 
 LABELLING = 0x6C6162
-"""First half of the keys of the advisory locks that hand a task's rows to one person at a time; it spells "lab"."""
+"""First half of the keys of the advisory locks under which rows of a task are assigned: "lab" in ASCII."""
 RECENT, RECENT_DAYS = 5_000, 31
-"""How far back we look, in rows and in days."""
+"""Most predictions that are considered, and their highest age in days."""
 RANDOM_PART = 4
-"""One row in so many is of the random share, as long as it has some."""
+"""One prediction in this many is of the random share, as long as it has some."""
 
-WINDOW = """
+WINDOW = f"""
     recent AS MATERIALIZED (
         SELECT id FROM predictions
-        WHERE task = :task AND id >= :since AND role IN ('champion', 'pinned', 'canary') AND row <> '{}'
+        WHERE task = :task AND id >= :since AND role IN ('champion', 'pinned', 'canary') AND row <> '{{}}'
         ORDER BY id DESC LIMIT :recent
     ),
-    words AS MATERIALIZED (
-        SELECT DISTINCT ON (prediction_id, user_id)
-               prediction_id, user_id, user_role IN ('trainer', 'admin') AS trusted,
-               coalesce(label, value::text) AS truth
-        FROM examples WHERE task = :task AND prediction_id >= :since
-        ORDER BY prediction_id, user_id, id DESC
+    corrections AS MATERIALIZED (
+        SELECT prediction_id, user_id, trusted, coalesce(label, value::text) AS truth
+        FROM ({LAST_OF_EACH_PERSON.format(condition="prediction_id >= :since")}) AS last
     ),
     free AS MATERIALIZED (
         SELECT id FROM recent WHERE NOT EXISTS (
             SELECT FROM assignments AS a WHERE a.prediction_id = recent.id AND a.expires_at > now() AND a.user_id <> :me
         )
     )
-"""
-"""The newest predictions that somebody got and no erasure has blanked, what people said about them (each person's last
-word), and those that lie before nobody else.
+"""  # noqa: S608
+"""`recent`: the newest predictions that a caller received and whose row is not erased. `corrections`: each person's
+last one. `free`: the recent predictions that are not assigned to another person.
 """
 
 SHARE = text(f"""
     WITH {WINDOW}, hashed AS (
-        SELECT id, (uuid_hash_extended(id, 0) & 9007199254740991) / 9007199254740992.0 AS place FROM recent
+        SELECT id, (uuid_hash_extended(id, 0) & 9007199254740991) / 9007199254740992.0 AS hash_value FROM recent
     )
     SELECT h.id, s.prediction_id IS NOT NULL AS drawn,
-           EXISTS (SELECT FROM words AS w WHERE w.prediction_id = h.id) AS labelled,
+           EXISTS (SELECT FROM corrections AS c WHERE c.prediction_id = h.id) AS labelled,
            EXISTS (SELECT FROM free AS f WHERE f.id = h.id) AS free
     FROM hashed AS h LEFT JOIN samples AS s ON s.prediction_id = h.id
-    WHERE h.place < :share OR s.prediction_id IS NOT NULL
-    ORDER BY h.place
+    WHERE h.hash_value < :share OR s.prediction_id IS NOT NULL
+    ORDER BY h.hash_value
 """)  # noqa: S608
 
 DISPUTED = text(f"""
-    WITH {WINDOW}, heard AS (
-        SELECT *, bool_or(trusted) OVER (PARTITION BY prediction_id) AS has_trusted FROM words
+    WITH {WINDOW}, ranked AS (
+        SELECT *, bool_or(trusted) OVER (PARTITION BY prediction_id) AS has_trusted FROM corrections
     ), votes AS (
-        SELECT prediction_id, truth, count(*) AS n FROM heard WHERE trusted = has_trusted GROUP BY prediction_id, truth
+        SELECT prediction_id, truth, count(*) AS n FROM ranked WHERE trusted = has_trusted GROUP BY prediction_id, truth
     )
     SELECT v.prediction_id AS id, 1 - max(v.n) / sum(v.n) AS disagreement
     FROM votes AS v JOIN free AS f ON f.id = v.prediction_id
-    WHERE NOT EXISTS (SELECT FROM words AS w WHERE w.prediction_id = v.prediction_id AND w.user_id = :me)
+    WHERE NOT EXISTS (SELECT FROM corrections AS c WHERE c.prediction_id = v.prediction_id AND c.user_id = :me)
     GROUP BY v.prediction_id HAVING count(*) > 1
     ORDER BY disagreement DESC, id DESC LIMIT :limit
 """)  # noqa: S608
 
-UNSURE = """
-    WITH {window}, unsure AS (
+UNCERTAIN = """
+    WITH {window}, uncertain AS (
         SELECT p.id, odds[1] - coalesce(odds[2], 0) AS margin,
                (SELECT coalesce(-sum(x * ln(x)) FILTER (WHERE x > 0), 0) / ln(greatest(cardinality(odds), 2))
                 FROM unnest(odds) AS x) AS entropy
@@ -90,98 +90,98 @@ UNSURE = """
             FROM jsonb_each_text(p.answer -> 'probabilities') AS e
         ) AS o
         WHERE p.id >= :since AND jsonb_typeof(p.answer -> 'probabilities') = 'object'
-          AND NOT EXISTS (SELECT FROM words AS w WHERE w.prediction_id = p.id)
+          AND NOT EXISTS (SELECT FROM corrections AS c WHERE c.prediction_id = p.id)
     )
-    SELECT id, margin, entropy FROM unsure WHERE margin IS NOT NULL ORDER BY {order}, id DESC LIMIT :limit
+    SELECT id, margin, entropy FROM uncertain WHERE margin IS NOT NULL ORDER BY {order}, id DESC LIMIT :limit
 """
-BY_MARGIN = text(UNSURE.format(window=WINDOW, order="margin"))
-BY_ENTROPY = text(UNSURE.format(window=WINDOW, order="entropy DESC"))
+BY_MARGIN = text(UNCERTAIN.format(window=WINDOW, order="margin"))
+BY_ENTROPY = text(UNCERTAIN.format(window=WINDOW, order="entropy DESC"))
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What somebody wants to label."""
+class LabelRequest:
+    """A person's request for predictions to label."""
 
     task: str
     user_id: UUID
     by: Literal["margin", "entropy", "disagreement"]
     limit: int
     share: float
-    """Of the predictions, for chance to choose."""
+    """Probability with which a prediction is in the random share."""
     lifetime: timedelta
-    """For which what is offered is theirs alone."""
+    """How long the predictions are assigned to this person."""
 
 
 @dataclass(frozen=True)
-class Offer:
-    """A prediction for one person to label, and why it."""
+class LabelOffer:
+    """A prediction for one person to label, and the reason for its selection."""
 
     prediction: Prediction
     reason: Reason
     assigned_until: datetime
     margin: float | None = None
-    """The likeliest label's probability less the next one's: near 0 is unsure."""
+    """The highest probability less the second; near 0: uncertain."""
     entropy: float | None = None
-    """Of the probabilities; 1 is no idea at all."""
+    """Entropy of the probabilities, from 0 to 1 (uniform)."""
     disagreement: float | None = None
-    """Share of the people who do not say what most say."""
+    """Share of the people who disagree with the most frequent truth."""
     probability: float | None = None
-    """How likely chance was to choose it."""
+    """Sampling probability of a random one."""
 
 
-Why = dict[str, object]
+OfferDetails = dict[str, object]
 
 
-def offer(session: Session, wish: Wish) -> list[Offer]:
-    """Up to `limit` predictions, from now on theirs for a while. Asking again gives those that they left unlabelled."""
-    session.execute(select(func.pg_advisory_xact_lock(LABELLING, func.hashtext(wish.task))))
-    chosen: dict[UUID, Why] = {}
-    if wish.by != "disagreement":
-        _add(chosen, wish.limit, _drawn(session, wish, -(-wish.limit // RANDOM_PART)))
-    disputed = _rows(session, DISPUTED, wish, limit=wish.limit)
-    _add(chosen, wish.limit, ((key, {"reason": "disagreement", "disagreement": float(much)}) for key, much in disputed))
-    if wish.by != "disagreement" and len(chosen) < wish.limit:
-        statement = BY_MARGIN if wish.by == "margin" else BY_ENTROPY
-        unsure = _rows(session, statement, wish, limit=wish.limit)
+def offer(session: Session, request: LabelRequest) -> list[LabelOffer]:
+    """Assigns up to `limit` predictions to the person. A repeated request returns those not labelled yet."""
+    session.execute(select(func.pg_advisory_xact_lock(LABELLING, func.hashtext(request.task))))
+    chosen: dict[UUID, OfferDetails] = {}
+    if request.by != "disagreement":
+        _add(chosen, request.limit, _drawn(session, request, -(-request.limit // RANDOM_PART)))
+    disputed = _rows(session, DISPUTED, request, limit=request.limit)
+    _add(chosen, request.limit, ((key, {"reason": "disagreement", "disagreement": float(d)}) for key, d in disputed))
+    if request.by != "disagreement" and len(chosen) < request.limit:
+        statement = BY_MARGIN if request.by == "margin" else BY_ENTROPY
+        uncertain = _rows(session, statement, request, limit=request.limit)
         _add(
             chosen,
-            wish.limit,
-            ((key, {"reason": wish.by, "margin": margin, "entropy": entropy}) for key, margin, entropy in unsure),
+            request.limit,
+            ((key, {"reason": request.by, "margin": margin, "entropy": entropy}) for key, margin, entropy in uncertain),
         )
-    return _assign(session, wish, chosen)
+    return _assign(session, request, chosen)
 
 
-def _drawn(session: Session, wish: Wish, most: int) -> list[tuple[UUID, Why]]:
-    """The next ones of the random share. What was drawn before and still is not labelled comes first."""
-    rows = _rows(session, SHARE, wish, share=wish.share)
-    theirs = [row.id for row in rows if row.drawn and row.free and not row.labelled][:most]
+def _drawn(session: Session, request: LabelRequest, most: int) -> list[tuple[UUID, OfferDetails]]:
+    """The next `most` predictions of the random share. Those drawn before and not labelled yet come first."""
+    rows = _rows(session, SHARE, request, share=request.share)
+    ids = [row.id for row in rows if row.drawn and row.free and not row.labelled][:most]
     passed: list[UUID] = []
     for row in rows:
-        if len(theirs) == most:
+        if len(ids) == most:
             break
         if not row.drawn:
             passed.append(row.id)
             if row.free and not row.labelled:
-                theirs.append(row.id)
+                ids.append(row.id)
     if passed:
-        new = [{"prediction_id": key, "task": wish.task, "probability": wish.share} for key in passed]
+        new = [{"prediction_id": key, "task": request.task, "probability": request.share} for key in passed]
         session.execute(insert(Sample).on_conflict_do_nothing(), new)
-    drawn = select(Sample.prediction_id, Sample.probability).where(Sample.prediction_id.in_(theirs))
+    drawn = select(Sample.prediction_id, Sample.probability).where(Sample.prediction_id.in_(ids))
     probabilities = {row.prediction_id: row.probability for row in session.execute(drawn)}
-    return [(key, {"reason": "random", "probability": probabilities[key]}) for key in theirs]
+    return [(key, {"reason": "random", "probability": probabilities[key]}) for key in ids]
 
 
-def _add(chosen: dict[UUID, Why], limit: int, found: Iterable[tuple[UUID, Why]]) -> None:
-    for key, why in found:
+def _add(chosen: dict[UUID, OfferDetails], limit: int, found: Iterable[tuple[UUID, OfferDetails]]) -> None:
+    for key, details in found:
         if len(chosen) < limit:
-            chosen.setdefault(key, why)
+            chosen.setdefault(key, details)
 
 
-def _assign(session: Session, wish: Wish, chosen: Mapping[UUID, Why]) -> list[Offer]:
+def _assign(session: Session, request: LabelRequest, chosen: Mapping[UUID, OfferDetails]) -> list[LabelOffer]:
     if not chosen:
         return []
-    until = datetime.now(UTC) + wish.lifetime
-    rows = [{"prediction_id": key, "user_id": wish.user_id, "expires_at": until} for key in chosen]
+    until = datetime.now(UTC) + request.lifetime
+    rows = [{"prediction_id": key, "user_id": request.user_id, "expires_at": until} for key in chosen]
     new = insert(Assignment).values(rows)
     session.execute(
         new.on_conflict_do_update(
@@ -191,13 +191,13 @@ def _assign(session: Session, wish: Wish, chosen: Mapping[UUID, Why]) -> list[Of
     )
     predictions = {found.id: found for found in session.scalars(select(Prediction).where(Prediction.id.in_(chosen)))}
     return [
-        Offer(predictions[key], assigned_until=until, **why)  # type: ignore[arg-type]
-        for key, why in chosen.items()
+        LabelOffer(predictions[key], assigned_until=until, **details)  # type: ignore[arg-type]
+        for key, details in chosen.items()
         if key in predictions
     ]
 
 
-def _rows(session: Session, statement: TextClause, wish: Wish, **others: object) -> Sequence[Any]:
+def _rows(session: Session, statement: TextClause, request: LabelRequest, **others: object) -> Sequence[Any]:
     since = floor(datetime.now(UTC) - timedelta(days=RECENT_DAYS))
-    window = {"task": wish.task, "since": since, "recent": RECENT, "me": wish.user_id}
+    window = {"task": request.task, "since": since, "recent": RECENT, "me": request.user_id}
     return session.execute(statement, {**window, **others}).all()

@@ -1,4 +1,4 @@
-"""Partitions of the predictions, one a UTC month. Only setup and maintenance use this, as the owner of the tables."""
+"""Partitions of the predictions, one per UTC month. Only setup and maintenance use this, as the owner of the tables."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class Month:
 
     @classmethod
     def of(cls, moment: datetime) -> Month:
-        """The month that a moment falls in."""
+        """The UTC month of a datetime."""
         moment = moment.astimezone(UTC)
         return cls(moment.year, moment.month)
 
     @property
     def next(self) -> Month:
-        """The month after."""
+        """The following month."""
         return Month(self.year + self.month // 12, self.month % 12 + 1)
 
     @property
     def start(self) -> UUID:
-        """The least id of the month."""
+        """The smallest id of the month."""
         return floor(datetime(self.year, self.month, 1, tzinfo=UTC))
 
     @property
@@ -46,13 +46,15 @@ class Month:
 
 
 def make(connection: Connection, now: datetime, ahead: int) -> list[Month]:
-    """Makes the partitions from this month on, and those of past months whose rows came to lie in the default one."""
+    """Makes the missing partitions of this month and `ahead` more, and of months that have rows in the default
+    partition. Returns the months made.
+    """
     last = Month.of(now)
     wanted = [last]
     for _ in range(ahead):
         last = last.next
         wanted.append(last)
-    wanted += [month for month in _strays(connection, last) if month not in wanted]
+    wanted += [month for month in _months_in_default(connection, last) if month not in wanted]
     made = [month for month in sorted(wanted) if not _exists(connection, month)]
     for month in made:
         _attach(connection, month)
@@ -60,7 +62,9 @@ def make(connection: Connection, now: datetime, ahead: int) -> list[Month]:
 
 
 def expired(connection: Connection, before: Mapping[str, UUID]) -> list[Month]:
-    """The months in which every task's predictions are past their days: `before` has the first id that is not."""
+    """The months in which every task's predictions are past their retention; `before` is the first id to keep,
+    by task.
+    """
     if not before:
         return []
     latest = max(before.values())
@@ -68,8 +72,8 @@ def expired(connection: Connection, before: Mapping[str, UUID]) -> list[Month]:
 
 
 def drop(connection: Connection, month: Month, before: Mapping[str, UUID]) -> bool:
-    """Drops a month, if it still is past its days for every task. It gives up within a second if somebody reads it:
-    whoever comes after us in the queue for the table waits as long as we do.
+    """Drops a month if every task's predictions in it are past their retention; whether it did. The lock is waited for
+    at most 1 second: requests queued behind it would wait as long.
     """
     connection.execute(text("SET LOCAL lock_timeout = '1s'"))
     connection.execute(text(f"LOCK TABLE {month.table} IN ACCESS EXCLUSIVE MODE"))
@@ -80,7 +84,7 @@ def drop(connection: Connection, month: Month, before: Mapping[str, UUID]) -> bo
 
 
 def months(connection: Connection) -> list[Month]:
-    """Those that have a partition, oldest first."""
+    """The months that have a partition, oldest first."""
     names = connection.scalars(
         text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'predictions'::regclass")
     )
@@ -92,7 +96,7 @@ def _is_past(connection: Connection, month: Month, before: Mapping[str, UUID]) -
 
 
 def _tasks(connection: Connection, month: Month) -> Iterator[str]:
-    """The tasks with rows in a month, found by one look into the index per task."""
+    """The tasks with rows in a month, with one index lookup per task."""
     query = f"SELECT task FROM {month.table} WHERE task > :after ORDER BY task LIMIT 1"  # noqa: S608
     task = ""
     while (found := connection.scalar(text(query), {"after": task})) is not None:
@@ -104,8 +108,8 @@ def _exists(connection: Connection, month: Month) -> bool:
     return connection.scalar(text("SELECT to_regclass(:name)"), {"name": month.table}) is not None
 
 
-def _strays(connection: Connection, last: Month) -> Iterator[Month]:
-    """Months up to `last` that have rows in the default partition, found by one look into the index per month."""
+def _months_in_default(connection: Connection, last: Month) -> Iterator[Month]:
+    """Months up to `last` that have rows in the default partition, with one index lookup per month."""
     query = text("SELECT id FROM predictions_default WHERE id >= :start ORDER BY id LIMIT 1")
     month = Month(OLDEST_YEAR, 1)
     while (key := connection.scalar(query, {"start": month.start})) and (found := Month.of(time_of(key))) <= last:
@@ -114,7 +118,7 @@ def _strays(connection: Connection, last: Month) -> Iterator[Month]:
 
 
 def _attach(connection: Connection, month: Month) -> None:
-    """Moves the month's rows out of the default partition into one of their own. Inserts wait while the rows move."""
+    """Moves the rows of a month from the default partition into a new one. Inserts wait meanwhile."""
     name, start, end = month.table, month.start, month.next.start
     inside = f"id >= '{start}' AND id < '{end}'"
     bounds = f"FROM ('{start}') TO ('{end}')"

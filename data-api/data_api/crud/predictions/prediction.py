@@ -1,4 +1,4 @@
-"""Predictions in and out."""
+"""Predictions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.orm import Session
 
-from data_api.crud.bulk import STORED, Outcome, Values, insert, one_of
+from data_api.crud.bulk import STORED, RowOutcome, Values, insert, one_of
 from data_api.crud.page import page
 from data_api.crud.privacy import tombstone
 from data_api.ids import floor
@@ -22,8 +22,8 @@ from . import joining
 
 
 @dataclass(frozen=True)
-class Filter:
-    """Which predictions; None asks for all."""
+class PredictionFilter:
+    """Which predictions; None: no condition."""
 
     owner: UUID | None = None
     """The only user whose predictions the caller may see."""
@@ -35,16 +35,16 @@ class Filter:
     min_score: float | None = None
     max_score: float | None = None
     corrected: bool | None = None
-    """Whether somebody whose word counts said something else than the answer."""
+    """Whether accepted feedback differs from the prediction."""
     after: datetime | None = None
     before: datetime | None = None
 
 
-def store(session: Session, rows: Sequence[Values]) -> list[Outcome]:
-    """Inserts what is new and joins the feedback that waited for it."""
-    rows = tombstone.anonymised(session, rows)
+def store(session: Session, rows: Sequence[Values]) -> list[RowOutcome]:
+    """Inserts the rows that are new and joins pending feedback about them."""
+    rows = tombstone.without_erased_people(session, rows)
     ids = [cast("UUID", row["id"]) for row in rows]
-    joining.lock(session, ids, alone=False)
+    joining.lock(session, ids, exclusive=False)
     outcomes = insert(session, Prediction, rows)
     stored = [key for key, outcome in zip(ids, outcomes, strict=True) if outcome is STORED]
     if stored:
@@ -53,12 +53,14 @@ def store(session: Session, rows: Sequence[Values]) -> list[Outcome]:
 
 
 def get(session: Session, prediction_id: UUID) -> Prediction | None:
-    """One prediction; only its month's partition is looked into."""
+    """One prediction, read from the partition of its month; None if there is none."""
     return session.scalar(select(Prediction).where(Prediction.id == prediction_id))
 
 
-def find(session: Session, wanted: Filter, limit: int, below: UUID | None) -> tuple[Sequence[Prediction], bool]:
-    """A page, newest first. The bounds in time are bounds of the id, so that partitions outside are left alone."""
+def find(
+    session: Session, wanted: PredictionFilter, limit: int, below: UUID | None
+) -> tuple[Sequence[Prediction], bool]:
+    """A page, newest first. Times are bounds of the id, so that only the partitions of these months are read."""
     query = select(Prediction)
     if wanted.owner:
         query = query.where(Prediction.user_id == wanted.owner)

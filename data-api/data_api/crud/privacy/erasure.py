@@ -1,4 +1,4 @@
-"""Erasing a person: the tombstone, everything of theirs in Postgres, and who has yet to say that they hold nothing."""
+"""Erasure of a person: the tombstone, the deletion of their rows in Postgres, and the reports of ai-api instances."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from data_api.models.privacy.erasure import Erasure, ErasureStatus
 
 from . import tombstone
 
-HERE, THERE = "data-api", "ai-api"
-OF_A_PERSON: tuple[tuple[InstrumentedAttribute[UUID], InstrumentedAttribute[UUID | None]], ...] = (
+DATA_API, AI_API = "data-api", "ai-api"
+OWNED_BY_PERSON: tuple[tuple[InstrumentedAttribute[UUID], InstrumentedAttribute[UUID | None]], ...] = (
     (Feedback.id, cast("InstrumentedAttribute[UUID | None]", Feedback.user_id)),
     (Example.id, cast("InstrumentedAttribute[UUID | None]", Example.user_id)),
     (Example.id, Example.asker_id),
 )
-"""Besides the predictions: the key of a table, and the column that says whose a row is."""
+"""Besides the predictions: the key of a table, and the column with the owner of a row."""
 ABOUT_A_PREDICTION = (Feedback.prediction_id, Sample.prediction_id, Assignment.prediction_id)
 IN_SNAPSHOT = timedelta(days=30)
 """How long a finished erasure stays in the snapshot, for an ai-api instance that was away and comes back."""
@@ -42,7 +42,7 @@ IN_SNAPSHOT = timedelta(days=30)
 
 @dataclass(frozen=True)
 class Tombstone:
-    """What is kept of an erasure outside of Postgres."""
+    """What the file of tombstones holds of an erasure."""
 
     id: UUID
     user_id: UUID
@@ -50,9 +50,9 @@ class Tombstone:
 
 
 def request(session: Session, user_id: UUID, by: UUID | None) -> Erasure:
-    """Puts up the tombstone and ends the person's access at once; their first one if there are two requests.
+    """Adds the tombstone and disables the account at once. Returns the existing erasure if there is one.
 
-    UnknownUser when nothing of them is there, LastAdmin when nobody would be left to manage people.
+    UnknownUser if there is no data of this person, LastAdmin if no enabled admin would be left.
     """
     tombstone.lock_out_ingest(session)
     found = session.scalar(select(Erasure).where(Erasure.user_id == user_id))
@@ -60,7 +60,7 @@ def request(session: Session, user_id: UUID, by: UUID | None) -> Erasure:
         return found
     if session.get(User, user_id):
         user.change(session, user_id, disabled=True)
-    elif not _left_something(session, user_id):
+    elif not _has_data(session, user_id):
         raise UnknownUser
     erasure = Erasure(id=new_id(), user_id=user_id, requested_by=by, status=ErasureStatus.REQUESTED, removed={})
     session.add(erasure)
@@ -96,38 +96,38 @@ def in_snapshot(session: Session) -> Sequence[Erasure]:
 
 def report(session: Session, erasure_id: UUID, instance: str, removed: Mapping[str, int]) -> None:
     """Adds the counts of what an ai-api instance has removed."""
-    _count(_hold(session, erasure_id), f"{THERE} {instance}", removed)
+    _add_counts(_locked(session, erasure_id), f"{AI_API} {instance}", removed)
     session.flush()
 
 
 def awaited(erasure: Erasure, present: set[str]) -> list[str]:
-    """The parts that have something left to do; ours is the last to go, as it closes the erasure."""
+    """The parts that have yet to report. data-api is the last one, as it finishes the erasure."""
     if erasure.status == ErasureStatus.FINISHED:
         return []
-    silent = _silent(erasure, present)
-    return [HERE, *silent] if erasure.status == ErasureStatus.REQUESTED or not silent else silent
+    unreported = _unreported(erasure, present)
+    return [DATA_API, *unreported] if erasure.status == ErasureStatus.REQUESTED or not unreported else unreported
 
 
 def tombstones(session: Session) -> list[Tombstone]:
-    """All that there are."""
+    """All tombstones."""
     rows = session.execute(select(Erasure.id, Erasure.user_id, Erasure.requested_at))
     return [Tombstone(key, user_id, requested_at) for key, user_id, requested_at in rows]
 
 
-def replay(session: Session, kept: Iterable[Tombstone]) -> int:
-    """Puts up the tombstones that are missing here; how many."""
+def replay(session: Session, in_file: Iterable[Tombstone]) -> int:
+    """Adds the tombstones that Postgres lacks; how many."""
     tombstone.lock_out_ingest(session)
-    there = set(session.scalars(select(Erasure.user_id)))
-    missing = [one for one in kept if one.user_id not in there]
+    present = set(session.scalars(select(Erasure.user_id)))
+    missing = [one for one in in_file if one.user_id not in present]
     for one in missing:
-        asked = {"id": one.id, "user_id": one.user_id, "requested_at": one.requested_at}
-        session.add(Erasure(**asked, status=ErasureStatus.REQUESTED, removed={}))
+        values = {"id": one.id, "user_id": one.user_id, "requested_at": one.requested_at}
+        session.add(Erasure(**values, status=ErasureStatus.REQUESTED, removed={}))
     session.flush()
     return len(missing)
 
 
 def repeat(session: Session) -> int:
-    """Asks for every erasure anew, as after a backup was restored; how many."""
+    """Requests every erasure again, as after a backup was restored; how many."""
     found = session.scalars(select(Erasure).with_for_update()).all()
     for erasure in found:
         erasure.status, erasure.finished_at, erasure.removed = ErasureStatus.REQUESTED, None, {}
@@ -141,45 +141,47 @@ def with_status(session: Session, status: ErasureStatus) -> list[UUID]:
 
 
 def erase_some(session: Session, erasure_id: UUID, most: int) -> bool:
-    """Removes up to `most` rows of a kind, as the owner of the tables. False: that was all, the account included."""
-    erasure = _hold(session, erasure_id)
-    removed = _predictions(session, erasure.user_id, most) or _of_theirs(session, erasure.user_id, most)
-    _count(erasure, HERE, removed)
+    """Deletes up to `most` rows of one table. False: nothing is left, and the account is deleted too."""
+    erasure = _locked(session, erasure_id)
+    removed = _delete_predictions(session, erasure.user_id, most) or _delete_owned(session, erasure.user_id, most)
+    _add_counts(erasure, DATA_API, removed)
     if not removed:
-        _count(erasure, HERE, _account(session, erasure.user_id))
+        _add_counts(erasure, DATA_API, _delete_account(session, erasure.user_id))
         erasure.status = ErasureStatus.AWAITING
     session.flush()
     return bool(removed)
 
 
 def finish(session: Session, erasure_id: UUID, present: set[str]) -> bool:
-    """Closes the erasure if every ai-api has reported; whether it is closed."""
-    erasure = _hold(session, erasure_id)
-    if _silent(erasure, present):
+    """Finishes the erasure if every ai-api instance has reported; whether it is finished."""
+    erasure = _locked(session, erasure_id)
+    if _unreported(erasure, present):
         return False
     erasure.status, erasure.finished_at = ErasureStatus.FINISHED, datetime.now(UTC)
     session.flush()
     return True
 
 
-def _silent(erasure: Erasure, present: set[str]) -> list[str]:
-    """Each ai-api that is there and has not reported; `ai-api` when none is there and none ever has."""
-    replicas = sorted({f"{THERE} {name}" for name in present} - erasure.removed.keys())
-    has_any = present or any(part.startswith(THERE) for part in erasure.removed)
-    return replicas if has_any else [THERE]
+def _unreported(erasure: Erasure, present: set[str]) -> list[str]:
+    """The ai-api instances that are present and have not reported; `ai-api` if none is present and none has
+    reported.
+    """
+    unreported = sorted({f"{AI_API} {name}" for name in present} - erasure.removed.keys())
+    is_known = present or any(part.startswith(AI_API) for part in erasure.removed)
+    return unreported if is_known else [AI_API]
 
 
-def _predictions(session: Session, user_id: UUID, most: int) -> dict[str, int]:
-    """Some of their predictions, with what others said about them and the copies of their rows.
+def _delete_predictions(session: Session, user_id: UUID, most: int) -> dict[str, int]:
+    """Deletes up to `most` predictions of the person, with feedback, samples, assignments and examples about them.
 
-    The lock keeps feedback that meets one of them in this moment from copying its row once more.
+    The lock prevents feedback that is being joined with one of them from copying its row again.
     """
     mine = select(Prediction.id, Prediction.task).where(Prediction.user_id == user_id)
     found = session.execute(mine.order_by(Prediction.id).limit(most)).all()
     if not found:
         return {}
     ids, tasks = [key for key, _ in found], {task for _, task in found}
-    joining.lock(session, ids, alone=False)
+    joining.lock(session, ids, exclusive=False)
     removed = {"predictions": _delete(session, Prediction.id, ids)}
     removed["examples"] = _delete(session, Example.prediction_id, ids, Example.task.in_(tasks))  # as its index has it
     for about in ABOUT_A_PREDICTION:
@@ -187,38 +189,38 @@ def _predictions(session: Session, user_id: UUID, most: int) -> dict[str, int]:
     return removed
 
 
-def _of_theirs(session: Session, user_id: UUID, most: int) -> dict[str, int]:
-    for key, owner in OF_A_PERSON:
+def _delete_owned(session: Session, user_id: UUID, most: int) -> dict[str, int]:
+    for key, owner in OWNED_BY_PERSON:
         ids = list(session.scalars(select(key).where(owner == user_id).order_by(key).limit(most)))
         if ids:
             return {key.class_.__tablename__: _delete(session, key, ids)}
     return {}
 
 
-def _account(session: Session, user_id: UUID) -> dict[str, int]:
-    """Who they were: the account with its keys and sign-ins, invitations, and every value that the audit holds."""
-    held: User | None = session.get(User, user_id, with_for_update=True)
+def _delete_account(session: Session, user_id: UUID) -> dict[str, int]:
+    """Deletes the account with its keys and sign-ins, invitations, and every value about the person in the audit."""
+    account: User | None = session.get(User, user_id, with_for_update=True)
     addresses = _addresses(session, user_id)
     invited = or_(Invitation.user_id == user_id, Invitation.user_id.is_(None) & Invitation.email.in_(addresses))
     invitations = session.scalars(select(Invitation).where(invited)).all()
     for invitation in invitations:
         session.delete(invitation)
-    if held:
+    if account:
         session.merge(DeletedUser(id=user_id))
-        session.delete(held)
-    session.flush()  # the history of these deletions has details too: they go with the others
+        session.delete(account)
+    session.flush()  # the audit of these deletions has details too, which are deleted below
     address = or_(*(side["email"].astext.in_(addresses) for side in (AuditDetail.before, AuditDetail.after)))
-    nameless = AuditDetail.user_id.is_(None) & address  # of invitations, which are of nobody until they are accepted
-    details = session.execute(delete(AuditDetail).where(or_(AuditDetail.user_id == user_id, nameless)))
+    of_invitations = AuditDetail.user_id.is_(None) & address  # an invitation has no user until it is accepted
+    details = session.execute(delete(AuditDetail).where(or_(AuditDetail.user_id == user_id, of_invitations)))
     return {
-        "account": int(held is not None),
+        "account": int(account is not None),
         "invitations": len(invitations),
         "audit_details": cast("CursorResult[object]", details).rowcount,
     }
 
 
 def _addresses(session: Session, user_id: UUID) -> set[str]:
-    """The e-mails that they have or had, but for those that are somebody else's now."""
+    """The e-mails that the person has or had, without those that are another user's now."""
     sides = (AuditDetail.before["email"].astext, AuditDetail.after["email"].astext)
     known = session.execute(select(*sides).where(AuditDetail.user_id == user_id)).all()
     found = {address for row in known for address in row if address}
@@ -226,21 +228,21 @@ def _addresses(session: Session, user_id: UUID) -> set[str]:
     return found - set(session.scalars(select(User.email).where(User.email.in_(found), User.id != user_id)))
 
 
-def _left_something(session: Session, user_id: UUID) -> bool:
-    """Whether there is something of a person who has no account any more."""
-    places = (DeletedUser.id, Prediction.user_id, AuditDetail.user_id, *(owner for _, owner in OF_A_PERSON))
+def _has_data(session: Session, user_id: UUID) -> bool:
+    """Whether there is data of a person who has no account."""
+    places = (DeletedUser.id, Prediction.user_id, AuditDetail.user_id, *(owner for _, owner in OWNED_BY_PERSON))
     return any(session.scalar(select(exists().where(place == user_id))) for place in places)
 
 
-def _hold(session: Session, erasure_id: UUID) -> Erasure:
-    """The erasure, read anew and locked: several parts report at once."""
+def _locked(session: Session, erasure_id: UUID) -> Erasure:
+    """The erasure, read again and locked, as several instances may report at once."""
     found: Erasure | None = session.get(Erasure, erasure_id, with_for_update=True, populate_existing=True)
     if found is None:
         raise UnknownErasure
     return found
 
 
-def _count(erasure: Erasure, part: str, removed: Mapping[str, int]) -> None:
+def _add_counts(erasure: Erasure, part: str, removed: Mapping[str, int]) -> None:
     before = erasure.removed.get(part, {})
     total = {**before, **{kind: before.get(kind, 0) + number for kind, number in removed.items()}}
     erasure.removed = {**erasure.removed, part: total}

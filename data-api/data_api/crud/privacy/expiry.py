@@ -1,4 +1,4 @@
-"""What is of no use any more after its time: tokens, counts, assignments, feedback whose prediction never came."""
+"""Deletion of expired rows: tokens, counts, assignments, saved responses, feedback without a prediction."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import cast
 from sqlalchemy import CursorResult, Delete, delete, func, select
 from sqlalchemy.orm import Session
 
-from data_api.crud.people.sign_in_failure import FORGOTTEN
+from data_api.crud.people.sign_in_failure import RESET_AFTER
 from data_api.ids import floor
 from data_api.models.idempotency import IdempotencyKey
 from data_api.models.people.invitation import Invitation
@@ -24,37 +24,37 @@ from data_api.models.rate_limit import RateLimit
 
 BATCH = 5_000
 GRACE = timedelta(days=1)
-"""How long what has expired is still there, for whoever asks what happened to it."""
-UNANSWERED = timedelta(days=30)
-"""The same for invitations that nobody took."""
+"""How long expired rows are kept, so that they can be looked at."""
+NOT_ACCEPTED = timedelta(days=30)
+"""The same for invitations that were not accepted."""
 RETIRED = timedelta(days=90)
 """The same for signing keys."""
 
 
 def deleted_users(session: Session, token_lifetime: timedelta) -> int:
-    """Marks of deleted people, once no token of theirs can be valid any more."""
+    """Ids of deleted users, once none of their tokens can be valid."""
     return _run(session, delete(DeletedUser).where(DeletedUser.deleted_at < func.now() - token_lifetime - GRACE))
 
 
 def refresh_tokens(session: Session) -> int:
-    """Expired ones; used ones stay until then, so that a second use is noticed."""
+    """Expired ones. Used ones are kept until then, to detect a second use."""
     return _run(session, delete(RefreshToken).where(RefreshToken.expires_at < func.now() - GRACE))
 
 
 def sign_in_failures(session: Session) -> int:
-    """Those that do not count any more."""
-    return _run(session, delete(SignInFailure).where(SignInFailure.failed_at < func.now() - FORGOTTEN - GRACE))
+    """Counts that have been reset by time."""
+    return _run(session, delete(SignInFailure).where(SignInFailure.failed_at < func.now() - RESET_AFTER - GRACE))
 
 
 def requests(session: Session) -> int:
-    """What was kept of requests that may come again, and counts of windows that have ended."""
-    answers = delete(IdempotencyKey).where(IdempotencyKey.created_at < func.now() - GRACE)
-    return _run(session, answers) + _run(session, delete(RateLimit).where(RateLimit.ends_at < func.now()))
+    """Saved responses to repeated requests, and rate-limit windows that have ended."""
+    responses = delete(IdempotencyKey).where(IdempotencyKey.created_at < func.now() - GRACE)
+    return _run(session, responses) + _run(session, delete(RateLimit).where(RateLimit.ends_at < func.now()))
 
 
 def invitations(session: Session) -> int:
-    """Those that nobody took in time. One by one: the audit says so."""
-    late = select(Invitation).where(Invitation.accepted_at.is_(None), Invitation.expires_at < func.now() - UNANSWERED)
+    """Those that were not accepted in time. Deleted as objects, so that they are audited."""
+    late = select(Invitation).where(Invitation.accepted_at.is_(None), Invitation.expires_at < func.now() - NOT_ACCEPTED)
     found = session.scalars(late).all()
     for invitation in found:
         session.delete(invitation)
@@ -63,7 +63,7 @@ def invitations(session: Session) -> int:
 
 
 def signing_keys(session: Session) -> int:
-    """Those that have verified nothing for long. One by one: the audit says so."""
+    """Those that retired long ago. Deleted as objects, so that they are audited."""
     found = session.scalars(select(SigningKey).where(SigningKey.retires_at < func.now() - RETIRED)).all()
     for key in found:
         session.delete(key)
@@ -72,12 +72,12 @@ def signing_keys(session: Session) -> int:
 
 
 def assignments(session: Session) -> int:
-    """Those whose people did not label in time."""
+    """Assignments that ended without a label."""
     return _run(session, delete(Assignment).where(Assignment.expires_at < func.now() - GRACE))
 
 
 def pending_feedback(session: Session, now: datetime, days: int) -> int:
-    """Feedback whose prediction did not come for so long that it never will; some of it at a time."""
+    """Up to `BATCH` rows of feedback whose prediction has not arrived within `days`."""
     late = (
         select(Feedback.id)
         .where(Feedback.status == FeedbackStatus.PENDING, Feedback.id < floor(now - timedelta(days=days)))
@@ -87,15 +87,15 @@ def pending_feedback(session: Session, now: datetime, days: int) -> int:
 
 
 def predictions_of_old_examples(session: Session) -> int:
-    """Fills in the answers, and whose the rows are, of examples that were copied before these were; some at a time."""
-    answer = (Prediction.version, Prediction.label, Prediction.score, Prediction.value)
-    lacking = (
-        select(Example.id, Prediction.user_id, *answer)
+    """Fills in the prediction and its owner in up to `BATCH` examples that were stored before these columns existed."""
+    predicted = (Prediction.version, Prediction.label, Prediction.score, Prediction.value)
+    incomplete = (
+        select(Example.id, Prediction.user_id, *predicted)
         .join(Prediction, Prediction.id == Example.prediction_id)
         .where(Example.version.is_(None))
         .limit(BATCH)
     )
-    rows = session.execute(lacking).all()
+    rows = session.execute(incomplete).all()
     found = [
         {
             "id": key,

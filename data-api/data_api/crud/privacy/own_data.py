@@ -1,4 +1,4 @@
-"""Everything that is kept of one person, some at a time, newest first."""
+"""All data of one person, page by page, newest first."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from data_api.models.predictions.prediction import Prediction
 
 
 def profile(session: Session, user_id: UUID, limit: int, below: UUID | None) -> tuple[Sequence[User], bool]:
-    """Their account."""
+    """The account."""
     return page(session, select(User).where(User.id == user_id), User.id, limit, below)
 
 
 def api_keys(session: Session, user_id: UUID, limit: int, below: UUID | None) -> tuple[Sequence[APIKey], bool]:
-    """Their keys."""
+    """The API keys."""
     return page(session, select(APIKey).where(APIKey.user_id == user_id), APIKey.id, limit, below)
 
 
 def predictions(session: Session, user_id: UUID, limit: int, below: UUID | None) -> tuple[Sequence[Prediction], bool]:
-    """What they asked and were answered."""
+    """The predictions that they requested."""
     return page(session, select(Prediction).where(Prediction.user_id == user_id), Prediction.id, limit, below)
 
 
 def feedback(session: Session, user_id: UUID, limit: int, below: UUID | None) -> tuple[Sequence[Feedback], bool]:
-    """What they said about answers."""
+    """The feedback that they gave."""
     return page(session, select(Feedback).where(Feedback.user_id == user_id), Feedback.id, limit, below)
 
 
 def examples(session: Session, user_id: UUID, limit: int, below: UUID | None) -> tuple[Sequence[Example], bool]:
-    """The rows of theirs that trainings read, whoever said what is true of them."""
+    """The examples with their rows, by whomever the feedback."""
     return page(session, select(Example).where(Example.asker_id == user_id), Example.id, limit, below)
 
 
 def history(session: Session, user_id: UUID, limit: int, below: UUID | None) -> tuple[Sequence[Audit], bool]:
-    """What they changed, and what was changed about them; the values only where they are about them."""
+    """The audit of changes by them or about them; with values only if these are about them."""
     about = select(AuditDetail.audit_id).where(AuditDetail.user_id == user_id)
     values = joinedload(Audit.detail.and_(AuditDetail.user_id == user_id))
     query = select(Audit).where(or_(Audit.actor_id == user_id, Audit.id.in_(about))).options(values)

@@ -1,4 +1,4 @@
-"""How long a task's rows are kept: what admins set, and its carrying out by `data-api maintain`."""
+"""Retention: the days that admins set by task, and the deletion by `data-api maintain`."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ BATCH = 5_000
 
 
 def find(session: Session) -> Sequence[Retention]:
-    """All, by task."""
+    """The retention of every task that has one."""
     return session.scalars(select(Retention).order_by(Retention.task)).all()
 
 
 def get(session: Session, task: str) -> Retention:
-    """The days of a task, or UnknownRetention."""
+    """The retention of a task, or UnknownRetention."""
     found: Retention | None = session.get(Retention, task)
     if found is None:
         raise UnknownRetention
     return found
 
 
-def hold(session: Session, task: str) -> Retention:
+def get_locked(session: Session, task: str) -> Retention:
     """The same, locked until the transaction ends."""
     found: Retention | None = session.get(Retention, task, with_for_update=True, populate_existing=True)
     if found is None:
@@ -45,7 +45,7 @@ def hold(session: Session, task: str) -> Retention:
 
 
 def put(session: Session, task: str, predictions_days: int | None, examples_days: int | None) -> Retention:
-    """Sets both; None keeps for ever."""
+    """Sets both numbers of days; None: never deleted."""
     found = session.get(Retention, task, with_for_update=True)
     if found is None:
         found = Retention(task=task)
@@ -57,21 +57,21 @@ def put(session: Session, task: str, predictions_days: int | None, examples_days
 
 
 def remove(session: Session, task: str) -> None:
-    """Keeps everything of the task from now on."""
+    """Removes the retention: rows of the task are not deleted any more."""
     session.delete(get(session, task))
     session.flush()
 
 
 def kept_days(session: Session) -> dict[str, int]:
-    """By task, for how long anything may refer to what a row holds: an example is made of a prediction of any age, and
-    has days of its own. Tasks that keep something for ever are left out.
+    """By task, the days for which anything may refer to an image in a row: the days of predictions plus those of
+    examples, as an example may be made from a prediction of any age. Tasks without both are left out.
     """
     days = Retention.predictions_days + Retention.examples_days
     return {task: number for task, number in session.execute(select(Retention.task, days)) if number is not None}
 
 
 def predictions_before(session: Session, now: datetime) -> Bounds:
-    """By task, the id below which its predictions are past their days."""
+    """By task, the id below which its predictions are past their retention."""
     return _before(session, Retention.predictions_days, now)
 
 
@@ -81,12 +81,14 @@ def examples_before(session: Session, now: datetime) -> Bounds:
 
 
 def delete_predictions(session: Session, before: Bounds) -> int:
-    """Deletes some predictions that are past their days; how many, 0 when there are no more."""
+    """Deletes up to `BATCH` predictions that are past their retention; how many, 0 when none is left."""
     return _delete(session, before, Prediction.task, Prediction.id)
 
 
 def delete_feedback(session: Session, before: Bounds) -> int:
-    """Deletes some examples, feedback and samples that are past their days; how many, 0 when there are no more."""
+    """Deletes up to `BATCH` examples, feedback or samples that are past their retention; how many, 0 when none
+    is left.
+    """
     return (
         _delete(session, before, Example.task, Example.id)
         or _delete(session, before, cast("Column[str]", Feedback.task), Feedback.id)

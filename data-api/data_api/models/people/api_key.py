@@ -1,4 +1,4 @@
-"""API keys: shown once, kept as a hash."""
+"""API keys, stored as hashes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from data_api.models.audit import Audited
 
 
 class Scope(StrEnum):
-    """What a key may be used for. Its owner's role bounds it as well."""
+    """What a key may be used for. The role of its owner limits it too."""
 
     PREDICT = "predict"
     FEEDBACK = "feedback"
@@ -23,7 +23,7 @@ class Scope(StrEnum):
 
 
 class APIKey(Audited, Base):
-    """A key of a user. The key itself is 256 random bits, so a plain SHA-256 of it cannot be turned back."""
+    """A key of a user. The key has 256 random bits, so a plain SHA-256 of it cannot be inverted."""
 
     __tablename__ = "api_keys"
     __secret__ = frozenset({"hash"})
@@ -44,4 +44,4 @@ class APIKey(Audited, Base):
     expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     last_used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    """To the minute, and some seconds late where the key was used at ai-api."""
+    """To the minute. Uses at ai-api arrive up to a minute late."""

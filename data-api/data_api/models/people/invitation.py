@@ -1,4 +1,4 @@
-"""Invitations: one-time links by which people make their own account."""
+"""Invitations: one-time links on which people make their own account."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from data_api.models.audit import Audited
 
 
 class Invitation(Audited, Base):
-    """An account that waits for its person. The link holds 256 random bits, of which only the hash is kept."""
+    """An invitation to make an account. The link holds 256 random bits, of which only the hash is stored."""
 
     __tablename__ = "invitations"
-    __secret__ = frozenset(
-        {"hash", "email"}
-    )  # nobody could find the e-mail again to erase it, before there is an account
+    __secret__ = frozenset({"hash", "email"})
+    # The e-mail is not audited: before the account exists, erasing its owner could not find it.
     __table_args__ = (
         CheckConstraint("role IN ('user', 'trainer', 'admin')", name="role"),
         CheckConstraint("email = lower(email)", name="email"),
@@ -31,10 +30,10 @@ class Invitation(Audited, Base):
     email: Mapped[str] = mapped_column(Text)
     role: Mapped[str] = mapped_column(Text)
     invited_by: Mapped[UUID | None]
-    """The admin. None: whoever has the command line. No foreign key: an admin who is gone invites nobody any more."""
+    """The admin; None: made on the command line. No foreign key: invitations of a deleted admin are refused."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
     expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     accepted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     user_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
-    """The account that it became."""
+    """The account that was made with it."""

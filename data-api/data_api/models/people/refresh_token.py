@@ -1,4 +1,4 @@
-"""Refresh tokens: each is used once and gives the next of its family."""
+"""Refresh tokens: each can be used once, for the next one of its family."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from data_api.database import Base
 
 
 class RefreshToken(Base):
-    """One link of the chain that began with a sign-in. Kept after its use, so that a second use is noticed."""
+    """One token of a family, which began with a sign-in. Kept after its use, to detect a second use."""
 
     __tablename__ = "refresh_tokens"
 

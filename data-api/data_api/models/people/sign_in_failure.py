@@ -1,4 +1,4 @@
-"""Sign-ins that failed, counted, so that guessing gets slower with every guess."""
+"""Counts of failed sign-ins, for the lockout."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from data_api.database import Base
 
 
 class SignInFailure(Base):
-    """The failures in a row of one account, or of one address. An account that nobody has is counted all the same."""
+    """The failures in a row of one account or one address. E-mails without an account are counted too."""
 
     __tablename__ = "sign_in_failures"
     __table_args__ = (Index(None, "failed_at"),)
 
     subject: Mapped[str] = mapped_column(Text, primary_key=True)
-    """A keyed hash of the e-mail or of the address: the table says nothing about people."""
+    """HMAC of the e-mail or of the address, so that the table holds no personal data."""
     failures: Mapped[int] = mapped_column(Integer)
     failed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     blocked_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

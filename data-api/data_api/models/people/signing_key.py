@@ -1,4 +1,4 @@
-"""The keys that access tokens are signed with."""
+"""Signing keys of access tokens."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from data_api.models.audit import Audited
 
 
 class SigningKey(Audited, Base):
-    """An Ed25519 key. Its seed is sealed with a key that is not in the database, so the database alone signs nothing,
-    and a row that somebody else put here is trusted by nobody: it does not open.
+    """An Ed25519 key. Its seed is encrypted with a key that is not in the database, so the database alone cannot sign
+    tokens, and a row that was inserted by others is ignored, as it cannot be decrypted.
     """
 
     __tablename__ = "signing_keys"
@@ -26,6 +26,6 @@ class SigningKey(Audited, Base):
     sealed_seed: Mapped[bytes] = mapped_column(LargeBinary)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
     signs_from: Mapped[datetime] = mapped_column(DateTime(timezone=True))
-    """A new key is shown for a while before it signs, so that whoever verifies knows it by then."""
+    """A new key is published some minutes before it signs, so that every service that verifies has read it."""
     retires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    """From then on no token of this key is valid."""
+    """From then on its tokens are refused."""

@@ -1,4 +1,4 @@
-"""People and what they may do."""
+"""Users and their roles."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from data_api.models.audit import Audited
 
 
 class Role(StrEnum):
-    """Who may do what. `service` is ai-api; it has no row among the users."""
+    """The role of a caller. `service` is ai-api, which has no row in the table of users."""
 
     USER = "user"
     TRAINER = "trainer"
@@ -23,7 +23,7 @@ class Role(StrEnum):
 
 
 class User(Audited, Base):
-    """Somebody who signs in with a password, calls with API keys, or both."""
+    """A person who signs in with a password, calls with API keys, or both."""
 
     __tablename__ = "users"
     __secret__ = frozenset({"password_hash"})
@@ -35,7 +35,7 @@ class User(Audited, Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     email: Mapped[str] = mapped_column(Text, unique=True)
     password_hash: Mapped[str | None] = mapped_column(Text)
-    """None: this user has no password and calls with keys only."""
+    """None: this user cannot sign in and calls with API keys only."""
     name: Mapped[str | None] = mapped_column(Text)
     role: Mapped[str] = mapped_column(Text)
     disabled: Mapped[bool] = mapped_column(server_default=false())
@@ -43,13 +43,13 @@ class User(Audited, Base):
     """Access tokens issued before this moment are refused."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
 
-    def person(self) -> UUID:
-        """Themselves."""
+    def subject_id(self) -> UUID:
+        """The user's own id."""
         return self.id
 
 
 class DeletedUser(Base):
-    """That a user was deleted, so that tokens still on their way are refused everywhere."""
+    """The id of a deleted user, so that access tokens that have not expired are refused everywhere."""
 
     __tablename__ = "deleted_users"
 

@@ -1,4 +1,4 @@
-"""What trainings read and accuracy is counted from: a row, its truth and its answer, free of the prediction."""
+"""Rows with their truth, for training and for the accuracy. They outlive their predictions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from data_api.database import Base
 
 
 class Example(Base):
-    """An accepted feedback with the row it is about. Its id and time are the feedback's."""
+    """Accepted feedback with a copy of its row and prediction. Id and time are those of the feedback."""
 
     __tablename__ = "examples"
     __table_args__ = (
@@ -33,11 +33,13 @@ class Example(Base):
     value: Mapped[float | None] = mapped_column(Double)
     user_id: Mapped[UUID]
     user_role: Mapped[str] = mapped_column(Text)
-    """The person's role when the feedback met its prediction."""
+    """The role of the person who gave the feedback, at the time when it was joined with its prediction."""
     version: Mapped[int | None] = mapped_column(Integer)
-    """Whose answer it is about. It and the answer are None only where the prediction was gone before they were kept."""
+    """The version that predicted. It and the `answer_*` columns are None only if the prediction had been deleted before
+    these columns existed.
+    """
     answer_label: Mapped[str | None] = mapped_column(Text)
     answer_score: Mapped[float | None] = mapped_column(Double)
     answer_value: Mapped[float | None] = mapped_column(Double)
     asker_id: Mapped[UUID | None]
-    """Whose row it is: who asked for the prediction. Erasing them erases this copy too."""
+    """The person who requested the prediction. Erasing them deletes this copy too."""

@@ -1,4 +1,4 @@
-"""What people said about an answer."""
+"""Feedback about predictions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from data_api.database import Base
 
 
 class FeedbackStatus(StrEnum):
-    """Pending until its prediction is there; then accepted and copied into the examples, or refused with a reason."""
+    """Pending until its prediction is stored; then accepted and copied into `examples`, or refused with a reason."""
 
     PENDING = "pending"
     ACCEPTED = "accepted"

@@ -1,4 +1,4 @@
-"""Who labels what: rows handed to people for some minutes, and the random share that accuracy is measured on."""
+"""Labelling: rows assigned to people for some minutes, and the random share for the accuracy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from data_api.database import Base
 
 
 class Assignment(Base):
-    """A prediction that lies before somebody to be labelled. Nobody else is offered it until `expires_at`."""
+    """A prediction assigned to one person for labelling. Nobody else is offered it until `expires_at`."""
 
     __tablename__ = "assignments"
     __table_args__ = (Index(None, "user_id"), Index(None, "expires_at"))
@@ -23,7 +23,7 @@ class Assignment(Base):
 
 
 class Sample(Base):
-    """A prediction that chance alone chose for labelling, whatever its answer. Kept for as long as examples are."""
+    """A prediction sampled at random for labelling, independently of its content. Kept as long as examples."""
 
     __tablename__ = "samples"
     __table_args__ = (
@@ -34,5 +34,5 @@ class Sample(Base):
     prediction_id: Mapped[UUID] = mapped_column(primary_key=True)
     task: Mapped[str] = mapped_column(Text)
     probability: Mapped[float] = mapped_column(Double)
-    """How likely a prediction was to be chosen when this one was."""
+    """The sampling probability when it was drawn."""
     drawn_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))

@@ -1,4 +1,4 @@
-"""Every answer that was given."""
+"""Predictions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from data_api.database import Base
 
 
 class Prediction(Base):
-    """One answer with its row. Partitioned by month of its id; nothing has a foreign key to it."""
+    """One prediction with its row. Partitioned by the month in its id; no table has a foreign key to it."""
 
     __tablename__ = "predictions"
     __table_args__ = (

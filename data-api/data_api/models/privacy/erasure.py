@@ -1,4 +1,4 @@
-"""People who are erased for good, and the ai-api replicas that have to say that they hold nothing of them any more."""
+"""Erasures of people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from data_api.models.audit import Audited
 
 
 class ErasureStatus(StrEnum):
-    """Requested until nothing is left in Postgres; then awaiting until every ai-api has said the same of itself."""
+    """Requested until nothing is left in Postgres; then awaiting the reports of all ai-api instances; then finished."""
 
     REQUESTED = "requested"
     AWAITING = "awaiting"
@@ -23,7 +23,9 @@ class ErasureStatus(StrEnum):
 
 
 class Erasure(Audited, Base):
-    """A tombstone. It stays, so that rows of this person that arrive late, or come back with a backup, go as well."""
+    """A tombstone. It is kept, so that rows of this person that arrive late or come back with a backup are
+    erased too.
+    """
 
     __tablename__ = "erasures"
     __quiet__ = frozenset({"removed"})
@@ -36,11 +38,11 @@ class Erasure(Audited, Base):
     user_id: Mapped[UUID] = mapped_column(unique=True)
     requested_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=text("now()"))
     requested_by: Mapped[UUID | None]
-    """Who asked for it. None: it was replayed from the file of tombstones."""
+    """The user who requested it. None: it was replayed from the file of tombstones."""
     status: Mapped[str] = mapped_column(Text, server_default=text("'requested'"))
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     removed: Mapped[dict[str, dict[str, int]]] = mapped_column(JSONB, server_default=text("'{}'"))
-    """How many things went, by the part of Volant that held them."""
+    """Numbers of deleted rows and files, by the part of Volant that held them."""
 
-    def person(self) -> None:
-        """Nobody: the history of the tombstone itself stays."""
+    def subject_id(self) -> None:
+        """None, as the audit of the tombstone itself is kept."""

@@ -1,4 +1,4 @@
-"""How long a task's rows are kept."""
+"""Retention: after how many days rows of a task are deleted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from data_api.models.audit import Audited
 
 
 class Retention(Audited, Base):
-    """The days of one task. A task without a row here, or a None in it, keeps its rows for ever."""
+    """The retention of one task. Without a row here, or with None in it, rows are never deleted."""
 
     __tablename__ = "retention"
     __quiet__ = frozenset({"changed_at"})
@@ -24,7 +24,7 @@ class Retention(Audited, Base):
     task: Mapped[str] = mapped_column(Text, primary_key=True)
     predictions_days: Mapped[int | None] = mapped_column(Integer)
     examples_days: Mapped[int | None] = mapped_column(Integer)
-    """Of examples and of the feedback that they came from."""
+    """For examples and the feedback that they came from."""
     changed_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), server_default=text("now()"), onupdate=func.now()
     )

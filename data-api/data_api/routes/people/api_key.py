@@ -8,8 +8,8 @@ from fastapi import APIRouter
 
 from data_api.crud.people import api_key
 from data_api.http.caller import Caller, Person, Service
-from data_api.http.idempotency import Once
-from data_api.http.paging import Cursor, Limit, answer, below
+from data_api.http.idempotency import Idempotent
+from data_api.http.paging import Cursor, Limit, decode_cursor, page_of
 from data_api.http.session import DbSession
 from data_api.models.people.user import Role
 from data_api.schemas.base import Page
@@ -20,8 +20,8 @@ router = APIRouter(prefix="/api-keys", tags=["api keys"])
 
 
 @router.post("", status_code=201)
-def create(body: KeyIn, caller: Person, session: DbSession, creation: Once) -> NewKey:
-    """Makes a key for the caller. The key itself is in this answer and nowhere else."""
+def create(body: KeyIn, caller: Person, session: DbSession, creation: Idempotent) -> NewKey:
+    """Creates a key for the caller. The key itself is in this response only."""
     owner = caller.self_id
 
     def make() -> NewKey:
@@ -29,7 +29,7 @@ def create(body: KeyIn, caller: Person, session: DbSession, creation: Once) -> N
         kept = api_key.create(session, owner, body.name, digest(key), sorted(body.scopes), body.expires_at)
         return NewKey(**KeyOut.model_validate(kept).model_dump(), key=key)
 
-    return creation.once(body, NewKey, make)
+    return creation.run(body, NewKey, make)
 
 
 @router.get("")
@@ -42,19 +42,19 @@ def find(
     cursor: Cursor = None,
 ) -> Page[KeyOut]:
     """Lists the caller's keys, newest first; an admin sees everybody's. `live` leaves out the revoked and expired."""
-    wanted = api_key.Filter(_owner(caller), user_id, live)
-    return answer(KeyOut, *api_key.find(session, wanted, limit, below(cursor)))
+    wanted = api_key.KeyFilter(_owner(caller), user_id, live)
+    return page_of(KeyOut, *api_key.find(session, wanted, limit, decode_cursor(cursor)))
 
 
 @router.post("/uses", status_code=204)
 def note_uses(body: KeyUses, _: Service, session: DbSession) -> None:
-    """Notes when keys were last used at ai-api, which tells it once a minute."""
+    """Stores when keys were last used at ai-api, which reports it once a minute."""
     api_key.note_uses(session, body.uses)
 
 
 @router.delete("/{key_id}", status_code=204)
 def revoke(key_id: UUID, caller: Person, session: DbSession) -> None:
-    """Revokes a key for good; ai-api refuses it within seconds."""
+    """Revokes a key permanently; ai-api refuses it within seconds."""
     api_key.revoke(session, key_id, _owner(caller))
 
 

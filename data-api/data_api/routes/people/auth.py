@@ -11,7 +11,7 @@ from data_api.errors import DataAPIError
 from data_api.http.caller import Person
 from data_api.http.context import AppContext, Context
 from data_api.http.session import DbSession
-from data_api.http.sign_in import Address, authenticate
+from data_api.http.sign_in import ClientAddress, authenticate
 from data_api.metrics import SIGN_INS
 from data_api.models.people.user import User
 from data_api.schemas.people.auth import Jwks, Refresh, SignIn, TokenPair
@@ -21,9 +21,11 @@ router = APIRouter(tags=["auth"])
 
 
 @router.post("/auth/token")
-def sign_in(form: Annotated[SignIn, Form()], context: AppContext, session: DbSession, address: Address) -> TokenPair:
-    """Trades e-mail and password for a short access token and a refresh token. After some failures in a row an account
-    and an address have to wait, twice as long after each further one: 429 says for how long.
+def sign_in(
+    form: Annotated[SignIn, Form()], context: AppContext, session: DbSession, address: ClientAddress
+) -> TokenPair:
+    """Exchanges e-mail and password for an access token and a refresh token. After some failures in a row the account
+    and the client address are locked out, twice as long after each further failure; 429 has a `Retry-After`.
     """
     found = authenticate(context, session, form.username, form.password, address)
     fresh = new_refresh_token()
@@ -34,7 +36,7 @@ def sign_in(form: Annotated[SignIn, Form()], context: AppContext, session: DbSes
 
 @router.post("/auth/refresh")
 def refresh(body: Refresh, context: AppContext, session: DbSession) -> TokenPair:
-    """Trades a refresh token for the next pair. A token that is used twice ends all that came from its sign-in."""
+    """Exchanges a refresh token for the next pair. A second use of one revokes all refresh tokens of its sign-in."""
     fresh = new_refresh_token()
     try:
         owner = refresh_token.rotate(session, digest(body.refresh_token), digest(fresh), context.refresh_lifetime)
@@ -47,13 +49,13 @@ def refresh(body: Refresh, context: AppContext, session: DbSession) -> TokenPair
 
 @router.post("/auth/logout", status_code=204)
 def sign_out(body: Refresh, session: DbSession) -> None:
-    """Ends a refresh token and all of its family. One that is unknown is ended already."""
+    """Revokes a refresh token and its family. An unknown one is no error."""
     refresh_token.end(session, digest(body.refresh_token))
 
 
 @router.post("/auth/logout-everywhere", status_code=204)
 def sign_out_everywhere(caller: Person, session: DbSession) -> None:
-    """Ends every access and refresh token of the caller, this one too. API keys stay: revoke them one by one."""
+    """Ends every access and refresh token of the caller, this one too. API keys stay valid."""
     user.sign_out_everywhere(session, caller.self_id)
 
 

@@ -1,10 +1,10 @@
-"""Invitations: made by admins, accepted by whoever has the link."""
+"""Invitations: created by admins, accepted by the person who has the link."""
 
 from __future__ import annotations
 
 import hashlib
 from base64 import b64encode
-from pathlib import Path as File
+from pathlib import Path as FilePath
 from typing import Annotated
 from uuid import UUID
 
@@ -15,44 +15,46 @@ from data_api.crud.people import invitation
 from data_api.database import release
 from data_api.http.caller import Admin
 from data_api.http.context import AppContext
-from data_api.http.idempotency import Once
-from data_api.http.paging import Cursor, Limit, answer, below
+from data_api.http.idempotency import Idempotent
+from data_api.http.paging import Cursor, Limit, decode_cursor, page_of
 from data_api.http.session import DbSession
 from data_api.models.people.user import Role
-from data_api.schemas.base import Clean, Page
+from data_api.schemas.base import NoNul, Page
 from data_api.schemas.people.invitation import Acceptance, InvitationIn, InvitationOut, NewInvitation, Welcome
 from data_api.schemas.people.user import UserOut
 from data_api.security import digest, new_invitation
 
 router = APIRouter(prefix="/invitations", tags=["invitations"])
 
-PAGE = (File(__file__).parents[2] / "page" / "invitation.html").read_text()
-ALLOWED = {
+PAGE = (FilePath(__file__).parents[2] / "page" / "invitation.html").read_text()
+CONTENT_HASHES = {
     f"{kind}-src": f"'sha256-{b64encode(hashlib.sha256(inline.encode()).digest()).decode()}'"
     for kind, inline in (
         ("script", PAGE.partition("<script>")[2].partition("</script>")[0]),
         ("style", PAGE.partition("<style>")[2].partition("</style>")[0]),
     )
 }
-CLOSED = {
+PAGE_HEADERS = {
     "Content-Security-Policy": "; ".join(
         [
             "default-src 'none'; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
-            *(f"{kind} {hashes}" for kind, hashes in ALLOWED.items()),
+            *(f"{kind} {hashes}" for kind, hashes in CONTENT_HASHES.items()),
         ]
     ),
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
-"""The address of this page is a secret: nothing that is loaded or followed from it shall learn it."""
-Token = Annotated[str, Path(max_length=200, description="The last part of the link."), Clean]
+"""The URL of this page is a secret: it must not reach other sites by requests or links from the page."""
+Token = Annotated[str, Path(max_length=200, description="The last part of the link."), NoNul]
 
 
 @router.post("", status_code=201)
-def create(body: InvitationIn, caller: Admin, context: AppContext, session: DbSession, creation: Once) -> NewInvitation:
-    """Invites somebody. The link in this answer is shown once: pass it on in a way that only its person reads. It ends
-    earlier invitations of the same e-mail.
+def create(
+    body: InvitationIn, caller: Admin, context: AppContext, session: DbSession, creation: Idempotent
+) -> NewInvitation:
+    """Invites a person. The link is in this response only: send it in a way that only this person can read. Earlier
+    invitations of the same e-mail are revoked.
     """
 
     def make() -> NewInvitation:
@@ -60,50 +62,50 @@ def create(body: InvitationIn, caller: Admin, context: AppContext, session: DbSe
         made = invitation.create(session, body.email, role, digest(token), caller.user_id, context.invitation_lifetime)
         return NewInvitation(**InvitationOut.model_validate(made).model_dump(), link=link(context.public_url, token))
 
-    return creation.once(body, NewInvitation, make)
+    return creation.run(body, NewInvitation, make)
 
 
 @router.get("")
 def find(
     _: Admin,
     session: DbSession,
-    open_only: Annotated[bool, Query(alias="open", description="Leave out what nobody can accept any more.")] = False,
+    open_only: Annotated[bool, Query(alias="open", description="Leave out those that cannot be accepted.")] = False,
     limit: Limit = 100,
     cursor: Cursor = None,
 ) -> Page[InvitationOut]:
     """Lists invitations, newest first."""
-    return answer(InvitationOut, *invitation.find(session, open_only, limit, below(cursor)))
+    return page_of(InvitationOut, *invitation.find(session, open_only, limit, decode_cursor(cursor)))
 
 
 @router.get(
     "/{invitation}",
     response_model=Welcome,
-    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "To a browser, a page."}},
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}, "description": "A page, for browsers."}},
 )
 def look(token: Annotated[Token, Path(alias="invitation")], request: Request, session: DbSession) -> Response | Welcome:
-    """Tells whom a link invites; a browser gets a page to accept on. Looking spends nothing."""
+    """The invitation of a link; a browser gets a page on which to accept it. This does not use the link up."""
     if "text/html" in request.headers.get("accept", ""):
-        return HTMLResponse(PAGE, headers={**CLOSED, "Vary": "Accept"})
-    return Welcome.model_validate(invitation.look(session, digest(token)))
+        return HTMLResponse(PAGE, headers={**PAGE_HEADERS, "Vary": "Accept"})
+    return Welcome.model_validate(invitation.find_open(session, digest(token)))
 
 
 @router.post("/{invitation}", status_code=201)
 def accept(
     token: Annotated[Token, Path(alias="invitation")], body: Acceptance, context: AppContext, session: DbSession
 ) -> UserOut:
-    """Makes the account with the password that its person chose. A link works once."""
-    invitation.look(session, digest(token))
-    release(session)  # nobody holds a connection while waiting for a place to hash in
+    """Creates the account with the password that the person chose. A link works once."""
+    invitation.find_open(session, digest(token))
+    release(session)  # holds no connection while waiting for a slot to hash in
     password_hash = context.passwords.hash(body.password)
     return UserOut.model_validate(invitation.accept(session, digest(token), password_hash, body.name))
 
 
 @router.delete("/{invitation}", status_code=204)
 def revoke(invitation_id: Annotated[UUID, Path(alias="invitation")], _: Admin, session: DbSession) -> None:
-    """Revokes an invitation by its id: its link opens nothing any more."""
+    """Revokes an invitation by its id."""
     invitation.revoke(session, invitation_id)
 
 
 def link(public_url: str, token: str) -> str:
-    """What its person opens."""
+    """The URL that the invited person opens."""
     return f"{public_url}/invitations/{token}"

@@ -42,7 +42,7 @@ def snapshot(_: Service, context: AppContext, session: DbSession, instance_name:
             )
             for key, role in api_key.live(session)
         ],
-        disabled_users=user.turned_away(session, window),
+        disabled_users=user.refused_users(session, window),
         tokens_valid_after={
             user_id: moment.timestamp() for user_id, moment in user.valid_after(session, window).items()
         },

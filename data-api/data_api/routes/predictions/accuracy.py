@@ -17,7 +17,7 @@ from data_api.schemas.predictions.accuracy import Accuracy
 
 router = APIRouter(prefix="/accuracy", tags=["accuracy"])
 
-USUAL, LONGEST = timedelta(days=30), timedelta(days=366)
+DEFAULT_WINDOW, LONGEST_WINDOW = timedelta(days=30), timedelta(days=366)
 
 
 @router.get("")
@@ -26,19 +26,19 @@ def find(
     session: ReadSession,
     task: Name,
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
-    label: Annotated[Name | None, Query(description="Only what truly is so.")] = None,
+    label: Annotated[Name | None, Query(description="Only rows with this true label.")] = None,
     after: Moment | None = None,
     before: Moment | None = None,
 ) -> Accuracy:
     """Accuracy of a task by version, class and UTC day, its confusion matrix and calibration, for the predictions of a
-    window (the last 30 days if left out, 366 at most). Everything twice: over all feedback, and over the random share.
+    window (the last 30 days if left out, 366 at most); each over all feedback and over the random share.
     """
     before = before or datetime.now(UTC)
     try:
-        after = after or before - USUAL
+        after = after or before - DEFAULT_WINDOW
     except OverflowError:
         raise InvalidRequest("query.before: is too early") from None
-    if before - after > LONGEST:
-        raise InvalidRequest(f"query: the window must be of {LONGEST.days} days at most.")
+    if before - after > LONGEST_WINDOW:
+        raise InvalidRequest(f"query: the window must be of {LONGEST_WINDOW.days} days at most.")
     groups = list(accuracy.groups(session, task, after, before, version, label))
     return summary(task, after, before, groups)

@@ -1,16 +1,17 @@
-"""What a training needs."""
+"""Corrections for training."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import chain
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Query
 from fastapi.responses import StreamingResponse
 
 from data_api.crud.predictions import correction
+from data_api.crud.predictions.correction import Rule
 from data_api.database import Database
 from data_api.http.caller import Trainer
 from data_api.http.context import AppContext
@@ -19,9 +20,8 @@ from data_api.schemas.predictions.correction import Correction
 
 router = APIRouter(prefix="/tasks", tags=["corrections"])
 
-Word = Literal["latest", "majority"]
-KIND = "application/x-ndjson"
-LINES = {"content": {KIND: {"schema": {"type": "string", "description": "One Correction a line."}}}}
+MEDIA_TYPE = "application/x-ndjson"
+LINES = {"content": {MEDIA_TYPE: {"schema": {"type": "string", "description": "One Correction per line."}}}}
 
 
 @router.get("/{task}/corrections", response_class=StreamingResponse, responses={200: LINES})
@@ -30,19 +30,22 @@ def corrections(
     _: Trainer,
     context: AppContext,
     since: Moment | None = None,
-    word: Annotated[Word, Query(description="Which of several words on a prediction, trainers' before users'.")] = (
-        "latest"
-    ),
+    rule: Annotated[
+        Rule,
+        Query(
+            alias="word", description="Which of several corrections of a prediction counts; trainers' before users'."
+        ),
+    ] = "latest",
 ) -> StreamingResponse:
-    """Streams the accepted word on each prediction, in the order of ids: a trainer's over a user's, then the latest, or
-    what most of them say.
+    """Streams one accepted correction per prediction, in the order of ids: trainers' before users', then the latest or
+    the most frequent one.
     """
-    lines = _lines(context.database, task, since, word)
-    first = next(lines, b"")  # so that Postgres being away is still answered with 503
-    return StreamingResponse(chain([first], lines), media_type=KIND)
+    lines = _lines(context.database, task, since, rule)
+    first = next(lines, b"")  # so that an unavailable Postgres still gives 503
+    return StreamingResponse(chain([first], lines), media_type=MEDIA_TYPE)
 
 
-def _lines(database: Database, task: str, since: datetime | None, word: Word) -> Iterator[bytes]:
+def _lines(database: Database, task: str, since: datetime | None, rule: Rule) -> Iterator[bytes]:
     with database.session() as session:
-        for some in correction.stream(session, task, since, word):
-            yield b"".join(Correction.model_validate(one).model_dump_json().encode() + b"\n" for one in some)
+        for batch in correction.stream(session, task, since, rule):
+            yield b"".join(Correction.model_validate(one).model_dump_json().encode() + b"\n" for one in batch)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Response
 from data_api.crud.predictions import feedback
 from data_api.http.bulk import RawBody, bulk_route, store_rows
 from data_api.http.caller import Reader
-from data_api.http.export import CSV, List
+from data_api.http.export import CSV, Responder
 from data_api.http.session import DbSession
 from data_api.models.predictions.feedback import FeedbackStatus
 from data_api.schemas.base import Moment, Name, Page
@@ -21,14 +21,16 @@ router = APIRouter(prefix="/feedback", tags=["feedback"])
 
 @router.post("", **bulk_route("FeedbackIn"))
 def store(body: RawBody, session: DbSession) -> Response:
-    """Keeps feedback, each judged alone. `stored` says that it is here; GET /feedback says whether it counts."""
+    """Stores feedback, each row accepted or refused by itself. GET /feedback shows whether stored feedback is
+    accepted.
+    """
     return store_rows("feedback", FEEDBACK, body, partial(feedback.store, session))
 
 
 @router.get("", response_model=Page[FeedbackOut], responses=CSV)
 def find(
     caller: Reader,
-    listed: List,
+    responder: Responder,
     task: Name | None = None,
     status: FeedbackStatus | None = None,
     user_id: UUID | None = None,
@@ -36,5 +38,5 @@ def find(
     before: Moment | None = None,
 ) -> Response:
     """Lists feedback, newest first: the caller's own; everybody's for trainers and admins."""
-    wanted = feedback.Filter(caller.owner, user_id, task, status, after, before)
-    return listed.answer("feedback", FeedbackOut, partial(feedback.find, wanted=wanted))
+    wanted = feedback.FeedbackFilter(caller.owner, user_id, task, status, after, before)
+    return responder.respond("feedback", FeedbackOut, partial(feedback.find, wanted=wanted))

@@ -1,4 +1,4 @@
-"""What a person should label next."""
+"""Predictions to label next."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def uncertain(
     task: Name,
     by: Annotated[
         Literal["margin", "entropy", "disagreement"],
-        Query(description="What unsure means. `disagreement`: only those on which people disagree."),
+        Query(description="Measure of uncertainty. `disagreement`: only those on which people disagree."),
     ] = "margin",
-    limit: Annotated[int, Query(ge=1, le=100, description="Most items in the answer.")] = 20,
+    limit: Annotated[int, Query(ge=1, le=100, description="Most items in the response.")] = 20,
 ) -> ToLabelList:
-    """Hands the caller recent predictions of a task to label, theirs alone for some minutes: some that chance chose,
-    then those on which people disagree, then those of which the model is least sure.
+    """Assigns recent predictions of a task to the caller for labelling, for some minutes: some of the random share,
+    then those on which people disagree, then the most uncertain.
     """
     if caller.user_id is None:
         raise NotAllowed
-    wish = labelling.Wish(task, caller.user_id, by, limit, context.label_share, context.label_lifetime)
+    request = labelling.LabelRequest(task, caller.user_id, by, limit, context.label_share, context.label_lifetime)
     return ToLabelList(
         items=[
             ToLabel(
@@ -47,6 +47,6 @@ def uncertain(
                 disagreement=offer.disagreement,
                 probability=offer.probability,
             )
-            for offer in labelling.offer(session, wish)
+            for offer in labelling.offer(session, request)
         ]
     )

@@ -12,8 +12,8 @@ from data_api.crud.predictions import feedback, prediction
 from data_api.errors import UnknownPrediction
 from data_api.http.bulk import RawBody, bulk_route, store_rows
 from data_api.http.caller import Reader
-from data_api.http.export import CSV, List
-from data_api.http.prediction_filter import Wanted
+from data_api.http.export import CSV, Responder
+from data_api.http.prediction_filter import RequestedFilter
 from data_api.http.session import DbSession
 from data_api.schemas.base import Page
 from data_api.schemas.predictions.feedback import FeedbackOut
@@ -25,30 +25,32 @@ router = APIRouter(prefix="/predictions", tags=["predictions"])
 
 @router.post("", **bulk_route("PredictionIn"))
 def store(body: RawBody, session: DbSession) -> Response:
-    """Keeps answers, each judged alone. Sending a row again is harmless: it is answered `duplicate`."""
+    """Stores predictions, each row accepted or refused by itself. A row that is sent again has the status
+    `duplicate`.
+    """
     return store_rows("prediction", PREDICTION, body, partial(prediction.store, session))
 
 
 @router.get("", response_model=Page[PredictionOut], responses=CSV)
-def find(wanted: Wanted, listed: List) -> Response:
+def find(wanted: RequestedFilter, responder: Responder) -> Response:
     """Lists predictions, newest first: the caller's own; everybody's for trainers and admins.
 
     `role`, `min_score`, `max_score`, `corrected`, and `version` or `label` without `task`, need a window of at most
     31 days.
     """
-    return listed.answer("predictions", PredictionOut, partial(prediction.find, wanted=wanted))
+    return responder.respond("predictions", PredictionOut, partial(prediction.find, wanted=wanted))
 
 
 @router.get("/{prediction_id}")
 def get(prediction_id: UUID, caller: Reader, session: DbSession) -> PredictionWithFeedback:
-    """One prediction with everything said about it, and how its version came to serve."""
+    """One prediction with its feedback, and the promotion of its version."""
     found = prediction.get(session, prediction_id)
     if found is None or (caller.owner and found.user_id != caller.owner):
         raise UnknownPrediction
-    said = [FeedbackOut.model_validate(word) for word in feedback.about(session, prediction_id)]
+    about = [FeedbackOut.model_validate(row) for row in feedback.about(session, prediction_id)]
     promoted = promotions.latest(session, found.task, found.version)
     return PredictionWithFeedback(
         **PredictionOut.model_validate(found).model_dump(),
-        feedback=said,
+        feedback=about,
         promotion=PromotionOut.model_validate(promoted) if promoted else None,
     )

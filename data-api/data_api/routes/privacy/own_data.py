@@ -1,4 +1,4 @@
-"""A person's own data, to take along."""
+"""Export of a person's own data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from data_api.database import Database
 from data_api.http.caller import PersonReading
 from data_api.http.context import AppContext
 from data_api.http.paging import Identified
-from data_api.http.zip_stream import archive
+from data_api.http.zip_stream import zip_stream
 from data_api.schemas.audit import AuditOut
 from data_api.schemas.base import Schema
 from data_api.schemas.people.api_key import KeyOut
@@ -27,20 +27,22 @@ from data_api.schemas.privacy.own_data import OwnExample
 
 router = APIRouter(tags=["users"])
 
-KIND = "application/zip"
-ROWS = 500
-ZIP = {"content": {KIND: {"schema": {"type": "string", "format": "binary", "description": "NDJSON files in a zip."}}}}
+MEDIA_TYPE = "application/zip"
+PAGE_ROWS = 500
+ZIP = {
+    "content": {MEDIA_TYPE: {"schema": {"type": "string", "format": "binary", "description": "NDJSON files in a zip."}}}
+}
 
 
-class Find(Protocol):
-    """Reads some of a person's things, newest first, and says whether there are more."""
+class PersonQuery(Protocol):
+    """Reads one page of a person's rows, newest first, and whether there are more."""
 
     def __call__(
         self, session: Session, user_id: UUID, limit: int, below: UUID | None
     ) -> tuple[Sequence[Identified], bool]: ...
 
 
-FILES: Mapping[str, tuple[type[Schema], Find]] = {
+FILES: Mapping[str, tuple[type[Schema], PersonQuery]] = {
     "profile": (UserOut, own_data.profile),
     "api_keys": (KeyOut, own_data.api_keys),
     "predictions": (PredictionOut, own_data.predictions),
@@ -52,26 +54,28 @@ FILES: Mapping[str, tuple[type[Schema], Find]] = {
 
 @router.get("/users/me/data", response_class=StreamingResponse, responses={200: ZIP})
 def own(caller: PersonReading, context: AppContext) -> StreamingResponse:
-    """Everything that is kept of the caller: a zip with a file of JSON lines for each kind of thing, newest first.
+    """All data of the caller: a zip with one file of JSON lines for each kind of data, newest first.
 
-    Rows refer to pictures by `sha256:` and a hash, by which ai-api's `GET /pictures/{name}` gives them. Keys and
-    passwords are not in it.
+    Rows refer to images by `sha256:` and a hash, under which ai-api's `GET /pictures/{name}` returns them. Keys and
+    passwords are not included.
     """
     user_id = caller.self_id
-    parts = archive(
+    parts = zip_stream(
         (f"{name}.ndjson", _lines(context.database, schema, find, user_id)) for name, (schema, find) in FILES.items()
     )
-    first = next(parts)  # so that Postgres being away is still answered with 503
+    first = next(parts)  # so that an unavailable Postgres still gives 503
     headers = {"Content-Disposition": 'attachment; filename="volant-data.zip"', "Cache-Control": "no-store"}
-    return StreamingResponse(chain([first], parts), media_type=KIND, headers=headers)
+    return StreamingResponse(chain([first], parts), media_type=MEDIA_TYPE, headers=headers)
 
 
-def _lines(database: Database, schema: type[Schema], find: Find, user_id: UUID) -> Iterator[bytes]:
-    """Every page is a short transaction of its own, so that a slow reader holds no connection."""
+def _lines(database: Database, schema: type[Schema], find: PersonQuery, user_id: UUID) -> Iterator[bytes]:
+    """The JSON lines of one file. Each page is read in a short transaction, so that a slow reader holds no
+    connection.
+    """
     below: UUID | None = None
     more = True
     while more:
         with database.session() as session:
-            rows, more = find(session, user_id, ROWS, below)
+            rows, more = find(session, user_id, PAGE_ROWS, below)
         yield b"".join(schema.model_validate(row).model_dump_json().encode() + b"\n" for row in rows)
         below = rows[-1].id if rows else None

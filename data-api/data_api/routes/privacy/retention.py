@@ -1,4 +1,4 @@
-"""How long a task's rows are kept. `data-api maintain` carries it out."""
+"""Retention: after how many days rows of a task are deleted, by `data-api maintain`."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ Task = Annotated[Name, Path()]
 
 @router.get("")
 def find(_: Admin, session: DbSession) -> RetentionList:
-    """Lists the tasks whose rows are not kept for ever."""
+    """Lists the tasks that have a retention."""
     return RetentionList(items=[RetentionOut.model_validate(one) for one in retention.find(session)])
 
 
 @router.get("/{task}")
-def get(task: Task, _: Admin, session: DbSession, state: Precondition) -> RetentionOut:
-    """The days of one task."""
-    return state.shown(RetentionOut.model_validate(retention.get(session, task)))
+def get(task: Task, _: Admin, session: DbSession, precondition: Precondition) -> RetentionOut:
+    """The retention of one task."""
+    return precondition.with_etag(RetentionOut.model_validate(retention.get(session, task)))
 
 
 @router.put("/{task}")
-def put(task: Task, body: RetentionIn, _: Admin, session: DbSession, state: Precondition) -> RetentionOut:
-    """Sets the days of a task. The next maintenance deletes what is older."""
-    state.expect(lambda: RetentionOut.model_validate(retention.hold(session, task)))
+def put(task: Task, body: RetentionIn, _: Admin, session: DbSession, precondition: Precondition) -> RetentionOut:
+    """Sets the retention of a task. The next maintenance deletes older rows."""
+    precondition.check(lambda: RetentionOut.model_validate(retention.get_locked(session, task)))
     changed = retention.put(session, task, body.predictions_days, body.examples_days)
-    return state.shown(RetentionOut.model_validate(changed))
+    return precondition.with_etag(RetentionOut.model_validate(changed))
 
 
 @router.delete("/{task}", status_code=204)
-def remove(task: Task, _: Admin, session: DbSession, state: Precondition) -> None:
-    """Keeps everything of the task from now on."""
-    state.expect(lambda: RetentionOut.model_validate(retention.hold(session, task)))
+def remove(task: Task, _: Admin, session: DbSession, precondition: Precondition) -> None:
+    """Removes the retention of a task: its rows are not deleted any more."""
+    precondition.check(lambda: RetentionOut.model_validate(retention.get_locked(session, task)))
     retention.remove(session, task)

@@ -1,4 +1,4 @@
-"""API keys over HTTP."""
+"""Bodies of API keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _in_the_future(moment: datetime) -> datetime:
 
 
 class KeyIn(Schema):
-    """A key to make. Without `expires_at` it lasts until it is revoked."""
+    """A key to create. Without `expires_at` it is valid until it is revoked."""
 
     name: Name
     scopes: Annotated[set[Scope], Field(min_length=1)]
@@ -40,12 +40,12 @@ class KeyOut(Schema):
 
 
 class NewKey(KeyOut):
-    """A key just made, with the key itself: shown this once."""
+    """A new key, with the key itself, which no other response holds."""
 
     key: str
 
 
 class KeyUses(Schema):
-    """When keys were last used at ai-api, by their id."""
+    """Times of the last use at ai-api, by key id."""
 
     uses: Annotated[dict[UUID, Moment], Field(max_length=10_000)]

@@ -6,22 +6,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from data_api.schemas.base import Clean, Schema
+from data_api.schemas.base import NoNul, Schema
 
 
 class SignIn(Schema):
     """The OAuth2 password form; `username` is the e-mail."""
 
     grant_type: Literal["password"] = "password"
-    username: Annotated[str, Field(max_length=254), Clean]
-    password: Annotated[str, Field(max_length=256), Clean]
-    scope: Annotated[str, Field(max_length=200), Clean] = ""
-    client_id: Annotated[str, Field(max_length=200), Clean] | None = None
-    client_secret: Annotated[str, Field(max_length=200), Clean] | None = None
+    username: Annotated[str, Field(max_length=254), NoNul]
+    password: Annotated[str, Field(max_length=256), NoNul]
+    scope: Annotated[str, Field(max_length=200), NoNul] = ""
+    client_id: Annotated[str, Field(max_length=200), NoNul] | None = None
+    client_secret: Annotated[str, Field(max_length=200), NoNul] | None = None
 
 
 class TokenPair(Schema):
-    """An access token and the refresh token that gives the next one, once."""
+    """An access token, and the refresh token that can be exchanged for the next pair, once."""
 
     access_token: str
     token_type: Literal["bearer"] = "bearer"  # noqa: S105
@@ -32,7 +32,7 @@ class TokenPair(Schema):
 class Refresh(Schema):
     """A refresh token."""
 
-    refresh_token: Annotated[str, Field(min_length=1, max_length=200), Clean]
+    refresh_token: Annotated[str, Field(min_length=1, max_length=200), NoNul]
 
 
 class Jwks(Schema):

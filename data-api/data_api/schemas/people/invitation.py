@@ -1,4 +1,4 @@
-"""Invitations over HTTP."""
+"""Bodies of invitations."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .user import Assignable, Email, Password
 
 
 class InvitationIn(Schema):
-    """Whom to invite, and as what."""
+    """The e-mail to invite and its role."""
 
     email: Email
     role: Assignable = Role.USER
@@ -32,13 +32,13 @@ class InvitationOut(Schema):
 
 
 class NewInvitation(InvitationOut):
-    """An invitation just made, with the link for its person: shown this once."""
+    """A new invitation, with its link, which no other response holds."""
 
     link: str
 
 
 class Welcome(Schema):
-    """What somebody who opens the link is told."""
+    """An open invitation, as its link shows it."""
 
     email: str
     role: Role
@@ -46,7 +46,7 @@ class Welcome(Schema):
 
 
 class Acceptance(Schema):
-    """What somebody chooses who accepts."""
+    """What the invited person chooses."""
 
     password: Password
     name: Name | None = None

@@ -13,7 +13,7 @@ from .auth import Jwks
 
 
 class LiveKey(Schema):
-    """A key that may be used now, by its hash."""
+    """A valid key, by its hash."""
 
     hash: str
     key_id: UUID
@@ -24,11 +24,11 @@ class LiveKey(Schema):
 
 
 class Snapshot(Schema):
-    """Everything that ai-api needs to tell who is calling.
+    """Everything that ai-api needs to recognise callers.
 
-    A token is refused when its user is among the disabled, or when its `iat` lies before the user's entry in
-    `tokens_valid_after` (both in unix seconds, with a fraction). Of the people in `erasures` nothing may be kept;
-    pictures in rows of a task go after its `kept_days`, or never if it has none.
+    A token is refused if its user is in `disabled_users`, or if its `iat` is before the user's entry in
+    `tokens_valid_after` (both in unix seconds, with a fraction). Data of the people in `erasures` must be deleted;
+    images in rows of a task are deleted after its `kept_days`, or never if it has none.
     """
 
     generated_at: Moment

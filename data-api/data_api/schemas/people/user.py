@@ -1,4 +1,4 @@
-"""People over HTTP."""
+"""Bodies of users."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, model_validator
 
 from data_api.models.people.user import Role
-from data_api.schemas.base import Clean, Moment, Name, Schema
+from data_api.schemas.base import Moment, Name, NoNul, Schema
 
 Email = Annotated[
     str,
     Field(max_length=254, pattern=r"^[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$"),
     AfterValidator(str.lower),
 ]
-Password = Annotated[str, Field(min_length=12, max_length=256), Clean]
+Password = Annotated[str, Field(min_length=12, max_length=256), NoNul]
 Assignable = Literal[Role.USER, Role.TRAINER, Role.ADMIN]
 
 
 class UserIn(Schema):
-    """A new user. Without a password, they call with API keys only."""
+    """A new user. Without a password the user can only call with API keys."""
 
     email: Email
     name: Name | None = None
@@ -29,7 +29,7 @@ class UserIn(Schema):
 
 
 class UserChange(Schema):
-    """What an admin changes; what is left out or null stays."""
+    """Changes by an admin. Fields that are absent or null are not changed."""
 
     email: Email | None = None
     name: Name | None = None
@@ -39,15 +39,17 @@ class UserChange(Schema):
 
 
 class OwnChange(Schema):
-    """What people change about themselves; what is left out or null stays. A new password takes the current one."""
+    """Changes by users of themselves. Fields that are absent or null are not changed. A new password needs the current
+    one.
+    """
 
     name: Name | None = None
-    current_password: Annotated[str, Field(max_length=256), Clean] | None = None
+    current_password: Annotated[str, Field(max_length=256), NoNul] | None = None
     password: Password | None = None
 
     @model_validator(mode="after")
     def both_passwords(self) -> Self:
-        """Whoever has borrowed somebody's screen cannot take the account."""
+        """Requires the current password for a new one, so that an open session alone cannot take over the account."""
         if (self.current_password is None) != (self.password is None):
             raise ValueError("must hold both current_password and password, or neither")
         return self

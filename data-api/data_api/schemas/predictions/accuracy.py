@@ -1,4 +1,4 @@
-"""Accuracy over HTTP."""
+"""Bodies of the accuracy."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from data_api.schemas.base import Moment, Schema
 
 
 class Measure(Schema):
-    """How right some answers were. Of labels: the share that was right, with its 95 % interval (Wilson). Of numbers:
-    the mean error (answer less truth), the mean absolute error, the root of the mean squared error. Null: not known.
+    """Quality of some predictions. Of labels: the share that was right, with its 95 % interval (Wilson). Of numbers:
+    the mean error (prediction less truth), the mean absolute error, the root of the mean squared error. Null: not
+    known.
     """
 
     rows: int
@@ -22,26 +23,30 @@ class Measure(Schema):
 
 
 class Both(Schema):
-    """`all`: over everything with feedback, and people correct what they notice. `random`: over what chance chose."""
+    """`all`: over all predictions with feedback; it is biased, as people correct what they notice. `random`: over the
+    random share.
+    """
 
     all: Measure
     random: Measure
 
 
 class OfVersion(Both):
-    """One version."""
+    """The measures of one version."""
 
     version: int
 
 
 class OfDay(Both):
-    """One UTC day, by the time of the predictions."""
+    """The measures of one UTC day, by the time of the predictions."""
 
     day: date
 
 
 class OfClass(Schema):
-    """One label. `recall`: of what is so, how much was called so. `precision`: of what was called so, how much is."""
+    """One label. `recall`: share of the rows with this true label that were predicted so. `precision`: share of the
+    rows predicted so for which it is true.
+    """
 
     label: str
     recall: Both
@@ -49,7 +54,9 @@ class OfClass(Schema):
 
 
 class Confusion(Schema):
-    """How many were called `label` and are `truth`: rows with feedback, and the share of those that chance chose."""
+    """Rows predicted as `label` whose true label is `truth`: how many with feedback, and which share of the random
+    share.
+    """
 
     truth: str
     label: str
@@ -58,7 +65,7 @@ class Confusion(Schema):
 
 
 class Bin(Schema):
-    """Answers whose score is from `low` to `high`. Well calibrated: the accuracy is the mean score."""
+    """Predictions whose score is from `low` to `high`. If they are well calibrated, the accuracy is the mean score."""
 
     low: float
     high: float
@@ -67,21 +74,21 @@ class Bin(Schema):
 
 
 class Calibration(Schema):
-    """Scores against accuracy, and how far they lie apart on average (expected calibration error)."""
+    """Mean score and accuracy by bin, and their mean difference (expected calibration error)."""
 
     bins: list[Bin]
     error: float | None
 
 
 class BothCalibrations(Schema):
-    """As in every measure."""
+    """The calibration over all predictions with feedback and over the random share."""
 
     all: Calibration
     random: Calibration
 
 
 class Accuracy(Schema):
-    """How right the answers of a task were, for predictions made from `after` until `before` whose truth is known."""
+    """Accuracy of a task, over predictions made from `after` until `before` whose truth is known."""
 
     task: str
     after: Moment

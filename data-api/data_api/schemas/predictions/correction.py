@@ -1,4 +1,4 @@
-"""Corrections over HTTP: one JSON object a line."""
+"""Corrections, sent as one JSON object per line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from data_api.schemas.base import Moment, Schema
 
 
 class Correction(Schema):
-    """A row and its truth, as a training reads them."""
+    """A row and its truth, for training."""
 
     id: UUID
     prediction_id: UUID

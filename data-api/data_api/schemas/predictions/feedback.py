@@ -1,4 +1,4 @@
-"""Feedback over HTTP."""
+"""Bodies of feedback."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from typing_extensions import TypedDict
 
 from data_api.ids import time_of
 from data_api.models.predictions.feedback import FeedbackStatus
-from data_api.schemas.base import Clean, Id7, Moment, Name, Number, Schema, row_kind
+from data_api.schemas.base import Id7, Moment, Name, NoNul, Number, Schema, row_schema
 from data_api.schemas.bulk import RowParser
 
 
-@row_kind
+@row_schema
 class FeedbackIn(TypedDict):
-    """A correction or a confirmation. Whether owner and label are right shows when it meets its prediction."""
+    """A correction or a confirmation. Owner and label are checked when it is joined with its prediction."""
 
     id: Id7
     prediction_id: Id7
     label: NotRequired[Name | None]
     value: NotRequired[Number | None]
-    comment: NotRequired[Annotated[str, Field(max_length=2_000), Clean] | None]
+    comment: NotRequired[Annotated[str, Field(max_length=2_000), NoNul] | None]
     user_id: UUID
-    request_id: NotRequired[Annotated[str, Field(max_length=64), Clean] | None]
+    request_id: NotRequired[Annotated[str, Field(max_length=64), NoNul] | None]
 
 
 def columns(feedback: FeedbackIn) -> dict[str, object]:
-    """The row of the table; ValueError unless there is either a label or a value."""
+    """The values for the table of feedback; ValueError unless it holds either a label or a value."""
     if (feedback.get("label") is None) == (feedback.get("value") is None):
         raise ValueError("must hold either label or value")
-    left_out = {"label": None, "value": None, "comment": None, "request_id": None}
-    return {**left_out, **feedback, "created_at": time_of(feedback["id"])}
+    defaults = {"label": None, "value": None, "comment": None, "request_id": None}
+    return {**defaults, **feedback, "created_at": time_of(feedback["id"])}
 
 
 FEEDBACK = RowParser(FeedbackIn, columns)
 
 
 class FeedbackOut(Schema):
-    """Feedback and what became of it."""
+    """Feedback and its status."""
 
     id: UUID
     created_at: Moment

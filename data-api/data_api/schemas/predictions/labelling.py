@@ -1,4 +1,4 @@
-"""Rows to label, over HTTP."""
+"""Bodies of labelling."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from .prediction import PredictionOut
 
 
 class ToLabel(PredictionOut):
-    """A prediction that is the caller's to label until `assigned_until`, and why. The truth goes to ai-api's /feedback.
+    """A prediction assigned to the caller for labelling until `assigned_until`, with the reason. The truth is sent to
+    ai-api's /feedback.
 
-    `margin`: the likeliest label's probability less the next one's. `entropy`: of the probabilities, 1 is no idea at
-    all. `disagreement`: the share of people who do not say what most say. `probability`: how likely chance was to
-    choose it, for `random` ones; accuracy is measured on those.
+    `margin`: the highest probability less the second. `entropy`: of the probabilities, from 0 to 1. `disagreement`: the
+    share of people who disagree with the most frequent label. `probability`: the sampling probability of `random` ones,
+    over which the accuracy is measured.
     """
 
     reason: Literal["random", "disagreement", "margin", "entropy"]

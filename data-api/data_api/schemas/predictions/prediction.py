@@ -1,4 +1,4 @@
-"""Predictions over HTTP."""
+"""Bodies of predictions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from data_api.ids import time_of
-from data_api.schemas.base import Clean, Id7, Json, Moment, Name, Number, Schema, Version, row_kind
+from data_api.schemas.base import Id7, Json, Moment, Name, NoNul, Number, Schema, Version, row_schema
 from data_api.schemas.bulk import RowParser
 from data_api.schemas.promotions import PromotionOut
 
@@ -19,7 +19,7 @@ AnswerRole = Literal["champion", "pinned", "canary", "shadow", "replay"]
 Milliseconds = Annotated[Number, Field(ge=0)]
 
 
-@row_kind
+@row_schema
 class AnswerIn(TypedDict):
     """A label with its score and every label's probability, or a value."""
 
@@ -30,24 +30,24 @@ class AnswerIn(TypedDict):
 
 
 def _of_one_kind(answer: AnswerIn) -> AnswerIn:
-    """An answer is of a classification or of a regression, never both and never half of one."""
-    given = tuple(answer.get(name) is not None for name in ("label", "score", "probabilities", "value"))
-    if given not in ((True, True, True, False), (False, False, False, True)):
+    """Requires the fields of a classification or those of a regression, all of one and none of the other."""
+    present = tuple(answer.get(name) is not None for name in ("label", "score", "probabilities", "value"))
+    if present not in ((True, True, True, False), (False, False, False, True)):
         raise ValueError("must hold label, score and probabilities, or value")
     return answer
 
 
-@row_kind
+@row_schema
 class TimingIn(TypedDict):
-    """Where the time went."""
+    """Milliseconds in the queue and in the model."""
 
     queue_ms: NotRequired[Milliseconds | None]
     compute_ms: NotRequired[Milliseconds | None]
 
 
-@row_kind
+@row_schema
 class PredictionIn(TypedDict):
-    """An answer that ai-api gave."""
+    """A prediction that ai-api made."""
 
     id: Id7
     task: Name
@@ -58,12 +58,12 @@ class PredictionIn(TypedDict):
     user_id: UUID | None
     role: AnswerRole
     rollout: NotRequired[UUID | None]
-    request_id: NotRequired[Annotated[str, Field(max_length=64), Clean] | None]
+    request_id: NotRequired[Annotated[str, Field(max_length=64), NoNul] | None]
     timing: NotRequired[TimingIn]
 
 
 def columns(prediction: PredictionIn) -> dict[str, object]:
-    """The row of the table."""
+    """The values for the table of predictions."""
     answer, timing = prediction["answer"], prediction.get("timing") or {}
     return {
         "id": prediction["id"],
@@ -89,7 +89,7 @@ PREDICTION = RowParser(PredictionIn, columns)
 
 
 class PredictionOut(Schema):
-    """A prediction as it was given."""
+    """A prediction as it was stored."""
 
     id: UUID
     created_at: Moment
@@ -107,8 +107,8 @@ class PredictionOut(Schema):
 
 
 class PredictionWithFeedback(PredictionOut):
-    """A prediction with everything said about it, oldest first, and how its version came to serve, with the run that
-    trained it; null if the version was never promoted.
+    """A prediction with its feedback, oldest first, and the promotion of its version, which names the run that trained
+    it; null if the version was never promoted.
     """
 
     feedback: list[FeedbackOut]

@@ -1,4 +1,4 @@
-"""Erasure over HTTP."""
+"""Bodies of erasures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
 
 
 class ErasureOut(Schema):
-    """What is known of an erasure: what went, by the part of Volant that held it, and who has yet to say so."""
+    """The state of an erasure: what was deleted, by the part of Volant that held it, and which parts have yet to
+    report.
+    """
 
     id: UUID
     user_id: UUID
@@ -28,14 +30,14 @@ class ErasureOut(Schema):
 
 
 class PartIn(Schema):
-    """What one ai-api held of the person and removed. It may say so more than once: the counts add up."""
+    """What one ai-api instance has deleted of a person. It may report more than once: the counts are added."""
 
     replica: InstanceName
     removed: Annotated[dict[Annotated[str, Field(pattern=r"^[a-z_]{1,32}$")], Count], Field(max_length=16)]
 
 
 class Erased(Schema):
-    """A person of whom ai-api shall keep nothing."""
+    """A person whose data ai-api must delete."""
 
     id: UUID
     user_id: UUID

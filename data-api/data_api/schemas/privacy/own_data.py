@@ -1,4 +1,4 @@
-"""What a person gets of their own."""
+"""Files of a person's own data."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from data_api.schemas.base import Moment, Schema
 
 
 class OwnExample(Schema):
-    """A row of theirs and what somebody said is true of it."""
+    """A row of the person, with its truth by feedback."""
 
     id: UUID
     created_at: Moment

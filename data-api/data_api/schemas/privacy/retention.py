@@ -1,4 +1,4 @@
-"""How long a task's rows are kept, over HTTP."""
+"""Bodies of retention."""
 
 from __future__ import annotations
 
@@ -12,20 +12,22 @@ Days = Annotated[int, Field(strict=True, ge=1, le=36_500)]
 
 
 class RetentionIn(Schema):
-    """Days; null keeps for ever. `examples_days` is for corrections: the examples and the feedback they came from."""
+    """Days after which rows are deleted; null: never. `examples_days` is for examples and the feedback they
+    came from.
+    """
 
     predictions_days: Days | None
     examples_days: Days | None
 
 
 class RetentionOut(RetentionIn):
-    """What holds for a task."""
+    """The retention of a task."""
 
     task: str
     changed_at: Moment
 
 
 class RetentionList(Schema):
-    """The tasks whose rows are not kept for ever."""
+    """The tasks that have a retention."""
 
     items: list[RetentionOut]

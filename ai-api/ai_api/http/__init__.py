@@ -1,0 +1,1 @@
+"""What the routes share: middleware, the caller and the wired pieces, reading rows, error responses."""

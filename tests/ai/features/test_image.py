@@ -1,0 +1,237 @@
+"""Pictures become numbers: the same for the same picture, whatever its format, alone or among many."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skops.io
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from ai_api.errors import InvalidParams, MissingWeights, ModelRefused
+from ai_api.features import build_features, image
+from ai_api.features.image import CHUNK, GREY, Backbone, Pixels
+from ai_api.images.reference import ImageRef, InvalidImage
+from tests.ai.drawn import encoded, plain
+
+SMALL = "test_resnet.r160_in1k"
+"""The smallest network that timm has weights for."""
+
+
+def looked_at(content: bytes, height: int = 8, width: int = 6) -> NDArray[np.uint8]:
+    return Pixels(height, width).transform([content]).reshape(height, width, 3)
+
+
+def halves(left: str, right: str, size: tuple[int, int] = (120, 160)) -> Image.Image:
+    picture = Image.new("RGB", size, left)
+    picture.paste(right, (size[0] // 2, 0, *size))
+    return picture
+
+
+def test_a_line_holds_the_pixels_row_by_row() -> None:
+    line = looked_at(encoded(halves("red", "blue")))
+    assert line.dtype == np.uint8
+    np.testing.assert_array_equal(line[:, 0], [[255, 0, 0]] * 8)
+    np.testing.assert_array_equal(line[:, -1], [[0, 0, 255]] * 8)
+
+
+def test_a_missing_picture_and_one_that_cannot_be_decoded_are_grey(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        lines = Pixels(8, 6).transform([None, plain()[:-40], ImageRef.of_bytes(b"no picture")])
+    assert (lines == GREY).all()
+    assert "2 of 3 pictures cannot be decoded" in caplog.text
+
+
+def test_a_picture_that_lies_on_its_side_is_turned_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it a quarter clockwise to see it as it was taken
+    lying = halves("red", "blue", (160, 120)).transpose(Image.Transpose.ROTATE_90)
+    upright = looked_at(encoded(lying, "JPEG", exif=exif, quality=95))
+    assert upright[:, 0].mean(axis=0) == pytest.approx((254, 0, 0), abs=4)
+    assert upright[:, -1].mean(axis=0) == pytest.approx((0, 0, 254), abs=4)
+
+
+@pytest.mark.parametrize(
+    ("content", "colour"),
+    [
+        (encoded(Image.new("RGBA", (9, 9), (255, 0, 0, 0))), (255, 255, 255)),
+        (encoded(Image.new("RGBA", (9, 9), (255, 0, 0, 128))), (255, 127, 127)),
+        (encoded(Image.new("LA", (9, 9), (0, 0))), (255, 255, 255)),
+        (encoded(Image.new("RGB", (9, 9), "lime").convert("P"), "GIF"), (0, 255, 0)),
+        (encoded(Image.new("I;16", (9, 9), 200 * 256)), (200, 200, 200)),
+        (encoded(Image.new("L", (9, 9), 70), "BMP"), (70, 70, 70)),
+        (encoded(Image.new("1", (9, 9), 1)), (255, 255, 255)),
+        (encoded(Image.new("CMYK", (9, 9), (0, 255, 255, 0)), "JPEG", quality=95), (255, 0, 0)),
+        (encoded(Image.new("RGB", (9, 9), "navy"), "WEBP", lossless=True), (0, 0, 128)),
+    ],
+    ids=["clear", "half clear", "clear grey", "palette", "16 bits", "grey", "black and white", "CMYK", "WebP"],
+)
+def test_every_kind_of_picture_becomes_red_green_and_blue(content: bytes, colour: tuple[int, int, int]) -> None:
+    assert looked_at(content).reshape(-1, 3).mean(axis=0) == pytest.approx(colour, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("mode", "transparency"),
+    [
+        *((mode, colour) for mode in ("1", "L", "P", "I;16") for colour in (0, 255, 40_000)),
+        ("P", b"\x00\x80"),
+        ("RGB", (0, 0, 0)),
+        ("RGB", (65_535, 1, 2)),
+    ],
+)
+def test_a_colour_that_counts_as_transparent_breaks_nothing(mode: str, transparency: object) -> None:
+    content = encoded(Image.new(mode, (9, 9)), transparency=transparency)
+    assert looked_at(ImageRef.parse(content).read()).shape == (8, 6, 3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(note=st.binary(max_size=80), kind=st.sampled_from(["JPEG", "PNG", "WEBP"]), starts=st.booleans())
+def test_a_note_about_the_picture_may_say_anything(note: bytes, kind: str, starts: bool) -> None:
+    exif = (b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01" if starts else b"Exif\0\0") + note
+    content = encoded(Image.new("RGB", (12, 16), "red"), kind, exif=exif)
+    try:
+        picture = ImageRef.parse(content)
+    except InvalidImage:
+        return
+    assert looked_at(picture.read()).mean(axis=(0, 1)) == pytest.approx((254, 0, 0), abs=4)
+
+
+def test_of_an_animation_the_first_frame_counts() -> None:
+    frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
+    assert (looked_at(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])) == (255, 0, 0)).all()
+
+
+def test_a_fine_pattern_is_averaged_and_not_picked_from() -> None:
+    board = np.indices((800, 600)).sum(axis=0) % 2 * 255
+    grey = looked_at(encoded(Image.fromarray(board.astype(np.uint8))))
+    assert grey.astype(int) == pytest.approx(np.full((8, 6, 3), 127), abs=2)
+
+
+def test_a_large_jpeg_that_is_shrunk_while_it_is_decoded_looks_the_same() -> None:
+    wave = np.sin(np.indices((900, 1200)).sum(axis=0) / 60) * 100 + 128
+    large = Image.fromarray(wave.astype(np.uint8)).convert("RGB")
+    quick, slow = looked_at(encoded(large, "JPEG", quality=95), 80, 60), looked_at(encoded(large), 80, 60)
+    assert np.abs(quick.astype(int) - slow.astype(int)).max() <= 6
+
+
+def test_many_pictures_are_decoded_by_threads_each_as_if_alone() -> None:
+    from joblib import parallel_config
+
+    pictures = [ImageRef.of_bytes(plain((place % 256, 0, place // 256))) for place in range(2 * CHUNK + 3)]
+    with parallel_config("threading", n_jobs=2):
+        together = Pixels(8, 6).transform(pictures)
+    np.testing.assert_array_equal(together, np.concatenate([Pixels(8, 6).transform([one]) for one in pictures]))
+    assert [line[0] + 256 * line[2] for line in together.astype(int)] == list(range(len(pictures)))
+
+
+@pytest.fixture(scope="module")
+def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of weights as timm's repositories on the hub are: here of a network that has learnt nothing."""
+    import torch
+
+    timm = image._timm()
+    from timm.models import save_for_hf
+
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    save_for_hf(timm.create_model(SMALL.partition(".")[0]), str(folder / SMALL), safe_serialization=True)
+    return folder
+
+
+@pytest.fixture
+def weights(small_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("AI_WEIGHTS_DIR", str(small_weights))
+    yield small_weights
+    image._load.cache_clear()
+
+
+@pytest.mark.usefixtures("weights")
+def test_a_backbone_reads_the_files_of_the_hub_and_answers_alike_alone_and_in_a_batch() -> None:
+    pictures: list[ImageRef | bytes | None] = [
+        plain("red"),
+        ImageRef.of_bytes(plain("blue", format_="JPEG")),
+        None,
+        plain("green", (500, 500)),
+    ]
+    fitted = Backbone(SMALL, device="cpu", batch_rows=3).fit(pictures)
+    together = fitted.transform(pictures)
+    assert together.shape == (4, network_width())
+    assert together.dtype == np.float32
+    alone = np.concatenate([fitted.transform([one]) for one in pictures])
+    np.testing.assert_array_equal(together, alone)
+    assert np.abs(together[0] - together[1]).max() > 1e-3
+
+
+def network_width() -> int:
+    return int(image.network(SMALL, "cpu").model.num_features)
+
+
+@pytest.mark.usefixtures("weights")
+def test_a_saved_backbone_carries_the_digest_of_its_weights_and_not_the_weights() -> None:
+    fitted = Backbone(SMALL, device="cpu").fit([])
+    saved = skops.io.dumps(fitted)
+    assert len(saved) < 10_000
+    again = skops.io.loads(saved, trusted=skops.io.get_untrusted_types(data=saved))
+    np.testing.assert_array_equal(again.transform([plain()]), fitted.transform([plain()]))
+    again.digest_ = "0" * 64
+    with pytest.raises(ModelRefused, match="not those that this version was trained with"):
+        again.transform([plain()])
+
+
+def test_the_same_weights_in_torchvisions_format_are_the_same_weights(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    digest = Backbone(SMALL, device="cpu").fit([]).digest_
+    (tmp_path / SMALL).mkdir()
+    torch.save(load_file(weights / SMALL / "model.safetensors"), tmp_path / SMALL / "resnet-0a1b2c3d.pth")
+    monkeypatch.setenv("AI_WEIGHTS_DIR", str(tmp_path))
+    assert Backbone(SMALL, device="cpu").fit([]).digest_ == digest
+
+
+@pytest.mark.parametrize("broken", [b"", b"half a file", None])
+def test_weights_of_another_network_or_half_a_file_are_refused(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, broken: bytes | None
+) -> None:
+    other = tmp_path / "test_vit.r160_in1k" / "model.safetensors"
+    other.parent.mkdir()
+    whole = (weights / SMALL / "model.safetensors").read_bytes()
+    other.write_bytes(whole if broken is None else broken)
+    monkeypatch.setenv("AI_WEIGHTS_DIR", str(tmp_path))
+    with pytest.raises(MissingWeights, match="does not hold the weights"):
+        Backbone("test_vit.r160_in1k").fit([])
+
+
+def test_without_weights_and_hub_it_says_what_to_fetch_and_where_to_put_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(name: str) -> Path:
+        raise MissingWeights("the hub is away")
+
+    monkeypatch.setattr(image, "find_model", away)
+    monkeypatch.setenv("AI_WEIGHTS_DIR", str(tmp_path))
+    with pytest.raises(MissingWeights) as told:
+        build_features("image", "backbone").fit([])
+    assert "https://huggingface.co/timm/resnet18.a1_in1k" in str(told.value)
+    assert str(tmp_path / "resnet18.a1_in1k") in str(told.value)
+
+
+def test_a_network_that_timm_does_not_know_is_refused() -> None:
+    with pytest.raises(InvalidParams, match="list_models"):
+        Backbone("oracle").fit([])
+
+
+def test_nothing_warns_when_features_are_built() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert isinstance(build_features("image", "pixels"), Pixels)
+        assert isinstance(build_features("image", "backbone"), Backbone)

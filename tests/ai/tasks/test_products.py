@@ -1,0 +1,213 @@
+"""Products and fashion: the real readers on files of the real layout, and rows that may lack any part but not all."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from ai_api.datasets import Table, split
+from ai_api.images.reference import ImageRef
+from ai_api.pipeline import build_pipeline
+from ai_api.sources import Source
+from ai_api.task import Modality
+from ai_api.tasks import fashion, products
+from ai_api.tasks.invented import write_products
+from ai_api.tasks.products import FOLDER, Product
+from tests.ai.drawn import plain
+
+ROWS = 300
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The challenge's files, generated: X_train_update.csv, Y_train_CVw08PX.csv, images.zip."""
+    root = tmp_path_factory.mktemp("mirror")
+    write_products(root / FOLDER, ROWS, seed=1)
+    return root
+
+
+@pytest.fixture(scope="module")
+def table(layout: Path) -> Table:
+    return products.read_products(Source(raw=layout / "none", mirror=layout))
+
+
+def test_the_generated_files_have_the_challenges_layout(layout: Path) -> None:
+    rows = pd.read_csv(layout / FOLDER / "X_train_update.csv", keep_default_na=False)
+    codes = pd.read_csv(layout / FOLDER / "Y_train_CVw08PX.csv")
+    assert list(rows) == ["Unnamed: 0", "designation", "description", "productid", "imageid"]
+    assert list(codes) == ["Unnamed: 0", "prdtypecode"]
+    assert codes["prdtypecode"].nunique() == 27
+    said = " ".join(rows["description"])
+    assert all(sign in said for sign in ("<br />", "&amp;", "&eacute;", "&#39;"))
+    assert 0.2 < (rows["description"] == "").mean() < 0.5
+    assert all(rows["designation"].str.contains(word).any() for word in ("neuf", "new", "neu"))
+    with zipfile.ZipFile(layout / FOLDER / "images.zip") as archive:
+        names = archive.namelist()
+    assert 0.85 * ROWS < len(names) < ROWS
+    assert all(name.startswith("images/image_train/image_") and name.endswith(".jpg") for name in names)
+
+
+def test_rows_codes_and_pictures_are_brought_together(layout: Path, table: Table) -> None:
+    rows = pd.read_csv(layout / FOLDER / "X_train_update.csv", keep_default_na=False)
+    codes = pd.read_csv(layout / FOLDER / "Y_train_CVw08PX.csv")["prdtypecode"]
+    assert not table.synthetic
+    assert table.truths.tolist() == [str(code) for code in codes]
+    assert [row["designation"] for row in table.rows] == rows["designation"].tolist()
+    assert [row["description"] or "" for row in table.rows] == rows["description"].tolist()
+    with zipfile.ZipFile(layout / FOLDER / "images.zip") as archive:
+        for row, image, product in zip(table.rows[:20], rows["imageid"], rows["productid"], strict=False):
+            name = f"images/image_train/image_{image}_product_{product}.jpg"
+            picture = row["image"]
+            assert (picture is None) == (name not in archive.namelist())
+            assert picture is None or (isinstance(picture, ImageRef) and picture.read() == archive.read(name))
+
+
+def test_an_unpacked_folder_of_pictures_gives_the_same_rows_and_they_stay_files(
+    layout: Path, table: Table, tmp_path: Path
+) -> None:
+    folder = tmp_path / FOLDER
+    folder.mkdir(parents=True)
+    for name in ("X_train_update.csv", "Y_train_CVw08PX.csv"):
+        (folder / f"{name}.gz").write_bytes(gzip.compress((layout / FOLDER / name).read_bytes()))
+    with zipfile.ZipFile(layout / FOLDER / "images.zip") as archive:
+        archive.extractall(folder)
+    unpacked = products.read_products(Source(raw=tmp_path))
+    assert unpacked.digest() == table.digest()
+    assert unpacked.rows == table.rows
+    first = next(row["image"] for row in unpacked.rows if row["image"])
+    assert isinstance(first, ImageRef)
+    for path in folder.rglob("*.jpg"):
+        path.write_bytes(b"changed")
+    assert first.read() == b"changed"
+
+
+def test_without_pictures_the_rows_are_read_aloud(
+    layout: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / FOLDER).mkdir(parents=True)
+    for name in ("X_train_update.csv", "Y_train_CVw08PX.csv"):
+        (tmp_path / FOLDER / name).write_bytes((layout / FOLDER / name).read_bytes())
+    with caplog.at_level(logging.WARNING):
+        found = products.read_products(Source(raw=tmp_path))
+    assert len(found) == ROWS
+    assert all(row["image"] is None for row in found.rows)
+    assert "no pictures" in caplog.text
+
+
+@pytest.mark.parametrize("change", ["no codes", "fewer codes", "other rows"])
+def test_files_that_do_not_fit_each_other_are_not_read(
+    layout: Path, tmp_path: Path, change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    mirror = tmp_path / "mirror"
+    (mirror / FOLDER).mkdir(parents=True)
+    (mirror / FOLDER / "X_train_update.csv").write_bytes((layout / FOLDER / "X_train_update.csv").read_bytes())
+    codes = pd.read_csv(layout / FOLDER / "Y_train_CVw08PX.csv", index_col=0)
+    changed = {"fewer codes": codes.iloc[:-1], "other rows": codes.set_axis(codes.index + 1)}.get(change)
+    if changed is not None:
+        changed.to_csv(mirror / FOLDER / "Y_train_CVw08PX.csv")
+    with caplog.at_level(logging.WARNING):
+        found = products.read_products(Source(raw=tmp_path / "raw", mirror=mirror))
+    assert found.synthetic
+    assert "GENERATED ROWS ARE USED" in caplog.text
+
+
+def test_without_files_generated_ones_are_written_once_and_read(tmp_path: Path) -> None:
+    first, again = (products.read_products(Source(raw=tmp_path)) for _ in range(2))
+    assert first.synthetic
+    assert first.rows == again.rows
+    assert first.digest() == again.digest()
+    assert len(list((tmp_path / "generated" / "products").iterdir())) == 1
+
+
+def test_rows_with_the_same_title_stay_on_one_side(table: Table) -> None:
+    twice = Table(
+        [*table.rows, *({**row, "image": ImageRef.of_bytes(plain()), "description": "other"} for row in table.rows)],
+        np.concatenate([table.truths, table.truths]),
+        key=table.key,
+    )
+    parts = split(twice)
+    titles = [{row["designation"] for row in side.rows} for side in (parts.train, parts.held_out, parts.unseen)]
+    assert all(titles)
+    assert not titles[0] & titles[1] | titles[0] & titles[2] | titles[1] & titles[2]
+
+
+def test_rows_without_a_title_do_not_all_stand_on_one_side(table: Table) -> None:
+    pictures = [ImageRef.of_bytes(plain((shade, 0, 0), (4, 4))) for shade in range(100)]
+    sides = [table.side({"designation": None, "image": picture}) for picture in pictures]
+    assert len(set(sides)) == len(pictures)
+    assert table.side({"designation": "A b", "image": pictures[0]}) == table.side({"designation": "a  B"})
+
+
+STYLES = (
+    "id,gender,masterCategory,subCategory,articleType,baseColour,season,year,usage,productDisplayName\n"
+    '7,Men,Apparel,Topwear,Shirts,NA,Fall,2011,NA,"Turtle, the Check Shirt"\n'
+    "8,Women,Accessories,Watches,Watches,Silver,Winter,2016,Casual,NA\n"
+)
+
+
+def test_fashion_reads_titles_types_and_pictures_and_takes_na_for_a_word() -> None:
+    _, images = fashion.generate_fashion(rows=4)
+    table = fashion.parse(STYLES.replace("7,Men", "1000,Men").encode(), images)
+    assert table.truths.tolist() == ["Shirts", "Watches"]
+    assert [row["designation"] for row in table.rows] == ["Turtle, the Check Shirt", "NA"]
+    assert [row["description"] for row in table.rows] == [None, None]
+    assert isinstance(table.rows[0]["image"], ImageRef)
+    assert table.rows[1]["image"] is None
+
+
+def test_fashion_finds_the_mirrors_files_however_they_are_packed(tmp_path: Path) -> None:
+    styles, images = fashion.generate_fashion(rows=30)
+    folder = tmp_path / fashion.FOLDER
+    folder.mkdir(parents=True)
+    (folder / "styles.csv.gz").write_bytes(gzip.compress(styles))
+    (folder / "images.tar.gz").write_bytes(gzip.compress(images))
+    table = fashion.read_fashion(Source(raw=tmp_path / "raw", mirror=tmp_path))
+    assert (len(table), table.synthetic) == (30, False)
+    assert all(row["image"] for row in table.rows)
+    (folder / "images.tar.gz").write_bytes(gzip.compress(b"no archive"))
+    assert fashion.read_fashion(Source(raw=tmp_path / "raw", mirror=tmp_path)).synthetic
+
+
+@pytest.mark.parametrize("given", [{}, {"designation": " "}, {"designation": "", "description": ""}, {"image": None}])
+def test_a_product_that_says_nothing_is_refused_clearly(given: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="give at least one of designation, description and image"):
+        Product.model_validate(given)
+
+
+def test_any_part_of_a_product_is_enough() -> None:
+    for given in ({"designation": "a"}, {"description": "a"}, {"image": plain()}):
+        assert Product.model_validate(given)
+
+
+def test_both_tasks_share_row_and_recipes_and_generated_rows_fit_them() -> None:
+    assert fashion.TASK.row is products.TASK.row is Product
+    assert fashion.TASK.recipes == products.TASK.recipes
+    assert fashion.TASK.recipes[0].name == "tfidf+svm"
+    assert Product.columns(Modality.IMAGE) == ["image"]
+    for task, table in ((products.TASK, _generated()), (fashion.TASK, fashion.parse(*fashion.generate_fashion(200)))):
+        rows = [task.row.model_validate(row).model_dump() for row in table.rows]
+        assert rows == table.rows
+
+
+def _generated() -> Table:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        return products.generate_products(Path(folder), 100)
+
+
+def test_the_starter_learns_generated_products(tmp_path: Path) -> None:
+    from ai_api.datasets import frame
+
+    parts = split(products.generate_products(tmp_path, 800))
+    columns = Product.modalities()
+    made = build_pipeline(products.TASK, products.TASK.recipes[0], seed=0)
+    made.fit(frame(parts.train.rows, columns), parts.train.truths)
+    assert (made.predict(frame(parts.held_out.rows, columns)) == parts.held_out.truths).mean() > 0.7

@@ -1,0 +1,150 @@
+"""Sign-in by e-mail and password."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+from data_api.crud.people import refresh_token, sign_in
+from data_api.errors import Overloaded
+from data_api.security import Passwords
+from tests.data.api import PASSWORD, ApiClient, refresh
+
+
+@pytest.mark.parametrize(
+    ("email", "password"),
+    [
+        ("nobody@example.org", PASSWORD),
+        ("demo@volant.local", PASSWORD),
+        ("demo@volant.local", " "),
+        (" ", " "),
+        ("' OR 1=1 --", "' OR 1=1 --"),
+    ],
+)
+def test_an_unknown_user_and_one_without_a_password_get_the_same_error(
+    api: ApiClient, email: str, password: str
+) -> None:
+    wrong = api.client.post("/auth/token", data={"username": api.admin.email, "password": "wrong"})
+    response = api.client.post("/auth/token", data={"username": email, "password": password})
+    assert (response.status_code, wrong.status_code) == (401, 401)
+    assert response.json()["error"] == wrong.json()["error"] == "WrongCredentials"
+    assert response.json()["detail"] == wrong.json()["detail"]
+
+
+def test_an_unknown_user_costs_as_many_hashes_as_a_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    passwords = Passwords(at_once=1)
+    kept = passwords.hash(PASSWORD)
+    calls: list[str] = []
+    real = passwords._hash.verify
+
+    def verify(password: str, against: str) -> bool:
+        calls.append(against)
+        return real(password, against)
+
+    monkeypatch.setattr(passwords._hash, "verify", verify)
+    assert passwords.verify(PASSWORD, kept)
+    assert not passwords.verify(PASSWORD, None)
+    assert not passwords.verify("wrong", kept)
+    cost = {call.rpartition("$")[0].rpartition("$")[0] for call in calls}
+    assert len(calls) == 3
+    assert cost == {"$argon2id$v=19$m=19456,t=2,p=1"}
+
+
+def test_sign_ins_without_a_free_hashing_slot_are_refused() -> None:
+    passwords = Passwords(at_once=1, wait_seconds=0.01)
+    with passwords._slots, pytest.raises(Overloaded):
+        passwords.hash(PASSWORD)
+    assert passwords.verify(PASSWORD, passwords.hash(PASSWORD))
+
+
+def test_a_sign_in_holds_no_connection_while_it_waits_to_hash(
+    api: ApiClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = api.person()
+    context, held = app.state.context, []
+    real = context.passwords.verify
+
+    def verify(password: str, kept: str | None) -> bool:
+        held.append(context.database.engine.pool.checkedout())
+        return bool(real(password, kept))
+
+    monkeypatch.setattr(context.passwords, "verify", verify)
+    api.sign_in(person.email, PASSWORD)
+    response = api.client.post("/auth/token", data={"username": "nobody@example.org", "password": PASSWORD})
+    assert response.status_code == 401
+    assert held == [0, 0]
+
+
+@pytest.mark.parametrize("change", ["deleted", "disabled", "another password"])
+def test_a_user_who_changes_while_the_password_is_hashed_is_refused(
+    api: ApiClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    person = api.person()
+    passwords = app.state.context.passwords
+    real = passwords.verify
+
+    def verify(password: str, kept: str | None) -> bool:
+        right = bool(real(password, kept))
+        path, admin = f"/users/{person.id}", api.admin.headers
+        if change == "deleted":
+            assert api.client.delete(path, headers=admin).status_code == 204
+        else:
+            body = {"disabled": True} if change == "disabled" else {"password": "another horse battery"}
+            assert api.client.patch(path, json=body, headers=admin).status_code == 200
+        return right
+
+    monkeypatch.setattr(passwords, "verify", verify)
+    response = api.client.post("/auth/token", data={"username": person.email, "password": PASSWORD})
+    assert (response.status_code, response.json()["error"]) == (401, "WrongCredentials")
+
+
+@pytest.mark.parametrize("call", ["sign in", "refresh"])
+def test_a_user_who_is_deleted_between_two_queries_is_refused(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """The user is deleted just before the row is locked."""
+    person = api.person()
+    place = sign_in if call == "sign in" else refresh_token
+    real = place.lock_user
+
+    def hold(session: Session, user_id: UUID, *subjects: str) -> Any:
+        monkeypatch.setattr(place, "lock_user", real)
+        assert api.client.delete(f"/users/{person.id}", headers=api.admin.headers).status_code == 204
+        return real(session, user_id, *subjects)
+
+    monkeypatch.setattr(place, "lock_user", hold)
+    if call == "sign in":
+        response = api.client.post("/auth/token", data={"username": person.email, "password": PASSWORD})
+        assert (response.status_code, response.json()["error"]) == (401, "WrongCredentials")
+    else:
+        response = refresh(api, person.refresh)
+        assert (response.status_code, response.json()["error"]) == (401, "NotSignedIn")
+
+
+def test_a_sign_in_takes_three_statements_and_locks_the_user_in_the_second(api: ApiClient, app: FastAPI) -> None:
+    """Every further statement would add to the time of each sign-in."""
+    person = api.person()
+    statements: list[str] = []
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        statements.append(statement)
+
+    engine = app.state.context.database.engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        response = api.client.post("/auth/token", data={"username": person.email, "password": PASSWORD})
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    assert response.status_code == 200
+    assert [statement.split()[0] for statement in statements] == ["SELECT", "SELECT", "INSERT"]
+    assert statements[1].endswith("FOR SHARE OF users")
+
+
+def test_e_mails_are_case_insensitive(api: ApiClient) -> None:
+    person = api.person()
+    assert api.sign_in(person.email.upper(), PASSWORD).id == person.id

@@ -1,0 +1,313 @@
+"""Erasure: no data of the person is left in any table, and none comes back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from sqlalchemy import Engine, inspect, text
+from sqlalchemy.orm import Session
+
+from data_api.crud.privacy import erasure as crud
+from data_api.crud.privacy.erasure import Tombstone
+from data_api.errors import SetupFailed
+from data_api.ids import new_id
+from data_api.maintenance import erasure, tombstone_file
+from data_api.models.people.invitation import Invitation
+from tests.data.api import PASSWORD, ApiClient, SignedInUser, feedback, prediction
+
+SECRET = "the neighbours dog is called Zwiebel"
+
+
+@pytest.fixture(autouse=True)
+def no_replicas(as_owner: Engine) -> Iterator[None]:
+    """Deletes the instances of other tests, so that they are not awaited."""
+
+    def forget() -> None:
+        with as_owner.begin() as connection:
+            connection.execute(text("DELETE FROM replicas"))
+
+    forget()
+    yield
+    forget()
+
+
+@pytest.fixture
+def somebody(api: ApiClient) -> SignedInUser:
+    return api.person()
+
+
+def rows_that_hold(engine: Engine, texts: list[str]) -> list[str]:
+    """Tables that contain one of the texts, in any column."""
+    found = []
+    with engine.connect() as connection:
+        for table in inspect(engine).get_table_names():
+            for value in texts:
+                query = f"SELECT count(*) FROM {table} AS t WHERE t::text ILIKE :value"
+                if connection.scalar(text(query), {"value": f"%{value}%"}):
+                    found.append(f"{table}: {value}")
+    return found
+
+
+def erase(api: ApiClient, somebody: SignedInUser, by: SignedInUser | None = None) -> dict[str, Any]:
+    response = api.client.delete(f"/users/{somebody.id}/data", headers=(by or api.admin).headers)
+    assert response.status_code == 202, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def get_erasure(api: ApiClient, requested: dict[str, Any]) -> dict[str, Any]:
+    response = api.client.get(f"/erasures/{requested['id']}", headers=api.admin.headers)
+    assert response.status_code == 200, response.text
+    found: dict[str, Any] = response.json()
+    return found
+
+
+def report(api: ApiClient, requested: dict[str, Any], replica: str = "r1", **removed: int) -> None:
+    body = {"replica": replica, "removed": removed}
+    response = api.client.post(f"/erasures/{requested['id']}/parts", json=body, headers=api.service)
+    assert response.status_code == 204, response.text
+
+
+def test_nothing_of_an_erased_person_is_left_in_any_table(
+    api: ApiClient, as_owner: Engine, somebody: SignedInUser, task: str
+) -> None:
+    trainer = api.person("trainer")
+    mine, corrected = prediction(task, somebody.id, row={"text": SECRET}), prediction(task, somebody.id)
+    corrected["row"] = {"text": f"{SECRET} again"}
+    others = prediction(task, trainer.id)
+    assert api.statuses("/predictions", mine, corrected, others) == ["stored"] * 3
+    assert api.statuses(
+        "/feedback",
+        feedback(mine, somebody.id, comment=f"it is about {SECRET}"),
+        feedback(corrected, trainer.id, comment="a dog"),
+        feedback(others, trainer.id),
+    ) == ["stored"] * 3  # fmt: skip
+    api.key(somebody, "read")
+    api.client.patch(f"/users/{somebody.id}", json={"role": "trainer"}, headers=api.admin.headers)
+    texts = [somebody.email, SECRET]
+    assert {found.split(":")[0] for found in rows_that_hold(as_owner, texts)} >= {"users", "feedback", "examples"}
+
+    requested = erase(api, somebody)
+    assert (requested["status"], requested["user_id"], requested["requested_by"]) == (
+        "requested",
+        somebody.id,
+        api.admin.id,
+    )
+    assert requested["awaited"] == ["data-api", "ai-api"]
+    assert erasure.run_pending(as_owner) >= 1
+
+    assert rows_that_hold(as_owner, texts) == []
+    held = rows_that_hold(as_owner, [somebody.id])  # the tombstone, the history, and that tokens are refused
+    assert set(held) <= {f"{table}: {somebody.id}" for table in ("erasures", "deleted_users", "audit", "audit_details")}
+    assert [value["label"] for value in api.corrections(task)] == ["negative"], "other people's rows stay"
+    after = get_erasure(api, requested)
+    assert after["status"] == "awaiting"
+    assert after["awaited"] == ["ai-api"]
+    removed = after["removed"]["data-api"]
+    assert (removed["predictions"], removed["feedback"], removed["examples"], removed["account"]) == (2, 2, 2, 1)
+    assert removed["audit_details"] > 0
+
+
+def test_access_ends_with_the_request(api: ApiClient, somebody: SignedInUser) -> None:
+    _, key = api.key(somebody, "read")
+    erase(api, somebody)
+    assert api.client.get("/users/me", headers=somebody.headers).status_code == 401
+    assert api.client.get("/users/me", headers={"X-API-Key": key}).status_code == 401
+    form = {"username": somebody.email, "password": PASSWORD}
+    assert api.client.post("/auth/token", data=form).status_code == 401
+    refresh = api.client.post("/auth/refresh", json={"refresh_token": somebody.refresh})
+    assert refresh.status_code == 401
+
+
+def test_an_erasure_is_finished_when_every_present_instance_has_reported(
+    api: ApiClient, as_owner: Engine, somebody: SignedInUser
+) -> None:
+    for replica in ("r1", "r2"):
+        snapshot = api.client.get("/auth/snapshot", params={"replica": replica}, headers=api.service)
+        assert snapshot.status_code == 200
+    requested = erase(api, somebody)
+    named = api.client.get("/auth/snapshot", headers=api.service).json()["erasures"]
+    assert {"id": requested["id"], "user_id": somebody.id} in named
+
+    report(api, requested, "r1", outbox=2, pictures=1)
+    report(api, requested, "r1", outbox=1)
+    erasure.run_pending(as_owner)
+    assert get_erasure(api, requested)["awaited"] == ["ai-api r2"]
+    report(api, requested, "r2", outbox=0)
+    erasure.run_pending(as_owner)
+    after = get_erasure(api, requested)
+    assert (after["status"], after["awaited"]) == ("finished", [])
+    assert after["finished_at"]
+    assert after["removed"]["ai-api r1"] == {"outbox": 3, "pictures": 1}
+
+
+def test_an_instance_that_was_reported_as_ended_is_not_awaited(
+    api: ApiClient, as_owner: Engine, somebody: SignedInUser
+) -> None:
+    for replica in ("ended", "alive"):
+        api.client.get("/auth/snapshot", params={"replica": replica}, headers=api.service)
+    requested = erase(api, somebody)
+    report(api, requested, "alive")
+    erasure.run_pending(as_owner)
+    assert "ai-api ended" in get_erasure(api, requested)["awaited"]
+    for _ in range(2):
+        assert api.client.delete("/replicas/ended", headers=api.service).status_code == 204
+    assert "ai-api ended" not in get_erasure(api, requested)["awaited"]
+
+
+def test_late_rows_of_an_erased_person_are_stored_without_them(
+    api: ApiClient, as_owner: Engine, somebody: SignedInUser, task: str
+) -> None:
+    trainer = api.person("trainer")
+    erase(api, somebody)
+    late = prediction(task, somebody.id, row={"text": SECRET})
+    assert api.statuses("/predictions", late, prediction(task, trainer.id)) == ["stored", "stored"]
+    results = api.send("/feedback", feedback(late, somebody.id, comment=SECRET), feedback(late, trainer.id))
+    assert [result["status"] for result in results] == ["refused", "stored"]
+    assert results[0]["reason"] == "Its user was erased."
+
+    kept = api.client.get(f"/predictions/{late['id']}", headers=api.service).json()
+    assert (kept["user_id"], kept["row"], kept["request_id"]) == (None, {}, None)
+    assert kept["answer"]["label"] == "positive"
+    assert [value["reason"] for value in kept["feedback"]] == ["The prediction's row was erased."]
+    assert api.corrections(task) == []
+    assert rows_that_hold(as_owner, [SECRET]) == []
+
+
+def test_people_can_erase_only_themselves(api: ApiClient, somebody: SignedInUser) -> None:
+    neighbour = api.person("trainer")
+    path = f"/users/{somebody.id}/data"
+    assert api.client.delete(path, headers=neighbour.headers).status_code == 403
+    _, key = api.key(somebody, "read")
+    assert api.client.delete(path, headers={"X-API-Key": key}).status_code == 403, "a key does not open this call"
+    requested = erase(api, somebody, by=somebody)
+    assert requested["requested_by"] == somebody.id
+
+
+def test_a_second_request_for_erasure_returns_the_first(api: ApiClient, somebody: SignedInUser) -> None:
+    assert erase(api, somebody)["id"] == erase(api, somebody)["id"]
+
+
+def test_an_unknown_person_cannot_be_erased(api: ApiClient) -> None:
+    response = api.client.delete(f"/users/{uuid4()}/data", headers=api.admin.headers)
+    assert (response.status_code, response.json()["error"]) == (404, "UnknownUser")
+    response = api.client.get(f"/erasures/{new_id()}", headers=api.admin.headers)
+    assert (response.status_code, response.json()["error"]) == (404, "UnknownErasure")
+
+
+def test_a_deleted_user_is_erased_with_all_remaining_data(
+    api: ApiClient, as_owner: Engine, somebody: SignedInUser, task: str
+) -> None:
+    assert api.statuses("/predictions", prediction(task, somebody.id, row={"text": SECRET})) == ["stored"]
+    api.client.delete(f"/users/{somebody.id}", headers=api.admin.headers)
+    erase(api, somebody)
+    erasure.run_pending(as_owner)
+    assert rows_that_hold(as_owner, [somebody.email, SECRET]) == []
+
+
+def test_an_interrupted_erasure_is_completed_by_the_next_run(
+    api: ApiClient, as_owner: Engine, somebody: SignedInUser, task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasure, "BATCH", 2)
+    api.send("/predictions", *(prediction(task, somebody.id, row={"text": SECRET}) for _ in range(7)))
+    requested = erase(api, somebody)
+    some, rounds = crud.erase_some, iter(range(2))
+
+    def die(session: Session, erasure_id: UUID, most: int) -> bool:
+        if next(rounds, None) is None:
+            raise KeyboardInterrupt
+        return some(session, erasure_id, most)
+
+    monkeypatch.setattr(crud, "erase_some", die)
+    with pytest.raises(KeyboardInterrupt):
+        erasure.run_pending(as_owner)
+    assert get_erasure(api, requested)["removed"]["data-api"]["predictions"] == 4
+    monkeypatch.setattr(crud, "erase_some", some)
+    erasure.run_pending(as_owner)
+    assert get_erasure(api, requested)["removed"]["data-api"]["predictions"] == 7
+
+
+def test_tombstones_are_in_the_file_before_an_erasure_is_finished(
+    api: ApiClient, as_owner: Engine, somebody: SignedInUser, tmp_path: Path
+) -> None:
+    requested = erase(api, somebody)
+    report(api, requested, outbox=0)
+    (tmp_path / "full").touch()
+    erasure.run_pending(as_owner, tmp_path / "full" / "erased.jsonl")
+    assert (get_erasure(api, requested)["status"], get_erasure(api, requested)["awaited"]) == ("awaiting", ["data-api"])
+    file = tmp_path / "erased.jsonl"
+    erasure.run_pending(as_owner, file)
+    assert get_erasure(api, requested)["status"] == "finished"
+    assert requested["id"] in [json.loads(line)["id"] for line in file.read_text().splitlines()]
+
+
+def test_a_restored_database_erases_the_people_in_the_tombstone_file_again(
+    api: ApiClient, as_owner: Engine, somebody: SignedInUser, task: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "erased.jsonl"
+    api.send("/predictions", prediction(task, somebody.id, row={"text": SECRET}))
+    gone = Tombstone(new_id(), UUID(somebody.id), datetime(2026, 11, 1, tzinfo=UTC))
+    tombstone_file.add(file, [gone])
+    assert erasure.replay(as_owner, file) == 1
+    assert rows_that_hold(as_owner, [somebody.email, SECRET]) == []
+    assert get_erasure(api, {"id": gone.id})["requested_by"] is None
+    assert erasure.replay(as_owner, file) == 0, "a start after that has nothing to do"
+
+    with as_owner.begin() as connection:  # what a backup of before the erasure brings back of a person known as erased
+        values = {"id": somebody.id, "email": somebody.email}
+        connection.execute(text("INSERT INTO users (id, email, role) VALUES (:id, :email, 'user')"), values)
+    assert erasure.replay(as_owner, file, repeat=True) >= 1
+    assert rows_that_hold(as_owner, [somebody.email]) == []
+
+
+def test_a_damaged_tombstone_file_is_an_error_and_not_an_empty_file(tmp_path: Path) -> None:
+    file = tmp_path / "erased.jsonl"
+    assert tombstone_file.read(file) == []
+    for damaged in ("{", '{"id": "x"}', "[]"):
+        file.write_text(damaged)
+        with pytest.raises(SetupFailed):
+            tombstone_file.read(file)
+
+
+def test_erasure_deletes_pending_invitations_and_their_audit_values(
+    api: ApiClient, as_owner: Engine, somebody: SignedInUser
+) -> None:
+    email = somebody.email
+    with Session(as_owner) as session, session.begin():
+        hashed, until = str(new_id()), datetime(2100, 1, 1, tzinfo=UTC)
+        session.add(Invitation(id=new_id(), hash=hashed, email=email, role="user", expires_at=until))
+    erase(api, somebody)
+    erasure.run_pending(as_owner)
+    assert rows_that_hold(as_owner, [email]) == []
+
+
+def test_the_service_role_can_neither_delete_a_tombstone_nor_finish_an_erasure(as_app: Engine) -> None:
+    for statement in (
+        "DELETE FROM erasures",
+        "UPDATE erasures SET user_id = gen_random_uuid()",
+        "UPDATE erasures SET status = 'finished'",
+    ):
+        with as_app.connect() as connection, pytest.raises(Exception, match="permission denied"):
+            connection.execute(text(statement))
+
+
+def test_the_last_admin_cannot_be_erased(app: FastAPI, api: ApiClient, as_owner: Engine) -> None:
+    with as_owner.begin() as connection:
+        others = connection.execute(
+            text("UPDATE users SET disabled = true WHERE role = 'admin' AND id <> :id AND NOT disabled RETURNING id"),
+            {"id": api.admin.id},
+        ).scalars().all()  # fmt: skip
+    try:
+        response = TestClient(app).delete(f"/users/{api.admin.id}/data", headers=api.admin.headers)
+        assert (response.status_code, response.json()["error"]) == (409, "LastAdmin")
+    finally:
+        with as_owner.begin() as connection:
+            connection.execute(text("UPDATE users SET disabled = false WHERE id = ANY(:ids)"), {"ids": list(others)})
