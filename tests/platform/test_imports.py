@@ -19,7 +19,7 @@ LAYERS: dict[str, list[list[str]]] = {
         ["main routes auth middleware"],
         ["results", "jobs"],
         ["training", "serving"],
-        ["evaluation tracking", "outbox privacy", "promotion"],
+        ["evaluation tracking", "outbox privacy"],
         ["pipeline", "registry", "data_client", "blobs"],
         ["tasks", "estimators", "sampling", "inference"],
         ["features"],

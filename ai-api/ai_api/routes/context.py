@@ -17,7 +17,7 @@ from ai_api.jobs.queue import Jobs
 from ai_api.outbox.outbox import Outbox
 from ai_api.outbox.shipper import Shipper
 from ai_api.privacy.eraser import Eraser
-from ai_api.promotion import Promotions
+from ai_api.registry.promotion import Promotions
 from ai_api.registry.registry import Registry
 from ai_api.serving.model_loader import ModelLoader
 
