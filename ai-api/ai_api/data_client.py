@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 import httpx
 
@@ -21,32 +20,6 @@ class IngestStatus:
 
     status: str
     reason: str | None
-
-
-def promotion(
-    id_: str,
-    task: str,
-    version: int,
-    previous: int | None,
-    *,
-    action: Literal["promote", "rollback"],
-    reason: str,
-    metrics: Mapping[str, float],
-    actor: str,
-    run_id: str | None = None,
-) -> dict[str, object]:
-    """A change of champion as data-api stores it. `id_` is a UUIDv7, `run_id` the MLflow run of the version."""
-    return {
-        "id": id_,
-        "task": task,
-        "version": version,
-        "previous": previous,
-        "action": action,
-        "reason": reason,
-        "metrics": dict(metrics),
-        "actor": actor,
-        "run_id": run_id or None,
-    }
 
 
 class Refused(Exception):

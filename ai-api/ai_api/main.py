@@ -25,7 +25,7 @@ from .outbox.outbox import Outbox
 from .outbox.shipper import Shipper
 from .privacy.eraser import Eraser
 from .privacy.expirer import Expirer
-from .promotion import Promotions
+from .registry.promotion import Promotions
 from .registry.registry import Registry
 from .routes import feedback, health, images, models, predict, train
 from .serving.feedback import FeedbackRecorder

@@ -24,6 +24,8 @@ from ai_api.training.fitting import fit
 from tests.ai.small import BACKBONE, small_task
 from tests.ai.weights import give_weights
 
+pytestmark = pytest.mark.training
+
 TASKS = {name: small_task(name) for name in find_tasks()}
 TWEETS, HOUSING = TASKS["tweets"], TASKS["housing"]
 RECIPES = [

@@ -20,7 +20,7 @@ LAYERS: dict[str, list[list[str]]] = {
         ["http auth"],
         ["results", "jobs"],
         ["training", "serving"],
-        ["evaluation tracking", "outbox privacy", "promotion"],
+        ["evaluation tracking", "outbox privacy"],
         ["pipeline", "registry", "data_client"],
         ["tasks", "estimators", "inference"],
         ["features"],

@@ -10,7 +10,7 @@ from ai_api.errors import UnknownTask
 from ai_api.settings import Settings
 
 if TYPE_CHECKING:
-    from ai_api.promotion import Promotions
+    from ai_api.registry.promotion import Promotions
     from ai_api.registry.registry import Registry
     from ai_api.sources import Source
     from ai_api.task import Task
@@ -74,7 +74,7 @@ def open_promotions(settings: Settings) -> Promotions:
     """Promotions under the lock in the queue database, announced through an outbox file that ai-api takes over."""
     from ai_api.jobs.lock import promotion_lock
     from ai_api.outbox.outbox import append_once
-    from ai_api.promotion import Promotions
+    from ai_api.registry.promotion import Promotions
 
     def announce(event: Mapping[str, object]) -> None:
         settings.outbox_dir.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from ai_api.images.blobs import Blobs
 from ai_api.jobs.queue import Jobs
 from ai_api.outbox.outbox import Outbox
 from ai_api.outbox.shipper import Shipper
-from ai_api.promotion import Promotions
+from ai_api.registry.promotion import Promotions
 from ai_api.registry.registry import Registry
 from ai_api.serving.feedback import FeedbackRecorder
 from ai_api.serving.model_loader import ModelLoader

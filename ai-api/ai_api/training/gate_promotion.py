@@ -13,7 +13,7 @@ from ai_api.errors import Conflict
 from ai_api.evaluation.evaluate import predict_table
 from ai_api.evaluation.gate import FIRST, GateDecision, PairedPredictions, decide
 from ai_api.evaluation.metrics import Predictions
-from ai_api.promotion import Promotions
+from ai_api.registry.promotion import Promotions
 from ai_api.registry.versions import Version
 
 from .request import TrainingContext, TrainingRequest

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ai_api.promotion import Promotions
+from ai_api.registry.promotion import Promotions
 from ai_api.registry.registry import Registry
 from ai_api.sources import Source
 from ai_api.task import Recipe, Task

@@ -18,6 +18,8 @@ from ai_api.features.torchvision_patch import patch_torchvision
 from ai_api.inference import TOLERANCE
 from ai_api.task import Kind
 
+pytestmark = pytest.mark.training
+
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "a", "day", "flight", "with", "us")
 QUICK = {"package": "tiny", "epochs": 8, "learning_rate": 5e-3, "batch_size": 16}
 

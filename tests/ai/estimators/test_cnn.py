@@ -15,6 +15,8 @@ from ai_api.estimators.cnn import PictureClassifier, _augmented
 from ai_api.inference import TOLERANCE
 from ai_api.task import Kind
 
+pytestmark = pytest.mark.training
+
 HEIGHT, WIDTH = 40, 32
 QUICK = {"height": HEIGHT, "width": WIDTH, "channels": 4, "epochs": 6, "batch_size": 10, "learning_rate": 0.01}
 

@@ -24,6 +24,8 @@ from ai_api.inference import TOLERANCE
 from ai_api.registry.files import TRUSTED
 from ai_api.task import Kind
 
+pytestmark = pytest.mark.training
+
 ENTRIES = sorted(find_estimators())
 ROWS = 120
 RANDOM = np.random.default_rng(0)

@@ -29,6 +29,8 @@ from ai_api.task import Kind, Recipe, Task
 from ai_api.tasks.products import TASK, Product
 from tests.ai.drawn import plain
 
+pytestmark = pytest.mark.training
+
 COLOURS = {"shirt": "red", "shoe": "blue", "watch": "lime"}
 COLUMNS = {"words": ["designation"], "looks": ["image"]}
 RED, BLUE = (ImageRef.of_bytes(plain(colour, (6, 8))) for colour in ("red", "blue"))

@@ -15,6 +15,8 @@ from ai_api.errors import TrainingFailed
 from ai_api.estimators.neural import Batch, Group, NeuralClassifier, Places, TrainingSchedule, require, seeded, train
 from ai_api.features.tensors import find_device
 
+pytestmark = pytest.mark.training
+
 CPU = torch.device("cpu")
 INPUTS = np.random.default_rng(0).normal(size=(64, 3)).astype(np.float32)
 LABELS = np.where(INPUTS[:, 0] > 0, "up", "down").astype(object)

@@ -15,6 +15,8 @@ from ai_api.features.text import SentenceEncoder
 from ai_api.features.use import SavedModel
 from tests.ai.weights import minilm_folder
 
+pytestmark = pytest.mark.training
+
 NAME = "universal-sentence-encoder"
 TEXTS = ["late again, thanks", "i love this", "x", "", "\U0001f600", "late again, thanks"] * 60
 

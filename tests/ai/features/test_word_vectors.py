@@ -21,6 +21,8 @@ from ai_api.errors import MissingWeights
 from ai_api.features.word_vectors import GloVe, Word2Vec, read_vectors, words
 from ai_api.tasks.tweets import generate_tweets
 
+pytestmark = pytest.mark.training
+
 TEXTS = [str(row["text"]) for row in split(generate_tweets(300)).train.rows]
 VECTORS = {"late": [1.0, 0.0, 2.0], "thanks": [0.0, 3.0, 0.5], "<user>": [0.5, 0.5, 0.5], "#mood": [9.0, 9.0, 9.0]}
 

@@ -22,6 +22,8 @@ from ai_api.tasks.products import FOLDER, Product
 from ai_api.tasks.synthetic import write_products
 from tests.ai.drawn import plain
 
+pytestmark = pytest.mark.training
+
 ROWS = 300
 
 

@@ -18,6 +18,8 @@ from ai_api.training.folds import in_folds
 from tests.ai.small import small_housing
 from tests.ai.training.frauds import RECIPE, TABLE, small_frauds
 
+pytestmark = pytest.mark.training
+
 HOUSING, FRAUDS = small_housing("housing", 200), small_frauds()
 HERE = Source(Path())
 

@@ -24,6 +24,8 @@ from ai_api.training.crossval import crossval
 from tests.ai.small import small_housing, small_tweets
 from tests.ai.training.frauds import RECIPE, TABLE, small_frauds
 
+pytestmark = pytest.mark.training
+
 FRAUDS = small_frauds()
 TITLES = [f"Red shirt number {number}" for number in range(300)]
 PRODUCTS = Table(

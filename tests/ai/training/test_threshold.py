@@ -17,6 +17,8 @@ from ai_api.training.candidate import make_candidate
 from ai_api.training.threshold import LEAST_ROWS, cheapest, choose_threshold, cost_per_1000
 from tests.ai.training.frauds import RECIPE, TABLE, small_frauds
 
+pytestmark = pytest.mark.training
+
 FRAUDS = small_frauds()
 COSTLY_MISS = Costs(missed=100, false_alarm=1, unit="euros")
 

@@ -15,7 +15,7 @@ import pytest
 from ai_api.datasets import Table, is_held_out, is_unseen
 from ai_api.errors import DataUnavailable, InvalidParams, RegistryUnavailable
 from ai_api.inference import threshold_of
-from ai_api.promotion import Promotions
+from ai_api.registry.promotion import Promotions
 from ai_api.registry.registry import Registry
 from ai_api.sources import Source
 from ai_api.task import Recipe, Task
@@ -25,6 +25,8 @@ from ai_api.training.request import TrainingContext, TrainingRequest
 from ai_api.training.train import train
 from tests.ai.small import small_housing, small_tweets
 from tests.ai.training.frauds import small_frauds
+
+pytestmark = pytest.mark.training
 
 USERS = [f"user {number}" for number in range(4)]
 

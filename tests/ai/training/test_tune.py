@@ -18,6 +18,8 @@ from ai_api.training.request import no_progress
 from ai_api.training.tune import _folds, tuned
 from tests.ai.small import small_task
 
+pytestmark = pytest.mark.training
+
 SEARCHED = sorted((name, kind) for (name, kind), entry in find_estimators().items() if entry.space)
 TASK = small_task("housing")
 RECIPE = Recipe("xgboost", params={"n_estimators": 5})

@@ -18,7 +18,10 @@ PATIENCE = 60_000
 """Milliseconds to wait for an element: the machine may be busy."""
 CHROMIUM = Path("/usr/bin/chromium")
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's package chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's package chromium"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,10 @@ from data_api.ids import new_id
 from tests.data.admin.test_browser import CHROMIUM, address, chromium  # noqa: F401  (fixtures)
 from tests.data.api import PASSWORD, ApiClient
 
-pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's package chromium")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's package chromium"),
+]
 
 
 def test_an_invited_person_opens_the_link_and_makes_an_account(

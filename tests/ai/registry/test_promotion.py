@@ -10,7 +10,7 @@ from typing import cast
 import pytest
 
 from ai_api.errors import Conflict
-from ai_api.promotion import Promotions
+from ai_api.registry.promotion import Promotions
 from ai_api.registry.registry import Registry
 from ai_api.registry.versions import Version
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Literal
 
 from uuid_utils.compat import uuid7
 
-from .data_client import promotion
-from .registry.registry import Registry
-from .registry.versions import Version
+from .registry import Registry
+from .versions import Version
 
 Lock = Callable[[str], AbstractContextManager[None]]
 """The promotion lock of a task: at most one process at a time moves its champion."""
@@ -48,7 +48,7 @@ class Promotions:
     ) -> None:
         """Only the event, for a promotion that happened before."""
         self.announce(
-            promotion(
+            promotion_event(
                 event_id or str(uuid7()),
                 version.task,
                 version.number,
@@ -66,6 +66,34 @@ class Promotions:
         with self.lock(task):
             before, now = self.registry.rollback(task)
             self.announce(
-                promotion(str(uuid7()), task, now, before, action="rollback", reason=reason, metrics={}, actor=actor)
+                promotion_event(
+                    str(uuid7()), task, now, before, action="rollback", reason=reason, metrics={}, actor=actor
+                )
             )
         return before, now
+
+
+def promotion_event(
+    id_: str,
+    task: str,
+    version: int,
+    previous: int | None,
+    *,
+    action: Literal["promote", "rollback"],
+    reason: str,
+    metrics: Mapping[str, float],
+    actor: str,
+    run_id: str | None = None,
+) -> dict[str, object]:
+    """The body of data-api's POST /promotions. `id_` is a UUIDv7, `run_id` the MLflow run of the version."""
+    return {
+        "id": id_,
+        "task": task,
+        "version": version,
+        "previous": previous,
+        "action": action,
+        "reason": reason,
+        "metrics": dict(metrics),
+        "actor": actor,
+        "run_id": run_id or None,
+    }
