@@ -24,9 +24,9 @@ from ai_api.features.onednn import packed_linear
 from ai_api.features.text import SentenceEncoder
 from ai_api.task import Kind
 from ai_api.tasks.tweets import generate_tweets
-from tests.ai.drawn import plain
-from tests.ai.small import BACKBONE
-from tests.ai.weights import minilm_folder
+from tests.ai.support.drawn import plain
+from tests.ai.support.small import BACKBONE
+from tests.ai.support.weights import minilm_folder
 
 ROWS = 60
 NOISE = 1e-8

@@ -21,8 +21,8 @@ from ai_api.sources import Source
 from ai_api.task import Recipe, Task
 from ai_api.tasks import find_tasks
 from ai_api.training.fitting import fit
-from tests.ai.small import BACKBONE, small_task
-from tests.ai.weights import give_weights
+from tests.ai.support.small import BACKBONE, small_task
+from tests.ai.support.weights import give_weights
 
 pytestmark = pytest.mark.training
 

@@ -13,7 +13,7 @@ import pytest
 from ai_api.datasets import is_held_out, row_hash
 from ai_api.images.reference import ImageRef
 from ai_api.tasks.synthetic import KINDS, draw
-from tests.ai.drawn import plain
+from tests.ai.support.drawn import plain
 from tests.loop.people import Person, erase, sign_up
 from tests.loop.test_loop import retrain
 from tests.loop.volant import Volant

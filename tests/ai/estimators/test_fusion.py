@@ -27,7 +27,7 @@ from ai_api.images.reference import ImageRef
 from ai_api.pipeline import build_pipeline
 from ai_api.task import Kind, Recipe, Task
 from ai_api.tasks.products import TASK, Product
-from tests.ai.drawn import plain
+from tests.ai.support.drawn import plain
 
 pytestmark = pytest.mark.training
 

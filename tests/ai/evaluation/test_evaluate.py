@@ -28,7 +28,7 @@ from ai_api.evaluation.metrics import METRICS, Predictions
 from ai_api.task import Kind, Task
 from ai_api.tracking.plots import plots
 from ai_api.training.threshold import with_threshold
-from tests.ai.small import small_housing, small_tweets
+from tests.ai.support.small import small_housing, small_tweets
 
 RANDOM = np.random.default_rng(0)
 LABELS = np.array(["a", "b", "c"], dtype=object)

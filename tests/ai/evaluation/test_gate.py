@@ -21,7 +21,7 @@ from ai_api.evaluation.gate import (
 )
 from ai_api.evaluation.metrics import METRICS, Predictions
 from ai_api.task import Task
-from tests.ai.small import small_housing, small_tweets
+from tests.ai.support.small import small_housing, small_tweets
 
 HOUSING, TWEETS = small_housing("housing"), small_tweets("tweets")
 LABELS = np.array(["negative", "neutral", "positive"], dtype=object)

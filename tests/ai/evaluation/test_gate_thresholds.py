@@ -7,7 +7,7 @@ import numpy as np
 from ai_api.datasets import LiveRows, Table
 from ai_api.evaluation.gate import GateDecision, PairedPredictions, decide
 from ai_api.evaluation.metrics import Predictions
-from tests.ai.small import small_tweets
+from tests.ai.support.small import small_tweets
 
 TWEETS = small_tweets("tweets")
 LABELS = np.array(["negative", "neutral", "positive"], dtype=object)

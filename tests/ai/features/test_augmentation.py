@@ -13,7 +13,7 @@ from ai_api.datasets import frame, split
 from ai_api.features.augmentation import ChangedWords
 from ai_api.pipeline import build_pipeline, for_serving
 from ai_api.task import Modality, Recipe
-from tests.ai.small import small_tweets
+from tests.ai.support.small import small_tweets
 
 COLUMNS = {"text": Modality.TEXT, "size": Modality.NUMBER}
 ROWS = frame([{"text": f"one two three four five {n}", "size": float(n)} for n in range(40)], COLUMNS)

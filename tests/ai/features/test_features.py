@@ -27,8 +27,8 @@ from ai_api.inference import TOLERANCE
 from ai_api.pipeline import build_pipeline
 from ai_api.task import Recipe
 from ai_api.tasks.tweets import generate_tweets
-from tests.ai.small import small_tweets
-from tests.ai.weights import give_weights, minilm_folder
+from tests.ai.support.small import small_tweets
+from tests.ai.support.weights import give_weights, minilm_folder
 
 LONG = "what a long day " * 40
 TEXTS = ["late again, thanks", "i love this!! :-)", "x", LONG, "\U0001f600", "", "late again, thanks"]

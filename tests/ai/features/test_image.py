@@ -19,7 +19,7 @@ from ai_api.errors import InvalidParams, MissingWeights, ModelRefused
 from ai_api.features import build_features, image
 from ai_api.features.image import CHUNK, GREY, Backbone, Pixels
 from ai_api.images.reference import ImageRef, InvalidImage
-from tests.ai.drawn import encoded, plain
+from tests.ai.support.drawn import encoded, plain
 
 SMALL = "test_resnet.r160_in1k"
 """The smallest network that timm has weights for."""

@@ -13,7 +13,7 @@ from ai_api.errors import MissingWeights, ModelRefused
 from ai_api.features import build_features
 from ai_api.features.text import SentenceEncoder
 from ai_api.features.use import SavedModel
-from tests.ai.weights import minilm_folder
+from tests.ai.support.weights import minilm_folder
 
 pytestmark = pytest.mark.training
 

@@ -15,7 +15,7 @@ import pytest
 from ai_api.errors import BlobsUnavailable, ConfigurationError
 from ai_api.images.blobs import Blobs
 from ai_api.images.reference import ImageRef
-from tests.ai.drawn import plain
+from tests.ai.support.drawn import plain
 
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 LONG_AGO = YESTERDAY - timedelta(days=30)

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from ai_api.datasets import frame, row_hash
 from ai_api.images.reference import FORMATS, MAX_BYTES, ImageRef, InvalidImage, decode_row, encode_row, media_type
 from ai_api.tasks.products import Product
-from tests.ai.drawn import encoded, plain
+from tests.ai.support.drawn import encoded, plain
 
 CONTENT = plain(format_="JPEG")
 MARK = "zebra-4711"

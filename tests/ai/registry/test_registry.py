@@ -21,7 +21,7 @@ from ai_api.registry.versions import RunRecord, TrainingRecord
 from ai_api.task import Task
 from ai_api.training.candidate import make_candidate
 from tests.ai.conftest import open_registry
-from tests.ai.small import small_housing, small_task, small_tweets
+from tests.ai.support.small import small_housing, small_task, small_tweets
 from tests.ai.training.frauds import TABLE, small_frauds
 
 

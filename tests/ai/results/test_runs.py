@@ -16,7 +16,7 @@ from ai_api.results.runs import NOT_TRAINED, find
 from ai_api.results.tables import markdown
 from ai_api.results.times import covered
 from ai_api.task import Costs, Published, Recipe, Task
-from tests.ai.small import small_task
+from tests.ai.support.small import small_task
 
 RECIPES = (
     Recipe("logreg", params={"C": 2}),

@@ -10,7 +10,7 @@ import httpx
 import psycopg
 import pytest
 
-from tests.ai.app import RunningApp, running
+from tests.ai.support.app import RunningApp, running
 
 if TYPE_CHECKING:
     from scripts.dev.postgres import Postgres

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.ai.app import RunningApp
 from tests.ai.routes.http_errors import MARK, assert_error
 from tests.ai.routes.test_predict import ROW
+from tests.ai.support.app import RunningApp
 from tests.traffic import until
 
 BODY = {"task": "tweets", "inputs": ROW}

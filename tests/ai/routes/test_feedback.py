@@ -8,9 +8,9 @@ import httpx
 import pytest
 from uuid_utils.compat import uuid7
 
-from tests.ai.app import RunningApp
 from tests.ai.routes.http_errors import MARK, assert_error
 from tests.ai.routes.test_predict import HOUSE, ROW
+from tests.ai.support.app import RunningApp
 
 
 def predict(client: httpx.Client, task: str = "tweets", row: dict[str, object] | None = None) -> str:

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from ai_api.images.reference import MAX_BYTES, ImageRef
-from tests.ai.app import RunningApp
-from tests.ai.drawn import encoded, plain
 from tests.ai.routes.http_errors import MARK, assert_error
+from tests.ai.support.app import RunningApp
+from tests.ai.support.drawn import encoded, plain
 
 CONTENT = plain("olive", (120, 120), "JPEG")
 IMAGE = ImageRef.of_bytes(CONTENT)

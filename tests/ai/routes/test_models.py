@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from tests.ai.app import RunningApp
 from tests.ai.routes.http_errors import MARK, assert_error
+from tests.ai.support.app import RunningApp
 from tests.traffic import until
 
 

@@ -8,7 +8,7 @@ import schemathesis
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import status_code_conformance
 
-from tests.ai.app import RunningApp
+from tests.ai.support.app import RunningApp
 from tests.fuzz import fuzz
 
 CHECKS = [not_a_server_error, status_code_conformance]

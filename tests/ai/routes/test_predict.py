@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.ai.app import RunningApp
 from tests.ai.routes.http_errors import MARK, assert_error
+from tests.ai.support.app import RunningApp
 
 ROW = {"text": "late again, thanks"}
 HOUSE = {

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from ai_api.jobs.worker import WorkerTiming, work
-from tests.ai.app import RunningApp
 from tests.ai.routes.http_errors import MARK, assert_error
+from tests.ai.support.app import RunningApp
 from tests.traffic import until
 
 TIMING = WorkerTiming(heartbeat_seconds=0.5, stalled_seconds=5, job_timeout_seconds=60)

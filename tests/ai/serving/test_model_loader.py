@@ -21,7 +21,7 @@ from ai_api.serving.model_check import agree
 from ai_api.serving.model_loader import ModelLoader
 from ai_api.serving.task_loader import BatchLimits
 from ai_api.task import Kind, Recipe, Row, Task
-from tests.ai.memory_registry import MemoryRegistry
+from tests.ai.support.memory_registry import MemoryRegistry
 
 pytestmark = pytest.mark.anyio
 

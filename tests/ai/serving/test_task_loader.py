@@ -19,7 +19,7 @@ from ai_api.registry.registry import Registry
 from ai_api.registry.versions import LoadedModel, Version
 from ai_api.serving.task_loader import LONGEST_PAUSE_SECONDS, BatchLimits, FailedLoad, RefusedVersion, TaskLoader
 from ai_api.task import Kind, Recipe, Row, Task
-from tests.ai.memory_registry import MemoryRegistry
+from tests.ai.support.memory_registry import MemoryRegistry
 
 pytestmark = pytest.mark.anyio
 

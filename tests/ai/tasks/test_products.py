@@ -20,7 +20,7 @@ from ai_api.task import Modality
 from ai_api.tasks import fashion, products
 from ai_api.tasks.products import FOLDER, Product
 from ai_api.tasks.synthetic import write_products
-from tests.ai.drawn import plain
+from tests.ai.support.drawn import plain
 
 pytestmark = pytest.mark.training
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ai_api.registry.run_log import DESCRIPTION_CHARACTERS
 from ai_api.task import Published
 from ai_api.tracking.card import CardFacts, card
-from tests.ai.small import small_housing, small_task
+from tests.ai.support.small import small_housing, small_task
 from tests.ai.training.frauds import RECIPE, small_frauds
 
 METRICS = {

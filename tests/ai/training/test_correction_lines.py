@@ -11,7 +11,7 @@ import pytest
 from ai_api.datasets import Table
 from ai_api.task import Task
 from ai_api.training.corrections import read_corrections
-from tests.ai.small import small_housing, small_tweets
+from tests.ai.support.small import small_housing, small_tweets
 
 TWEETS, HOUSING = small_tweets("tweets"), small_housing("housing")
 LABELS = Table([{"text": "a"}, {"text": "b"}], np.array(["negative", "positive"], dtype=object))

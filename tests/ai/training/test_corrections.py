@@ -15,7 +15,7 @@ from ai_api.images.blobs import Blobs
 from ai_api.images.reference import ImageRef
 from ai_api.tasks.products import TASK, Product
 from ai_api.training.corrections import read_corrections
-from tests.ai.drawn import plain
+from tests.ai.support.drawn import plain
 
 PICTURE = ImageRef.of_bytes(plain("red"))
 TABLE = Table([{"designation": "a"}, {"designation": "b"}], np.array(["10", "40"], dtype=object), key=("designation",))

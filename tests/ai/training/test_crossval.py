@@ -15,7 +15,7 @@ from ai_api.sources import Source
 from ai_api.task import Recipe, Task
 from ai_api.training.crossval import crossval
 from ai_api.training.folds import in_folds
-from tests.ai.small import small_housing
+from tests.ai.support.small import small_housing
 from tests.ai.training.frauds import RECIPE, TABLE, small_frauds
 
 pytestmark = pytest.mark.training

@@ -21,7 +21,7 @@ from ai_api.sources import Source
 from ai_api.task import Recipe, Task
 from ai_api.training.candidate import make_candidate
 from ai_api.training.crossval import crossval
-from tests.ai.small import small_housing, small_tweets
+from tests.ai.support.small import small_housing, small_tweets
 from tests.ai.training.frauds import RECIPE, TABLE, small_frauds
 
 pytestmark = pytest.mark.training

@@ -23,7 +23,7 @@ from ai_api.tasks.housing import generate_housing
 from ai_api.training.corrections import read_corrections
 from ai_api.training.request import TrainingContext, TrainingRequest
 from ai_api.training.train import train
-from tests.ai.small import small_housing, small_tweets
+from tests.ai.support.small import small_housing, small_tweets
 from tests.ai.training.frauds import small_frauds
 
 pytestmark = pytest.mark.training

@@ -16,7 +16,7 @@ from ai_api.task import Kind, Recipe, Task
 from ai_api.training.candidate import make_candidate
 from ai_api.training.request import no_progress
 from ai_api.training.tune import _folds, tuned
-from tests.ai.small import small_task
+from tests.ai.support.small import small_task
 
 pytestmark = pytest.mark.training
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 ROOTS = {"ai_api": REPOSITORY / "ai-api" / "ai_api", "data_api": REPOSITORY / "data-api" / "data_api"}
 
 

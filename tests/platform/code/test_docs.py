@@ -32,9 +32,9 @@ from ai_api.tasks import find_tasks
 from data_api.__main__ import main as data_command
 from data_api.settings import Settings as DataSettings
 from scripts.settings_table import with_table
-from tests.platform.test_imports import LAYERS, ROOTS
+from tests.platform.code.test_imports import LAYERS, ROOTS
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 DOCS = sorted((REPOSITORY / "docs").glob("*.md"))
 PAGES = [*(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "data-api/README.md")), *DOCS]
 PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())

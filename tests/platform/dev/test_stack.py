@@ -140,11 +140,11 @@ def test_a_start_in_progress_can_be_stopped(root: Path) -> None:
 def test_processes_of_a_killed_supervisor_are_ended_by_the_next_start(root: Path) -> None:
     ports = own_ports()
     code = (
-        "import sys, pathlib; from tests.platform.test_stack import SmallStack;"
+        "import sys, pathlib; from tests.platform.dev.test_stack import SmallStack;"
         f"SmallStack(pathlib.Path({str(root)!r}), {ports!r}).start();"
         "print('up', flush=True); import time; time.sleep(600)"
     )
-    supervisor = psutil.Popen([sys.executable, "-c", code], stdout=-1, cwd=Path(__file__).parents[2])
+    supervisor = psutil.Popen([sys.executable, "-c", code], stdout=-1, cwd=Path(__file__).parents[3])
     assert supervisor.stdout.readline() == b"up\n"
     orphans = [psutil.Process(pid) for pid, _ in json.loads((root / "data/processes.json").read_text())]
     supervisor.kill()

@@ -17,9 +17,9 @@ from ai_api.http.context import Context
 from ai_api.main import create_app
 from ai_api.registry.registry import Registry
 from ai_api.settings import Settings
-from tests.ai.data_api import MemoryDataAPI, User
-from tests.ai.memory_registry import MemoryRegistry
-from tests.ai.models import RECIPES, small_models
+from tests.ai.support.data_api import MemoryDataAPI, User
+from tests.ai.support.memory_registry import MemoryRegistry
+from tests.ai.support.models import RECIPES, small_models
 from tests.traffic import until
 
 URL = "http://volant"

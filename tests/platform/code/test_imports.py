@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 # One line a layer; a layer knows every line below it. Words in one string know each other, strings do not.
 LAYERS: dict[str, list[list[str]]] = {

@@ -16,7 +16,7 @@ from ai_api.registry.files import load, write_rows
 from ai_api.registry.versions import LoadedModel, TrainingRecord, Version
 from ai_api.task import Recipe
 from ai_api.training.fitting import fit
-from tests.ai.small import quick, small_table, small_task
+from tests.ai.support.small import quick, small_table, small_task
 
 RECIPES: Mapping[str, tuple[Recipe, ...]] = {
     "tweets": (Recipe("logreg", text="tfidf"), Recipe("logreg", text="tfidf", params={"C": 0.1})),

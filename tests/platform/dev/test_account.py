@@ -19,7 +19,7 @@ from scripts.dev.account import Account, PostgresError, account
 from scripts.dev.ports import free_port
 from scripts.dev.postgres import FAST, Postgres
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 pytestmark = [
     pytest.mark.process,

@@ -20,7 +20,7 @@ from tests.traffic import until
 
 pytestmark = pytest.mark.process
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 FLASK_KEY = "mlflow_flask_key"
 
 

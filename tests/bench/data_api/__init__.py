@@ -1,0 +1,1 @@
+"""Benchmark of data-api: `python -m tests.bench.data_api`."""
