@@ -23,8 +23,8 @@ pytestmark = pytest.mark.anyio
 ANN = Origin("ann", "request 1")
 ID = UUID("0199aa31-7e4c-7d11-9c43-000000000001")
 RANDOM_ID = UUID("0199aa31-7e4c-4d11-9c43-000000000001")
-CLASSIFIED = {"user_id": "ann", "answer": {"label": "a", "probabilities": {"a": 0.9, "b": 0.1}}}
-ESTIMATED = {"user_id": "ann", "answer": {"value": 2.0}}
+CLASSIFIED: dict[str, object] = {"user_id": "ann", "answer": {"label": "a", "probabilities": {"a": 0.9, "b": 0.1}}}
+ESTIMATED: dict[str, object] = {"user_id": "ann", "answer": {"value": 2.0}}
 
 
 class DataAPI:

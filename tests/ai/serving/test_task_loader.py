@@ -167,7 +167,9 @@ async def test_the_pause_after_failed_loads_doubles_up_to_the_longest(
         assert loader.failed.retry_at >= before + loader.failed.pause
     assert pauses == [1, 2, 4, 8, 16, 32, LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS]
     assert await loader.swap(3) is None
-    assert (loader.failed.number, loader.failed.pause) == (3, 1)
+    other = loader.failed
+    assert other is not None
+    assert (other.number, other.pause) == (3, 1)
 
 
 async def test_a_version_that_failed_to_load_waits_for_its_pause_and_no_other_version_does(loader: TaskLoader) -> None:
@@ -186,8 +188,9 @@ async def test_a_refused_version_is_not_tried_again_until_the_alias_has_moved(
     await loader.swap(1)
     registry.add(model(2, off_by=1.0))
     assert await loader.swap(2) is None
-    assert isinstance(loader.refused, RefusedVersion)
-    assert loader.refused.number == 2
+    refused = loader.refused
+    assert isinstance(refused, RefusedVersion)
+    assert refused.number == 2
     assert loader.failed is None
     assert loader.champion is not None
     assert loader.champion.number == 1
@@ -203,7 +206,8 @@ async def test_a_refusal_ends_when_the_task_has_no_champion_any_more(
 ) -> None:
     registry.add(model(2, off_by=1.0))
     await loader.swap(2)
-    assert loader.refused is not None
+    refused = loader.refused
+    assert refused is not None
     assert not loader.should_swap(None)
     assert loader.refused is None
 
