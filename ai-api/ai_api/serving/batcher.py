@@ -105,6 +105,7 @@ class Batcher(Generic[RowT, OutputT]):
 
     async def _drain(self) -> None:
         """Runs batches until the queue is empty."""
+        batch: list[QueuedRow[RowT, OutputT]] = []
         try:
             while self._queue:
                 if batch := self._take():
@@ -112,7 +113,7 @@ class Batcher(Generic[RowT, OutputT]):
         finally:
             self._runner = None
             QUEUED_ROWS.labels(self._task).dec(len(self._queue))
-            for entry in self._queue:  # only when the runner itself was cancelled, at shutdown
+            for entry in (*batch, *self._queue):  # pending only when the runner itself was cancelled, at shutdown
                 entry.future.cancel()
             self._queue.clear()
 

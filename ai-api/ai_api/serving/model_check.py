@@ -35,10 +35,10 @@ def check_model(task: Task, model: LoadedModel) -> None:
         for row in rows:
             task.row.model_validate(row)
         single = [model.predict([row])[0] for row in rows[:SINGLE_ROWS]]
-        batched = model.predict(rows)
+        batched = list(zip(model.predict(rows), recorded, strict=True))
     except Exception as error:
         raise ModelRefused(f"It fails on its own sample: {type(error).__name__}.") from error
-    for output, expected in (*zip(batched, recorded, strict=True), *zip(single, recorded, strict=False)):
+    for output, expected in (*batched, *zip(single, recorded, strict=False)):
         if not agree(output, expected):
             raise ModelRefused("Its predictions for its own sample differ from those recorded when it was trained.")
 

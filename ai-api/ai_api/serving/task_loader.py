@@ -24,6 +24,8 @@ from .model_check import check_model
 log = logging.getLogger(__name__)
 
 LARGEST_VERSION = 2**31 - 1
+LONGEST_NUMBER = 11
+"""Digits of a version that are converted to a number. No version has more."""
 LONGEST_PAUSE_SECONDS = 60.0
 
 
@@ -110,7 +112,7 @@ class TaskLoader:
     async def _number(self, version: int | str) -> int:
         """The number that a caller's version stands for: a number, its digits, or an alias of the registry."""
         if isinstance(version, str) and version.isascii() and version.isdecimal():
-            version = int(version[:11])
+            version = int(version) if len(version) <= LONGEST_NUMBER else 0
         if isinstance(version, str):
             version = (await asyncio.to_thread(self._registry.version, self.task.name, version)).number
         if not 1 <= version <= LARGEST_VERSION:

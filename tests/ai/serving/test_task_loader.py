@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 from sklearn.pipeline import Pipeline
 
-from ai_api.errors import Overloaded
+from ai_api.errors import Overloaded, UnknownVersion
 from ai_api.inference import ModelOutput
 from ai_api.registry.registry import Registry
 from ai_api.registry.versions import LoadedModel, Version
@@ -101,6 +101,12 @@ async def test_the_version_that_was_requested_longest_ago_is_dropped(
     assert registry.loads == [2, 3, 4]
 
 
+@pytest.mark.parametrize("version", ["000000000019", "111111111111", "0", str(2**31)])
+async def test_digits_that_are_no_version_are_unknown(loader: TaskLoader, version: str) -> None:
+    with pytest.raises(UnknownVersion):
+        await loader.get(version)
+
+
 async def test_the_champion_is_returned_by_its_number_and_does_not_count_among_the_kept_versions(
     loader: TaskLoader, registry: SlowRegistry
 ) -> None:
@@ -167,8 +173,9 @@ async def test_the_pause_after_failed_loads_doubles_up_to_the_longest(
         assert loader.failed.retry_at >= before + loader.failed.pause
     assert pauses == [1, 2, 4, 8, 16, 32, LONGEST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS]
     assert await loader.swap(3) is None
-    assert loader.failed is not None
-    assert (loader.failed.number, loader.failed.pause) == (3, 1)
+    other = loader.failed
+    assert other is not None
+    assert (other.number, other.pause) == (3, 1)
 
 
 async def test_a_version_that_failed_to_load_waits_for_its_pause_and_no_other_version_does(loader: TaskLoader) -> None:
@@ -205,7 +212,8 @@ async def test_a_refusal_ends_when_the_task_has_no_champion_any_more(
 ) -> None:
     registry.add(model(2, off_by=1.0))
     await loader.swap(2)
-    assert loader.refused is not None
+    refused = loader.refused
+    assert refused is not None
     assert not loader.should_swap(None)
     assert loader.refused is None
 

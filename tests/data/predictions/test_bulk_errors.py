@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import psycopg2
 import pytest
 from sqlalchemy.exc import DBAPIError
 
 from data_api.crud.bulk import ROW_ERRORS, refusal_reason
 
 
-class PostgresError(psycopg2.Error):  # type: ignore[misc]  # psycopg2 has no types
+class PostgresError(Exception):
     """An error with the SQLSTATE that it was made with."""
 
     def __init__(self, state: str | None) -> None:
         super().__init__()
-        self.state = state
-
-    @property
-    def pgcode(self) -> str | None:
-        return self.state
+        self.pgcode = state
 
 
 def failure(state: str | None, *, is_connection_lost: bool = False) -> DBAPIError:
