@@ -97,6 +97,27 @@ def test_trees_on_texts_predict_the_same_alone_and_in_a_batch(name: str) -> None
     np.testing.assert_array_equal(alone, together)
 
 
+def test_trees_on_texts_predict_nearly_all_held_out_rows_the_same_on_another_processor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """XGBoost would split on values that are 0 but for rounding errors. Rounded, they are 0 on every processor."""
+    model = Encoder(minilm_folder(), "cpu")
+    exact = model.encode(TEXTS, 4_096)
+    noise = np.random.default_rng(0).uniform(-3e-7, 3e-7, exact.shape).astype(np.float32)
+    monkeypatch.setattr(text, "encoder", lambda *_: model)
+    features = SentenceEncoder(device="cpu").fit([])
+    here = features.transform(TEXTS)
+    monkeypatch.setattr(model, "encode", lambda *_: exact + noise)
+    there = features.transform(TEXTS)
+    assert (np.ptp(exact, axis=0) < 1e-6).any()
+    assert not here[:, np.ptp(exact, axis=0) < 1e-6].any()
+    assert (here != there).mean() < 0.1
+    learned = ROWS // 2
+    trees = trained("xgboost", here[:learned])
+    changed = np.abs(trees.predict_proba(there) - trees.predict_proba(here)).max(axis=1) > 1e-5
+    assert changed[learned:].mean() < 0.05
+
+
 @pytest.mark.usefixtures("_text_encoder")
 def test_padded_batches_would_change_predictions_on_such_a_processor() -> None:
     """What the tests here are worth: the way of earlier versions fails them."""

@@ -74,7 +74,7 @@ class Encoder:
     Batch-invariant because each text is computed by operations of its own shape (its tokens, no padding), on one
     thread. In a padded batch the last bits depend on the number of rows and on the padding: 85 % of all values change,
     by up to 2e-7, with MKL's kernels for AMD (AVX2) and for Intel (AVX-512). Trees turn that into other predictions,
-    since a value may lie on a threshold. Rounding would not mend it: at a grid's edges a value moves by a whole step.
+    since a value may lie on a threshold. Rounding alone would not mend it: at an edge a value moves by a whole step.
 
     On a GPU, which single rows would leave idle, each text goes into a block of a fixed shape that its own length
     decides (tensors.blocks). Another processor gives other last bits than this one.
