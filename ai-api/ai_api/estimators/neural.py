@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Weights = dict[str, NDArray[np.generic]]
 """A module's state by name: matrices as float16, vectors and counts as they were."""
-History = list[tuple[str, float, int]]
+LossHistory = list[tuple[str, float, int]]
 """The course of a training: name of a figure, its value, number of steps so far."""
 Group = dict[str, "list[nn.Parameter] | float"]
 """A parameter group of a torch optimizer: `params`, `lr` and `weight_decay`."""
@@ -71,7 +71,7 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[mis
 
     Attributes
     ----------
-    classes_ : the labels, sorted. weights_ : see Weights. history_ : the loss by step, see History.
+    classes_ : the labels, sorted. weights_ : see Weights. history_ : the loss by step, see LossHistory.
 
     """
 
@@ -118,7 +118,7 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[mis
                 self._built = device, module.to(device).eval()
             return self._built[1]
 
-    def _keep(self, module: nn.Module, history: History) -> None:
+    def _keep(self, module: nn.Module, history: LossHistory) -> None:
         """Takes over what was learned, rounded as it is saved, so that what is evaluated is what is served."""
         self.weights_ = {name: _rounded(value) for name, value in module.state_dict().items()}
         self.history_ = history
@@ -164,7 +164,7 @@ def seeded(seed: int, device: torch.device, threads: int | None = None) -> Itera
 
 def train(
     module: nn.Module, groups: list[Group], batches: Iterable[Batch], schedule: TrainingSchedule, device: torch.device
-) -> History:
+) -> LossHistory:
     """Trains a module that is on `device` with AdamW (Loshchilov & Hutter, ICLR 2019) and leaves the averaged weights
     in it. TrainingFailed when the loss is not finite.
 
@@ -177,7 +177,7 @@ def train(
     rates = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule.rate)
     loss_of = _loss(schedule, device)
     average = _Average(module, schedule.average)
-    history: History = []
+    history: LossHistory = []
     every = max(1, schedule.steps // HISTORY_POINTS)
     lost = torch.zeros((), device=device)
     module.train()
