@@ -26,7 +26,7 @@ from pathlib import Path
 ADMIN = "admin"
 WRITER = "volant"
 POSTGRES_ROLE = "volant_mlflow"
-START_SECONDS = 120
+START_SECONDS = 600
 
 
 def reachable_host(host: str) -> str:

@@ -88,7 +88,7 @@ class Stack:
         """Everything that a service has printed since the first start."""
         return (self.logs / f"{name}.log").read_text()
 
-    def start(self, timeout_seconds: float = 180) -> None:
+    def start(self, timeout_seconds: float = 600) -> None:
         """Starts every service and returns when all respond. A failure stops what was started."""
         self.logs.mkdir(parents=True, exist_ok=True)
         subprocess.run(["sh", str(settings.REPOSITORY / "scripts/secrets.sh"), str(self.secrets)], check=True)
