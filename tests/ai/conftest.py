@@ -33,20 +33,19 @@ def anyio_backend() -> str:
 def mlflow_url(secrets_dir: Path, open_folder: Callable[[str], Path], free_port: Callable[[], int]) -> Iterator[str]:
     """MLflow as `make dev` runs it, with credentials, on SQLite."""
     folder, port = open_folder("mlflow"), free_port()
-    server = subprocess.Popen(
-        [
-            *(sys.executable, str(REPOSITORY / "scripts/mlflow_server.py"), "--port", str(port)),
-            *("--secrets", str(secrets_dir), "--sqlite", str(folder), "--artifacts", str(folder / "mlruns")),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    command = [
+        *(sys.executable, str(REPOSITORY / "scripts/mlflow_server.py"), "--port", str(port)),
+        *("--secrets", str(secrets_dir), "--sqlite", str(folder), "--artifacts", str(folder / "mlruns")),
+    ]
+    log = folder / "server.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(command, stdout=output, stderr=output)
     url, auth = f"http://127.0.0.1:{port}", ("volant", (secrets_dir / "mlflow_password").read_text().strip())
     deadline = time.monotonic() + START_SECONDS
     try:
         while not responds(f"{url}/api/2.0/mlflow/users/get?username=volant", auth):
-            assert time.monotonic() < deadline, "MLflow did not start"
-            assert server.poll() is None, "MLflow ended"
+            assert time.monotonic() < deadline, f"MLflow did not start: {log.read_text()}"
+            assert server.poll() is None, f"MLflow ended: {log.read_text()}"
             time.sleep(0.2)
         yield url
     finally:
