@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
-    """Serves tweets, housing and products. Its queue is unavailable."""
+    """Serves tweets, housing and products, whose recipe is of the tests only. Its queue is unavailable."""
     with running(tmp_path_factory.mktemp("service")) as started:
         yield started
 
