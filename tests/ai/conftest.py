@@ -1,4 +1,4 @@
-"""What the tests of ai-api share: a real MLflow, a real queue database, and tables small enough to train on at once."""
+"""Shared by the tests of ai-api: a real MLflow, a real queue database, and tables small enough to train on at once."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The same row gets the same prediction alone and in a batch, also where the last bits of sums depend on their shapes.
 
-A processor where they do is imitated: each layer's output gets noise that is drawn from the shape of its input, which
-moves vectors by up to 1e-5. Trees are asked about rows that they were trained on, which lie on their thresholds.
+Such a processor is simulated: each layer's output gets noise that is drawn from the shape of its input, which
+moves vectors by up to 1e-5. Trees predict rows that they were trained on, which lie on their thresholds.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def test_trees_on_texts_predict_nearly_all_held_out_rows_the_same_on_another_pro
 
 @pytest.mark.usefixtures("_text_encoder")
 def test_padded_batches_would_change_predictions_on_such_a_processor() -> None:
-    """What the tests here are worth: the way of earlier versions fails them."""
+    """The padded batches of earlier versions do not pass the tests of this file."""
     features = SentenceEncoder(device="cpu").fit([])
     features.batch_invariant_ = False
     together = features.transform(TEXTS)
@@ -131,13 +131,13 @@ def test_padded_batches_would_change_predictions_on_such_a_processor() -> None:
 
 
 @pytest.mark.usefixtures("_network")
-def test_trees_on_pictures_predict_the_same_alone_and_in_a_batch() -> None:
-    pictures = [plain((place * 4, 255 - place * 4, place % 7 * 30)) for place in range(ROWS)]
+def test_trees_on_images_predict_the_same_alone_and_in_a_batch() -> None:
+    images = [plain((place * 4, 255 - place * 4, place % 7 * 30)) for place in range(ROWS)]
     features = Backbone(BACKBONE, device="cpu", batch_rows=16).fit([])
-    together = features.transform(pictures)
-    alone = np.vstack([features.transform([picture]) for picture in pictures])
+    together = features.transform(images)
+    alone = np.vstack([features.transform([content]) for content in images])
     trees = trained("xgboost", together)
     np.testing.assert_array_equal(trees.predict_proba(alone), trees.predict_proba(together))
     np.testing.assert_array_equal(alone, together)
     features.batch_invariant_ = False
-    assert (features.transform(pictures) != together).any()
+    assert (features.transform(images) != together).any()

@@ -1,4 +1,4 @@
-"""Every recipe of every task builds, fits, is saved, reloaded, and answers the same: alone, in a batch, afterwards."""
+"""Every recipe of every task builds, fits, is saved and reloaded, and predicts the same alone and in a batch."""
 
 from __future__ import annotations
 
@@ -61,24 +61,24 @@ def test_the_small_tasks_have_every_recipe_of_the_real_ones() -> None:
 
 
 @pytest.mark.parametrize(("task", "recipe"), RECIPES)
-def test_a_recipe_survives_saving_and_answers_the_same(task: Task, recipe: Recipe) -> None:
+def test_a_recipe_predicts_the_same_after_saving(task: Task, recipe: Recipe) -> None:
     rows, columns = table(task), task.row.modalities()
     pipeline = for_serving(fit(clone(build_pipeline(task, recipe)), task, rows))
     again = skops.io.loads(skops.io.dumps(pipeline), trusted=requirements_of(pipeline).types)
     some = rows.rows[:ROWS]
-    answers = predict(again, columns, labels_of(again), some)
-    same(answers, predict(pipeline, columns, labels_of(pipeline), some))
-    same(answers, [predict(again, columns, labels_of(again), [row])[0] for row in some])
+    predictions = predict(again, columns, labels_of(again), some)
+    same(predictions, predict(pipeline, columns, labels_of(pipeline), some))
+    same(predictions, [predict(again, columns, labels_of(again), [row])[0] for row in some])
 
 
-def same(answers: list[dict[str, object]], others: list[dict[str, object]]) -> None:
-    for answer, other in zip(answers, others, strict=True):
-        assert numbers(other) == pytest.approx(numbers(answer), abs=TOLERANCE)
-        assert other.get("label") == answer.get("label")
+def same(predictions: list[dict[str, object]], others: list[dict[str, object]]) -> None:
+    for prediction, other in zip(predictions, others, strict=True):
+        assert numbers(other) == pytest.approx(numbers(prediction), abs=TOLERANCE)
+        assert other.get("label") == prediction.get("label")
 
 
-def numbers(answer: dict[str, object]) -> list[float]:
-    return [answer["value"]] if "value" in answer else list(answer["probabilities"].values())  # type: ignore[attr-defined,list-item]
+def numbers(prediction: dict[str, object]) -> list[float]:
+    return [prediction["value"]] if "value" in prediction else list(prediction["probabilities"].values())  # type: ignore[attr-defined,list-item]
 
 
 @pytest.fixture(scope="module")
@@ -91,17 +91,17 @@ def tweets() -> object:
 def test_any_batch_of_any_texts_gives_what_single_calls_give(tweets: object, texts: list[str]) -> None:
     columns, labels = TWEETS.row.modalities(), labels_of(tweets)
     together = predict(tweets, columns, labels, [{"text": text} for text in texts])
-    for text, answer in zip(texts, together, strict=True):
+    for text, prediction in zip(texts, together, strict=True):
         [alone] = predict(tweets, columns, labels, [{"text": text}])
-        assert alone["label"] == answer["label"]
-        assert numbers(alone) == pytest.approx(numbers(answer), abs=TOLERANCE)
+        assert alone["label"] == prediction["label"]
+        assert numbers(alone) == pytest.approx(numbers(prediction), abs=TOLERANCE)
 
 
-def test_an_answer_is_made_of_plain_values(tweets: object) -> None:
-    [answer] = predict(tweets, TWEETS.row.modalities(), labels_of(tweets), [{"text": "love it"}])
-    probabilities = answer["probabilities"]
+def test_a_prediction_consists_of_plain_values(tweets: object) -> None:
+    [prediction] = predict(tweets, TWEETS.row.modalities(), labels_of(tweets), [{"text": "love it"}])
+    probabilities = prediction["probabilities"]
     assert isinstance(probabilities, dict)
-    assert answer["score"] == probabilities[answer["label"]] == max(probabilities.values())
+    assert prediction["score"] == probabilities[prediction["label"]] == max(probabilities.values())
     assert sum(probabilities.values()) == pytest.approx(1)
     assert {type(value) for value in probabilities.values()} == {float}
 
@@ -124,8 +124,8 @@ def test_wrong_parameters_are_refused(params: dict[str, object]) -> None:
         check_params(HOUSING, HOUSING.recipes[0], params)
 
 
-def test_a_gap_is_answered_too() -> None:
+def test_a_row_with_a_gap_has_a_prediction() -> None:
     rows = table(HOUSING)
     pipeline = fit(build_pipeline(HOUSING, HOUSING.recipes[0]), HOUSING, rows)
-    [answer] = predict(pipeline, HOUSING.row.modalities(), None, [{**rows.rows[0], "AveBedrms": None}])
-    assert np.isfinite(float(str(answer["value"])))
+    [prediction] = predict(pipeline, HOUSING.row.modalities(), None, [{**rows.rows[0], "AveBedrms": None}])
+    assert np.isfinite(float(str(prediction["value"])))

@@ -55,7 +55,7 @@ def test_unknown_bedrooms_are_allowed() -> None:
     assert HOUSE.AveBedrms is None
 
 
-def test_columns_are_told_apart_by_what_they_hold() -> None:
+def test_columns_have_a_modality_by_their_type() -> None:
     assert Everything.modalities() == {
         "text": Modality.TEXT,
         "note": Modality.TEXT,
@@ -82,7 +82,7 @@ def test_a_recipe_is_found_by_name() -> None:
 
 
 @pytest.mark.parametrize("task", find_tasks().values(), ids=lambda task: task.name)
-def test_a_task_says_what_it_is_and_its_recipes_have_names_of_their_own(task: Task) -> None:
+def test_a_task_has_a_description_and_its_recipes_have_unique_names(task: Task) -> None:
     names = [recipe.name for recipe in task.recipes]
     assert len(set(names)) == len(names)
     assert task.recipes[0].is_default, "the first trains the starter"
@@ -106,7 +106,7 @@ def test_a_long_text_costs_more_up_to_the_length_that_is_read() -> None:
     assert find_tasks()["housing"].cost(HOUSE) == 1
 
 
-def test_a_picture_costs_as_much_as_many_words() -> None:
+def test_an_image_costs_as_much_as_many_words() -> None:
     task, row = find_tasks()["products"], Product(designation="x" * 40)
     assert task.cost(row) == 11
     assert task.cost(row.model_copy(update={"image": ImageRef.of_bytes(b"")})) == 11 + IMAGE_COST

@@ -1,8 +1,8 @@
-"""The last step of a recipe, found by name. One function makes one: everything with scikit-learn's `fit` and `predict`.
+"""The last step of a recipe, found by name. A function builds it: any object with scikit-learn's `fit` and `predict`.
 
     @estimator("naive-bayes", kinds=[Kind.CLASSIFICATION])
     def naive_bayes(**params: object) -> MultinomialNB:
-        \"\"\"Word counts, fast and hard to beat on short texts.\"\"\"
+        \"\"\"Word counts, fast, and good on short texts.\"\"\"
         return MultinomialNB(**params)
 
 Heavy imports stay inside the function. Two kinds may share a name. A parameter called `random_state` gets the seed.
@@ -33,7 +33,7 @@ B = TypeVar("B", bound=EstimatorBuilder)
 
 @dataclass(frozen=True)
 class Entry:
-    """How to make an estimator, which table features it wants unless a recipe says otherwise, and where to tune it."""
+    """The builder of an estimator, its table features unless a recipe names others, and its search space."""
 
     build: EstimatorBuilder
     table: str
@@ -62,7 +62,7 @@ def find_estimators() -> Mapping[tuple[str, Kind], Entry]:
 
 
 def find_estimator(name: str, kind: Kind) -> Entry:
-    """The entry, or UnknownRecipe with the names that there are."""
+    """The entry, or UnknownRecipe with the known names."""
     entry = find_estimators().get((name, kind))
     if entry is None:
         known = sorted(known for known, of in find_estimators() if of is kind)
@@ -83,7 +83,7 @@ def build_estimator(name: str, kind: Kind, params: Mapping[str, object], seed: i
             made._validate_params()
     except ImportError as error:
         raise MissingExtra(f"{name} needs the library {error.name!r}, which is not installed.") from error
-    except ValueError as error:  # scikit-learn ends its sentence with the value, which no error of ours repeats
+    except ValueError as error:  # scikit-learn's message ends with the value, which our errors never contain
         raise InvalidParams(f"{name}: {str(error).partition(' Got ')[0]}") from error
     except TypeError as error:
         raise InvalidParams(f"{name} takes these parameters: {', '.join(sorted(build().get_params()))}.") from error

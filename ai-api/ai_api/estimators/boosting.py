@@ -1,4 +1,4 @@
-"""Histogram gradient boosting: the strongest on tables of numbers, gaps allowed."""
+"""Histogram gradient boosting, which accepts gaps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from optuna import Trial
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-# Many small steps on half of the columns each. No early stopping: it would hold out rows of its own by chance.
+# Many small steps, each on half of the columns. No early stopping: it would hold out further rows at random.
 STEPS: dict[str, object] = {
     "max_iter": 800,
     "learning_rate": 0.05,
@@ -25,7 +25,7 @@ STEPS: dict[str, object] = {
 
 
 def space(trial: Trial) -> dict[str, object]:
-    """Few large trees to many small ones."""
+    """From few large trees to many small ones."""
     return {
         "max_iter": trial.suggest_int("max_iter", 100, 1_500, log=True),
         "learning_rate": trial.suggest_float("learning_rate", 0.01, 0.2, log=True),
@@ -46,7 +46,7 @@ def boosting_regressor(**params: object) -> HistGradientBoostingRegressor:
 
 @estimator("boosting", kinds=[Kind.CLASSIFICATION], space=space)
 def boosting_classifier(**params: object) -> HistGradientBoostingClassifier:
-    """800 trees of 31 leaves a class, log loss, rare classes weighing as much as common ones."""
+    """800 trees of 31 leaves per class, log loss; rare classes have the same total weight as common ones."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     return HistGradientBoostingClassifier(**{**STEPS, "class_weight": "balanced", **params})

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def space(trial: Trial) -> dict[str, object]:
-    """Depth and pace; CatBoost's other parameters matter less."""
+    """Depth, learning rate, number of trees and regularisation; the other parameters of CatBoost matter less."""
     return {
         "iterations": trial.suggest_int("iterations", 100, 1_500, log=True),
         "learning_rate": trial.suggest_float("learning_rate", 0.01, 0.2, log=True),
@@ -149,7 +149,7 @@ def catboost_regressor(**params: object) -> CatBoostRegressor:
 
 @estimator("catboost", kinds=[Kind.CLASSIFICATION], table="native", space=space)
 def catboost_classifier(**params: object) -> CatBoostClassifier:
-    """800 symmetric trees of depth 6, log loss, rare labels weighing as much as common ones."""
+    """800 symmetric trees of depth 6, log loss; rare labels have the same total weight as common ones."""
     import catboost  # noqa: F401
 
     return CatBoostClassifier(**params)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A small convolutional network that learns from pictures alone, from nothing, on a few cores."""
+"""A small convolutional network that is trained from random weights on images, on a few cores."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-Pictures = NDArray[np.uint8]
+Images = NDArray[np.uint8]
 """Height, width and colour of each: (n, h, w, 3)."""
 
 STAGES = 4
 SMALLEST = 20
-"""Least height and width. Below, the last stage sees a column of one pixel, on which oneDNN's bfloat16 gradients are
-not what they should be (2026)."""
+"""Least height and width. Below, the input of the last stage is one pixel wide, for which oneDNN's bfloat16 gradients
+are wrong (2026)."""
 SHIFT = 0.06
-"""Farthest that an augmented picture is moved, as a share of its height and width."""
+"""Largest shift of an augmented image, as a share of its height and width."""
 
 
 @estimator("cnn", kinds=[Kind.CLASSIFICATION])
@@ -42,21 +42,21 @@ class PictureClassifier(NeuralClassifier):
     """A residual network (He et al., CVPR 2016) of four stages, each half as large and twice as wide as the one before.
 
     It is trained with one cycle of the learning rate (Smith & Topin, 2018), and its weights are averaged. It reads rows
-    of height x width x 3 bytes, a pixel's colours side by side. Many looks at small pictures teach it more than few
-    looks at large ones, which take four times as long at twice the height.
+    of height x width x 3 bytes, a pixel's colours side by side. Many epochs on small images gave better results than
+    few on large ones, which take four times as long at twice the height.
 
     Parameters
     ----------
-    height, width : of the pictures, in pixels.
+    height, width : of the images, in pixels.
     channels, blocks : how wide the first stage is, and how many residual blocks a stage has.
-    epochs, batch_size : how often each picture is seen, and how many at a time.
+    epochs, batch_size : passes over the images, and images in one step.
     learning_rate, weight_decay : of AdamW, the rate at its highest.
     label_smoothing : the share of certainty spread over all labels.
     ema_decay : of the moving average of the weights, a step.
-    threads : of the processor, in training. Kernels as small as these wait for each other thousands of times a second:
-        beside other work, such as answering, two threads took ten times as long as one.
-    augment : whether pictures are mirrored and moved, differently in each epoch.
-    batch_rows : most pictures in one call when answering.
+    threads : of the processor, in training. Kernels of this size synchronise thousands of times a second: beside other
+        work, such as serving, two threads took ten times as long as one.
+    augment : whether images are mirrored and moved, differently in each epoch.
+    batch_rows : most images in one call when predicting.
 
     """
 
@@ -112,18 +112,18 @@ class PictureClassifier(NeuralClassifier):
         self.random_state = random_state
 
     def fit(self, pixels: NDArray[np.uint8], labels: Sequence[str] | NDArray[np.object_]) -> PictureClassifier:
-        pictures = self._pictures(pixels)
+        images = self._images(pixels)
         self.classes_, truths = np.unique(np.asarray(labels, dtype=object), return_inverse=True)
         device = find_device(self.device)
         schedule = TrainingSchedule(
-            steps=self.epochs * -(-len(pictures) // self.batch_size),
+            steps=self.epochs * -(-len(images) // self.batch_size),
             warm_up=0.25,
             average=self.ema_decay,
             smoothing=self.label_smoothing,
         )
         with seeded(self.random_state, device, self.threads):
             module = self._architecture().to(device)
-            history = train(module, self._groups(module), self._batches(pictures, truths), schedule, device)
+            history = train(module, self._groups(module), self._batches(images, truths), schedule, device)
         self._keep(module, history)
         return self
 
@@ -133,29 +133,29 @@ class PictureClassifier(NeuralClassifier):
     def _scores(self, module: nn.Module, inputs: object, device: torch.device) -> Iterator[tuple[Places, Tensor]]:
         import torch
 
-        pictures = self._pictures(inputs)
-        for start in range(0, len(pictures), self.batch_rows):
+        images = self._images(inputs)
+        for start in range(0, len(images), self.batch_rows):
             places = slice(start, start + self.batch_rows)
-            yield places, module(torch.from_numpy(pictures[places]).to(device))
+            yield places, module(torch.from_numpy(images[places]).to(device))
 
-    def _pictures(self, pixels: object) -> Pictures:
+    def _images(self, pixels: object) -> Images:
         lines = np.asarray(pixels)
         shape = (self.height, self.width, 3)
         if lines.dtype != np.uint8 or lines.shape[1:] != (int(np.prod(shape)),):
-            raise ValueError(f"cnn reads one picture of {shape[0]} x {shape[1]} x 3 bytes a row.")
+            raise ValueError(f"cnn reads one image of {shape[0]} x {shape[1]} x 3 bytes a row.")
         return lines.reshape(-1, *shape)
 
-    def _batches(self, pictures: Pictures, truths: NDArray[np.intp]) -> Iterator[Batch]:
+    def _batches(self, images: Images, truths: NDArray[np.intp]) -> Iterator[Batch]:
         import torch
 
         random = np.random.default_rng(self.random_state)
         for _ in range(self.epochs):
-            for places in np.array_split(random.permutation(len(pictures)), -(-len(pictures) // self.batch_size)):
-                seen = _augmented(pictures[places], random) if self.augment else pictures[places]
+            for places in np.array_split(random.permutation(len(images)), -(-len(images) // self.batch_size)):
+                seen = _augmented(images[places], random) if self.augment else images[places]
                 yield (torch.from_numpy(seen),), torch.from_numpy(truths[places])
 
     def _groups(self, module: nn.Module) -> list[Group]:
-        """Vectors (biases, norms) do not decay."""
+        """Two parameter groups: matrices with weight decay; vectors (biases, norms) without."""
         matrices = [value for value in module.parameters() if value.ndim > 1]
         vectors = [value for value in module.parameters() if value.ndim < 2]
         rate = self.learning_rate
@@ -165,22 +165,22 @@ class PictureClassifier(NeuralClassifier):
         ]
 
 
-def _augmented(pictures: Pictures, random: np.random.Generator) -> Pictures:
-    """Each picture mirrored or not, and moved a little; its edge goes on.
+def _augmented(images: Images, random: np.random.Generator) -> Images:
+    """Each image mirrored or not, and shifted by up to SHIFT; edge pixels are repeated.
 
-    Zooming and covering parts, which longer trainings gain from, cost two points of F1 in one as short as this.
+    Zooming and erasing parts help longer trainings; in one as short as this they cost two points of F1.
     """
-    count, height, width, _ = pictures.shape
+    count, height, width, _ = images.shape
     rows = _places(height, random, count)
     columns = _places(width, random, count)
     mirrored = random.random(count) < 0.5
     columns[mirrored] = columns[mirrored, ::-1]
-    seen: Pictures = pictures[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+    seen: Images = images[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
     return seen
 
 
 def _places(size: int, random: np.random.Generator, count: int) -> NDArray[np.intp]:
-    """Which line of the picture each line of the moved one shows: (n, size)."""
+    """The line of the image that each line of the shifted image copies: (n, size)."""
     shift = np.rint(random.uniform(-SHIFT, SHIFT, size=(count, 1)) * size).astype(np.intp)
     places: NDArray[np.intp] = np.clip(np.arange(size) + shift, 0, size - 1)
     return places
@@ -192,7 +192,7 @@ def _network(channels: int, blocks: int, labels: int) -> nn.Module:
     from torch import nn
 
     class Residual(nn.Module):
-        """Two convolutions beside a way around them."""
+        """Two convolutions and a shortcut."""
 
         def __init__(self, before: int, after: int, stride: int) -> None:
             super().__init__()
@@ -220,8 +220,8 @@ def _network(channels: int, blocks: int, labels: int) -> nn.Module:
             )
             self.head = nn.Linear(widths[-1], labels)
 
-        def forward(self, pictures: Tensor) -> Tensor:
-            seen = (pictures.permute(0, 3, 1, 2).float() - 128) / 64  # a view: colours stay side by side, which is fast
+        def forward(self, images: Tensor) -> Tensor:
+            seen = (images.permute(0, 3, 1, 2).float() - 128) / 64  # a view in the fast channels-last layout
             scores: Tensor = self.head(self.stages(self.stem(seen)).mean(dim=(2, 3)))
             return scores
 

@@ -1,4 +1,4 @@
-"""Random forests: no scaling, gaps allowed, little to set."""
+"""Random forests: they need no scaling, accept gaps and have few parameters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TREES: dict[str, object] = {"n_estimators": 200, "min_samples_leaf": 2, "max_fea
 
 
 def space(trial: Trial) -> dict[str, object]:
-    """How deep the trees grow, and how much they differ. More trees than 200 change little but the time."""
+    """Leaf size, and the shares of columns and rows per tree. More than 200 trees take longer and gain little."""
     return {
         "min_samples_leaf": trial.suggest_int("min_samples_leaf", 1, 30, log=True),
         "max_features": trial.suggest_float("max_features", 0.05, 1, log=True),
@@ -34,7 +34,7 @@ def forest_regressor(**params: object) -> RandomForestRegressor:
 
 @estimator("forest", kinds=[Kind.CLASSIFICATION], space=space)
 def forest_classifier(**params: object) -> RandomForestClassifier:
-    """The vote of 200 trees, rare classes weighing as much as common ones."""
+    """The vote of 200 trees; rare classes have the same total weight as common ones."""
     from sklearn.ensemble import RandomForestClassifier
 
     return RandomForestClassifier(**{**TREES, "class_weight": "balanced_subsample", **params})

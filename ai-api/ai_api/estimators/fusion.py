@@ -33,17 +33,17 @@ MAX_WEIGHT = 10.0
 
 @estimator("fusion", kinds=[Kind.CLASSIFICATION])
 def fusion(**params: object) -> LateFusion:
-    """Several recipes on several columns, combined by weights that are fitted on rows of their own."""
+    """Several recipes on several columns, combined by weights that are fitted on separate rows."""
     return LateFusion(**params)  # type: ignore[arg-type]
 
 
 class LateFusion(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A weighted product of the members' probabilities (a logarithmic opinion pool; Genest and Zidek, 1986).
 
-    The labels' frequencies have a weight too, which may be negative: each member knows them, and twice is once too
-    often. A row is predicted by the members that have a value in one of their columns. There are weights for each set
-    of such members; a row without any gets the labels' frequencies. For a label that a member never saw in training,
-    its probability is the label's frequency.
+    The labels' frequencies have a weight too. It may be negative, because the probabilities of every member already
+    contain them. A row is predicted by the members that have a value in one of their columns. There are weights for
+    each set of such members; a row without any gets the labels' frequencies. For a label that was not in a member's
+    training rows, the member's probability is the label's frequency.
 
     `fit` sets rows aside, fits the members on the others, and finds the weights that make the rows aside most likely:
     on their own training rows members are overconfident. Weights need not sum to one: they include a temperature.
@@ -53,8 +53,8 @@ class LateFusion(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     members : names and unfitted pipelines, which take the raw rows as a frame.
     columns : the columns that each member reads.
     share : the share of the rows that is set aside. Rows with the same texts go together; no label goes as a whole.
-    refit : the members that are fitted again at the end, on all rows. One that trains for long does without them.
-    device : where neural members run: "auto", "cpu" or "cuda".
+    refit : the members that are fitted again at the end, on all rows. Others never train on the rows set aside.
+    device : "auto", "cpu" or "cuda", for neural members.
 
     Attributes
     ----------
@@ -91,8 +91,8 @@ class LateFusion(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, rows: pd.DataFrame, truths: NDArray[np.object_]) -> LateFusion:
         names = [name for name, _ in self.members]
-        if strangers := set(self.refit) - set(names):
-            raise InvalidParams(f"refit names {', '.join(sorted(strangers))}; the members are {', '.join(names)}.")
+        if unknown := set(self.refit) - set(names):
+            raise InvalidParams(f"refit names {', '.join(sorted(unknown))}; the members are {', '.join(names)}.")
         truths = np.asarray(truths, dtype=object)
         self.classes_, counts = np.unique(truths, return_counts=True)
         self.prior_ = counts / counts.sum()
@@ -116,12 +116,13 @@ class LateFusion(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def predict_proba(self, rows: pd.DataFrame) -> Numbers:
         seen = self._seen(rows)
         log_probabilities = self._log_probabilities(rows, seen)
-        answers = np.tile(self.prior_, (len(rows), 1))
+        probabilities = np.tile(self.prior_, (len(rows), 1))
         for key, members in _patterns(seen.shape[1]):
             these = (seen == members).all(axis=1)
             if these.any():
-                answers[these] = np.exp(_joined(log_probabilities[:, these], self.weights_[key], np.log(self.prior_)))
-        return answers
+                joined = _joined(log_probabilities[:, these], self.weights_[key], np.log(self.prior_))
+                probabilities[these] = np.exp(joined)
+        return probabilities
 
     def predict(self, rows: pd.DataFrame) -> NDArray[np.object_]:
         best: NDArray[np.object_] = self.classes_[self.predict_proba(rows).argmax(axis=1)]
@@ -202,8 +203,8 @@ def _aside(rows: pd.DataFrame, truths: NDArray[np.object_], share: float, seed: 
 
 
 def _weights(log_probabilities: Numbers, seen: Mask, truths: Places, members: Mask, prior: Numbers) -> Numbers:
-    """The weights of these members (zero for the others) and of the frequencies, with which the truths of the rows in
-    which they have a value are most likely. They start from the members' plain mean.
+    """The weights of these members (zero for the others) and of the frequencies that maximise the likelihood of the
+    truths, over the rows in which all these members have a value. They start from the members' plain mean.
     """
     from scipy.optimize import minimize
 
@@ -226,7 +227,7 @@ def _weights(log_probabilities: Numbers, seen: Mask, truths: Places, members: Ma
 
 
 def _joined(log_probabilities: Numbers, weights: Numbers, prior: Numbers) -> Numbers:
-    """Log-probabilities of the rows, from those of the members (member, row, label) and of the labels as such."""
+    """Log-probabilities (row, label), from those of the members (member, row, label) and the labels' frequencies."""
     scores = np.tensordot(weights[:-1], log_probabilities, axes=1) + weights[-1] * prior
     scores -= scores.max(axis=1, keepdims=True)
     joined: Numbers = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def space(trial: Trial) -> dict[str, object]:
-    """Few large trees to many small ones."""
+    """From few large trees to many small ones."""
     return {
         "n_estimators": trial.suggest_int("n_estimators", 100, 1_500, log=True),
         "learning_rate": trial.suggest_float("learning_rate", 0.01, 0.2, log=True),
@@ -101,7 +101,7 @@ class LightGBM(Booster["lightgbm.Booster"]):
         self.n_iter_ = trained.current_iteration()
 
     def _of_second(self, targets: FloatArray) -> float:  # noqa: ARG002
-        """What a row of the second of two labels weighs, which is the positive one to LightGBM."""
+        """The weight of a row of the second of two labels, which is the positive one for LightGBM."""
         return 1.0
 
     def _open(self) -> lightgbm.Booster:
@@ -128,10 +128,10 @@ class LightGBMRegressor(BoosterRegressor["lightgbm.Booster"], LightGBM):
 
 @dataclass(eq=False, repr=False)
 class LightGBMClassifier(BoosterClassifier["lightgbm.Booster"], LightGBM):
-    """`scale_pos_weight`: what a row of the rarer of two labels weighs, a row of the other being 1.
+    """`scale_pos_weight`: the weight of a row of the rarer of two labels; a row of the other has the weight 1.
 
-    "balanced" takes it from the training rows, so that both labels weigh the same together; so do more than two labels,
-    for which no number is accepted but 1.
+    "balanced" computes it from the training rows, so that all labels have the same total weight. For more than two
+    labels only "balanced" and 1 are accepted.
     """
 
     scale_pos_weight: float | str = "balanced"
@@ -170,7 +170,7 @@ def lightgbm_regressor(**params: object) -> LightGBMRegressor:
 
 @estimator("lightgbm", kinds=[Kind.CLASSIFICATION], space=space)
 def lightgbm_classifier(**params: object) -> LightGBMClassifier:
-    """600 trees of 31 leaves a label, log loss, rare labels weighing as much as common ones."""
+    """600 trees of 31 leaves per label, log loss; rare labels have the same total weight as common ones."""
     import lightgbm  # noqa: F401
 
     return LightGBMClassifier(**params)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Linear models: small, fast to train, honest about probabilities."""
+"""Linear models: small and fast to train."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def space(trial: Trial) -> dict[str, object]:
-    """How freely the weights may grow."""
+    """The inverse of the L2 penalty."""
     return {"C": trial.suggest_float("C", 1e-3, 100, log=True)}
 
 
 @estimator("logreg", kinds=[Kind.CLASSIFICATION], table="scaled", space=space)
 def logreg(**params: object) -> LogisticRegression:
-    """Every class weighs the same, however rare: macro-recall is what text tasks are judged by."""
+    """Every class has the same total weight, because text tasks are evaluated by macro-recall."""
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(**{"C": 0.5, "class_weight": "balanced", "max_iter": 300, **params})

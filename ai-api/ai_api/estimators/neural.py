@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Weights = dict[str, NDArray[np.generic]]
 """A module's state by name: matrices as float16, vectors and counts as they were."""
 LossHistory = list[tuple[str, float, int]]
-"""The course of a training: name of a figure, its value, number of steps so far."""
+"""The metrics of a training: name, value, number of steps so far."""
 Group = dict[str, "list[nn.Parameter] | float"]
 """A parameter group of a torch optimizer: `params`, `lr` and `weight_decay`."""
 Places = slice | list[int]
@@ -44,7 +44,7 @@ class TrainingSchedule:
     """Hyperparameters of a training. The learning rate rises for the first `warm_up` share of the steps, then falls
     to zero.
 
-    `average` is the decay per step of the moving average of the weights, which is what is kept; `clip` the largest norm
+    `average` is the decay per step of the moving average of the weights, which is saved; `clip` the largest norm
     of the gradient; `smoothing` that of the labels; `class_weights` one factor a class in the loss.
     """
 
@@ -64,9 +64,9 @@ class TrainingSchedule:
 
 
 class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[misc]
-    """A classifier made of arrays and words; its torch module is built at the first prediction and never saved.
+    """A classifier that is saved as arrays and strings; its torch module is built at the first prediction.
 
-    `device` ("auto", "cpu", "cuda") says where it runs, not what it is: a loaded version takes the machine's setting.
+    `device` ("auto", "cpu", "cuda") is not fitted: a loaded version takes the setting of the machine.
     On the CPU the same seed, data and number of threads give the same weights. `predict` is thread-safe.
 
     Attributes
@@ -85,7 +85,7 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[mis
 
     @abstractmethod
     def _architecture(self) -> nn.Module:
-        """The module as `fit` determined it, with any weights."""
+        """The module of the fitted size, with any weights."""
 
     @abstractmethod
     def _scores(self, module: nn.Module, inputs: object, device: torch.device) -> Iterator[tuple[Places, Tensor]]:
@@ -95,19 +95,19 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[mis
         import torch
 
         device = find_device(self.device)
-        answers = np.empty((len(inputs), len(self.classes_)))  # type: ignore[arg-type]
+        probabilities = np.empty((len(inputs), len(self.classes_)))  # type: ignore[arg-type]
         module = self._module(str(device))
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             for places, scores in self._scores(module, inputs, device):
-                answers[places] = scores.double().softmax(1).cpu().numpy()
-        return answers
+                probabilities[places] = scores.double().softmax(1).cpu().numpy()
+        return probabilities
 
     def predict(self, inputs: object) -> NDArray[np.object_]:
         best: NDArray[np.object_] = self.classes_[self.predict_proba(inputs).argmax(axis=1)]
         return best
 
     def _module(self, device: str) -> nn.Module:
-        """The trained module, built once for each device that is asked for."""
+        """The trained module on this device, built again when the device changes."""
         import torch
 
         with _building:
@@ -119,7 +119,7 @@ class NeuralClassifier(ClassifierMixin, BaseEstimator, ABC):  # type: ignore[mis
             return self._built[1]
 
     def _keep(self, module: nn.Module, history: LossHistory) -> None:
-        """Takes over what was learned, rounded as it is saved, so that what is evaluated is what is served."""
+        """Stores the weights rounded as they are saved, so that evaluation and serving use the same weights."""
         self.weights_ = {name: _rounded(value) for name, value in module.state_dict().items()}
         self.history_ = history
         self._built = None
@@ -145,10 +145,10 @@ def require(*libraries: str) -> None:
 
 @contextmanager
 def seeded(seed: int, device: torch.device, threads: int | None = None) -> Iterator[None]:
-    """torch's generators, seeded, and given back as they were: dropout and first weights draw from no other. `threads`
-    of the processor compute meanwhile; None: as many as before.
+    """Seeds torch's generators, which dropout and initial weights use, and restores them afterwards. `threads`: number
+    of torch's threads meanwhile; None: unchanged.
 
-    Both belong to the whole process, so one training waits for another.
+    Both are global to the process, so only one training runs at a time.
     """
     import torch
 
@@ -168,7 +168,7 @@ def train(
     """Trains a module that is on `device` with AdamW (Loshchilov & Hutter, ICLR 2019) and leaves the averaged weights
     in it. TrainingFailed when the loss is not finite.
 
-    Half precision (bfloat16) where the processor computes in it: on the CPUs that do, half the time for a step.
+    Half precision (bfloat16) where the processor computes in it: on such CPUs a step takes half the time.
     """
     import torch
     from tqdm import tqdm  # type: ignore[import-untyped]
@@ -236,8 +236,8 @@ def _has_bfloat16(device: torch.device) -> bool:
 
     if device.type == "cuda":
         return True
-    can = torch.cpu.get_capabilities()
-    return bool(can.get("avx512_bf16") or can.get("amx_bf16"))
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def _moved(tensor: Tensor, device: torch.device) -> Tensor:

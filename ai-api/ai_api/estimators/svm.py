@@ -1,4 +1,4 @@
-"""A linear support vector machine whose margins are turned into probabilities: for many classes, some of them rare."""
+"""A linear support vector machine with probabilities from its margins, for many classes, some of them rare."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def space(trial: Trial) -> dict[str, object]:
 
 @estimator("svm", kinds=[Kind.CLASSIFICATION], table="scaled", space=space)
 def svm(**params: object) -> LinearSvm:
-    """A margin for each class against the others: on texts with many labels better than logistic regression."""
+    """A margin for each class against the others; better than logistic regression on texts with many labels."""
     return LinearSvm(**params)  # type: ignore[arg-type]
 
 
@@ -88,8 +88,8 @@ class LinearSvm(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.exp(_log_softmax(self.steepness_ * _margins(self.svc_, inputs)))
 
     def predict(self, inputs: csr_matrix | NDArray[np.float64]) -> NDArray[np.object_]:
-        said: NDArray[np.object_] = self.classes_[_margins(self.svc_, inputs).argmax(axis=1)]
-        return said
+        labels: NDArray[np.object_] = self.classes_[_margins(self.svc_, inputs).argmax(axis=1)]
+        return labels
 
     def _fitted(self, inputs: csr_matrix | NDArray[np.float64], truths: NDArray[np.object_]) -> LinearSVC:
         from sklearn.exceptions import ConvergenceWarning
@@ -116,7 +116,7 @@ def _log_softmax(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _steepness(margins: NDArray[np.float64], truths: NDArray[np.object_], classes: NDArray[np.object_]) -> float:
-    """What makes these truths most likely. Rows with labels that are not among the classes are left out."""
+    """The steepness with which these truths are most likely. Rows with labels of no class are left out."""
     from scipy.optimize import minimize_scalar
 
     known = np.isin(truths, classes)

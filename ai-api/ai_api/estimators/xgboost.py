@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def space(trial: Trial) -> dict[str, object]:
-    """Few deep steps to many shallow ones."""
+    """From few deep trees to many shallow ones."""
     return {
         "n_estimators": trial.suggest_int("n_estimators", 100, 1_500, log=True),
         "learning_rate": trial.suggest_float("learning_rate", 0.01, 0.2, log=True),
@@ -154,7 +154,7 @@ def xgboost_regressor(**params: object) -> XGBoostRegressor:
 
 @estimator("xgboost", kinds=[Kind.CLASSIFICATION], space=space)
 def xgboost_classifier(**params: object) -> XGBoostClassifier:
-    """600 trees of depth 6 a label, log loss, rare labels weighing as much as common ones."""
+    """600 trees of depth 6 per label, log loss; rare labels have the same total weight as common ones."""
     import xgboost  # noqa: F401
 
     return XGBoostClassifier(**params)  # type: ignore[arg-type]

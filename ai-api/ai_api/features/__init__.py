@@ -1,10 +1,10 @@
-"""What a pipeline makes of its columns before the estimator sees them, found by name.
+"""Features of texts, images and tables: transformers before the estimator of a pipeline, found by name.
 
 @text_features("tfidf")      from a sequence of strings, all texts of a row joined and cleaned
 def tfidf() -> BaseEstimator: ...
 
 @image_features("pixels")    from a sequence of ImageRef, bytes or None
-@table_features("scaled")    from a frame of numbers (NaN for a gap) and categories ("" for a gap), given their names
+@table_features("scaled")    from a frame of numbers (NaN for a gap) and categories ("" for a gap), by their names
 def scaled(numbers: list[str], categories: list[str]) -> BaseEstimator: ...
 """
 

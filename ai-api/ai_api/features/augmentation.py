@@ -1,4 +1,4 @@
-"""Copies of training rows with texts that are changed a little: what the `augment` step of a recipe may do."""
+"""Copies of training rows with slightly changed texts, for the `augment` step of a recipe."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ai_api.datasets import Truths
 class ChangedWords(BaseEstimator):  # type: ignore[misc]
     """Words left out or swapped at random, the two of EDA's operations that need no dictionary (Wei & Zou, EMNLP 2019).
 
-    Of the texts of a copied row, half on average lose words, half have words swapped. A row in which nothing changes,
-    because its texts are too short, gets no copy. Not part of what a training saves.
+    A text of a copied row loses words or has words swapped, with a probability of a half each. A row gets no copy when
+    its texts are too short to change. The step is not saved with a version.
 
     Parameters
     ----------
@@ -35,10 +35,10 @@ class ChangedWords(BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
 
     def fit_resample(self, rows: pd.DataFrame, truths: Truths) -> tuple[pd.DataFrame, Truths]:
-        """The rows, then their changed copies. The frame that is given stays as it is."""
+        """The rows, then their changed copies. The input frame is not modified."""
         random = np.random.default_rng(self.random_state)
         columns = self._texts(rows) if self.columns is None else self.columns
-        frames, answers = [rows], [truths]
+        frames, parts = [rows], [truths]
         for _ in range(self.copies):
             copy = rows.copy()
             for column in columns:
@@ -47,8 +47,8 @@ class ChangedWords(BaseEstimator):  # type: ignore[misc]
                 )
             differs = (copy[columns] != rows[columns]).any(axis=1).to_numpy(dtype=bool)
             frames.append(copy[differs])
-            answers.append(truths[differs])
-        joined: Truths = np.concatenate(answers)  # type: ignore[assignment]
+            parts.append(truths[differs])
+        joined: Truths = np.concatenate(parts)  # type: ignore[assignment]
         return pd.concat(frames, ignore_index=True), joined
 
     def _texts(self, rows: pd.DataFrame) -> list[str]:
@@ -61,12 +61,12 @@ class ChangedWords(BaseEstimator):  # type: ignore[misc]
         return " ".join(self._fewer(words, random) if random.random() < 0.5 else self._swapped(words, random))
 
     def _fewer(self, words: list[str], random: np.random.Generator) -> list[str]:
-        """At least one word goes, and one stays."""
-        goes: NDArray[np.bool_] = random.random(len(words)) < self.share
-        goes[random.integers(len(words))] = True
-        if goes.all():
-            goes[random.integers(len(words))] = False
-        return [word for word, gone in zip(words, goes, strict=True) if not gone]
+        """Removes at least one word and keeps at least one."""
+        is_removed: NDArray[np.bool_] = random.random(len(words)) < self.share
+        is_removed[random.integers(len(words))] = True
+        if is_removed.all():
+            is_removed[random.integers(len(words))] = False
+        return [word for word, removed in zip(words, is_removed, strict=True) if not removed]
 
     def _swapped(self, words: list[str], random: np.random.Generator) -> list[str]:
         swapped = list(words)

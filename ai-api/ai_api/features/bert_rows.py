@@ -1,4 +1,4 @@
-"""BERT (Devlin et al., NAACL 2019) over single rows, layer by layer: transformers' BertModel in less time for a row."""
+"""BERT (Devlin et al., NAACL 2019) over single rows, layer by layer; faster there than transformers' BertModel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A row's texts become one clean text, before any encoder looks at it."""
+"""Joins and cleans the texts of a row before they are encoded."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ TAGS = (
     "title|tr|track|tt|u|ul|var|video|wbr"
 )
 TAG = re.compile(rf"</?(?:{TAGS})(?:[\s/][^<>]*)?>|<[!?][a-z][^<>]*>", re.IGNORECASE)
-"""Of HTML's own names alone: `<3` and `<you>` are words. No two of its parts can match the same character, so matching
+"""Matches HTML's own names only: `<3` and `<you>` are words. No two parts match the same character, so matching
 takes time in proportion to a text's length."""
 LONGEST_WORD = 500
-"""Characters that are normalised (NFKC) together. Sorting the accents on one character takes quadratic time."""
+"""Most characters that are normalised (NFKC) together. Sorting the accents on one character takes quadratic time."""
 Strings = NDArray[np.object_]
 
 
@@ -45,16 +45,16 @@ class Join(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 class Clean(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    r"""Decodes and tidies: entities and `\u2019` become signs, HTML tags go, one form, one case, single blanks.
+    r"""Decodes entities and `\u2019`, removes HTML tags, and normalises Unicode (NFKC), case and blanks.
 
     A text without tags becomes what `datasets.normalise` makes of it, so that two texts that differ to the model also
     differ to a row's hash.
 
     Parameters
     ----------
-    html : whether tags such as `<br />`, and comments, become a blank.
+    html : whether tags such as `<br />`, and comments, are replaced by a blank.
     entities : whether `&eacute;` and literal escapes are decoded.
-    case : whether upper and lower case become one.
+    case : whether texts are case-folded.
 
     """
 
@@ -83,7 +83,7 @@ class Clean(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 
 def without_comments(text: str) -> str:
-    """A comment of HTML that never ends is left as it is."""
+    """The text with HTML comments replaced by blanks. A comment without an end stays."""
     kept: list[str] = []
     start = 0
     while (opens := text.find("<!--", start)) >= 0 and (closes := text.find("-->", opens + 4)) >= 0:
@@ -98,7 +98,7 @@ def _in_normal_form(word: str) -> str:
 
 
 def strings(texts: Iterable[str]) -> Strings:
-    """Texts as an array of objects, one a row, whatever their lengths."""
+    """Texts as an array (n,) of objects."""
     found = list(texts)
     made = np.empty(len(found), dtype=object)
     made[:] = found

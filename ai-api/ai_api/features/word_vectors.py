@@ -24,7 +24,7 @@ from . import text_features
 from .weights import digest, find_weights
 
 WORD = re.compile(
-    r"[@#]?\w+?(?=n['’]t\b)|n['’]t\b|['’](?:s|re|ve|ll|d|m)\b"  # do n't, it 's: as public vectors are counted
+    r"[@#]?\w+?(?=n['’]t\b)|n['’]t\b|['’](?:s|re|ve|ll|d|m)\b"  # do n't, it 's: as in public word vectors
     r"|[@#]?\w+|[!-/:-@\[-`{-~]+|[^\w\s]"  # words, runs of signs, and each emoji by itself
 )
 LONGEST_WORD = 40
@@ -40,10 +40,11 @@ Vectors = NDArray[np.float32]
 
 
 class WordVectors(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
-    """Rare words weigh more: by smooth inverse frequency (Arora et al., ICLR 2017). The mean has length one.
+    """The weighted mean of a text's word vectors, scaled to length one. Weights are the smooth inverse
+    frequency (Arora et al., ICLR 2017).
 
-    Words that fewer than `least` training rows hold are not kept, nor are names of users or long numbers: a
-    saved version discloses nothing of a single row. A text without a known word is all zeros.
+    Words of fewer than `least` training rows, user names and long numbers are not kept, so that a saved version does
+    not disclose a single row. A text without a known word is all zeros.
 
     Attributes
     ----------
@@ -96,7 +97,7 @@ class WordVectors(TransformerMixin, BaseEstimator, ABC):  # type: ignore[misc]
 
 
 def words(text: str) -> list[str]:
-    """The words and signs of a cleaned text. Users are all alike, and so are numbers of five digits and more."""
+    """The words and signs of a cleaned text. User names become `@user`, numbers of five or more digits `10000`."""
     return [_alike(word) for word in WORD.findall(text) if len(word) <= LONGEST_WORD]
 
 
@@ -110,22 +111,22 @@ def _alike(word: str) -> str:
 
 @text_features("word2vec")
 def word2vec() -> Word2Vec:
-    """200 numbers a text, from word vectors that are learnt from the training texts alone."""
+    """200 numbers per text, from word vectors that are learnt from the training texts alone."""
     return Word2Vec()
 
 
 class Word2Vec(WordVectors):
     """Vectors by skip-grams with negative sampling (Mikolov et al., NeurIPS 2013), learnt from the texts of `fit`.
 
-    One thread and a hash of its own: the same texts and seed give the same vectors, whatever PYTHONHASHSEED says.
+    One thread and a fixed hash function: the same texts and seed give the same vectors with any PYTHONHASHSEED.
 
     Parameters
     ----------
-    size : numbers a word.
-    window : how many words to either side a word is learnt from.
-    epochs : how often each text is seen.
+    size : numbers per word.
+    window : context words on either side.
+    epochs : passes over the texts.
     least, smoothing : see WordVectors.
-    seed : of the first vectors and of all that is drawn.
+    seed : of the initial vectors and of sampling.
 
     """
 
@@ -173,7 +174,7 @@ def _hash(word: str) -> int:
 
 @text_features("glove")
 def glove() -> GloVe:
-    """The vectors of a public file (Pennington et al., EMNLP 2014): of tweets, unless `text__file` says other."""
+    """The vectors of a public file (Pennington et al., EMNLP 2014): of tweets, unless `text__file` names another."""
     return GloVe()
 
 
@@ -209,7 +210,7 @@ class GloVe(WordVectors):
 
 
 def find_file(name: str) -> Path:
-    """The file, or the same packed; MissingWeights says what to fetch."""
+    """The path of the file, or of its `.gz`; MissingWeights names what to fetch."""
     try:
         return find_weights(name, FETCH)
     except MissingWeights:
@@ -224,7 +225,7 @@ def find_file(name: str) -> Path:
 
 
 def _names(word: str) -> list[str]:
-    """What a word may be called in public files, the best first."""
+    """Names of a word in public files, the preferred one first."""
     if word == "@user":
         return [word, "<user>"]
     if word[0] == "#" and len(word) > 1:
@@ -233,7 +234,7 @@ def _names(word: str) -> list[str]:
 
 
 def read_vectors(path: Path, wanted: frozenset[bytes]) -> dict[bytes, Vectors]:
-    """The vectors of the wanted words, which hold no blank; MissingWeights when the file is of no known format."""
+    """The vectors of the wanted words, which contain no blank; MissingWeights when the format is unknown."""
     packed = path.suffix == ".gz"
     binary = (path.with_suffix("") if packed else path).suffix == ".bin"
     try:
@@ -248,7 +249,7 @@ def read_vectors(path: Path, wanted: frozenset[bytes]) -> dict[bytes, Vectors]:
 
 
 def _text(file: BinaryIO, wanted: frozenset[bytes]) -> Iterator[tuple[bytes, Vectors]]:
-    """Bytes throughout: some words of the large files are not UTF-8, and some hold blanks or nothing at all."""
+    """Words as bytes: in the large files some are not UTF-8, some contain blanks, some are empty."""
     head = list(islice(file, HEAD_LINES))
     first = head[0].split() if head else []
     has_header = len(first) == 2 and all(part.isdigit() for part in first)

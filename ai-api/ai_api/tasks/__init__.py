@@ -16,15 +16,15 @@ from ai_api.errors import ConfigurationError
 from ai_api.task import Task
 
 EARLY, LATE = ("tweets", "housing"), ("products", "fashion")
-"""Where the starters are trained first, and where last because their pictures take long. The others go between."""
+"""Tasks that train their starters first, and tasks that train them last because images take long."""
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 
 
 def find_tasks(names: Collection[str] = (), folder: Path | None = None) -> dict[str, Task]:
-    """The tasks by name, in the order in which their starters are trained; only `names`, in their order, if given.
+    """The tasks by name, in the order in which their starters are trained; or only `names`, in their order.
 
     `folder` holds tasks from outside: a Python file each, with a `TASK`, which may register estimators and features of
-    its own. ConfigurationError names the file that cannot be used, or the name that there is not.
+    its own. ConfigurationError names the file that cannot be used, or the unknown task.
     """
     found = {task.name: task for task in _own()}
     for path, task in _from_outside(folder) if folder else ():
@@ -33,10 +33,10 @@ def find_tasks(names: Collection[str] = (), folder: Path | None = None) -> dict[
         found[task.name] = task
     if missing := [name for name in names if name not in found]:
         raise ConfigurationError(f"AI_TASKS names {', '.join(missing)}. There are {', '.join(sorted(found))}.")
-    return {name: found[name] for name in names or sorted(found, key=_turn)}
+    return {name: found[name] for name in names or sorted(found, key=_order)}
 
 
-def _turn(name: str) -> tuple[int, str]:
+def _order(name: str) -> tuple[int, str]:
     if name in EARLY:
         return EARLY.index(name) - len(EARLY), name
     return LATE.index(name) + 1 if name in LATE else 0, name
@@ -66,7 +66,7 @@ def _from_outside(folder: Path) -> Iterator[tuple[Path, Task]]:
 
 
 def _imported(path: Path) -> ModuleType:
-    """The file as a module of this package, so that what a model keeps of it is found again under the same name."""
+    """The file as a module of this package, so that classes in a saved model are found under the same name."""
     name = f"{__name__}.{path.stem}"
     there = sys.modules.get(name) or importlib.util.find_spec(name)
     if isinstance(there, ModuleType) and there.__file__ == str(path):

@@ -25,7 +25,7 @@ Extra = Literal["No", "No internet service", "Yes"]
 
 
 class Customer(Row):
-    """One customer, without the id: what is known of the person, the contract and what it costs."""
+    """One customer, without the id: the person, the contract, the services and the charges."""
 
     gender: Literal["Female", "Male"] = Field(examples=["Female"])
     SeniorCitizen: int = Field(ge=0, le=1, description="1 from the age of 65 on", examples=[0])
@@ -77,7 +77,7 @@ def _table(raw: pd.DataFrame) -> Table:
 
 
 def generate_churn(rows: int = 2_000, seed: int = 0) -> Table:
-    """Invented customers in the layout of the file: who pays by the month, much and since lately, leaves more often."""
+    """Synthetic customers in the layout of the file: monthly contracts, high charges and low tenure raise the churn."""
     return parse(generate_file(rows, seed))
 
 
@@ -118,11 +118,11 @@ TASK = Task(
     row=Customer,
     metric="roc_auc",
     metrics=("roc_auc", "accuracy", "precision", "recall", "f1"),
-    # Equals that differ by their seed alone: the interval reaches 0.002 to either side; catboost against xgboost 0.006.
+    # Versions that differ in their seed only: the interval reaches 0.002 to either side; catboost and xgboost 0.006.
     margin=0.005,
     load=read_churn,
     positive="Yes",
-    # Parameters tried on folds of the training part alone: many small steps of shallow trees win, by little.
+    # Parameters tried on folds of the training part alone: many small steps of shallow trees are slightly better.
     recipes=(
         Recipe(
             "catboost",

@@ -1,4 +1,4 @@
-"""The article type of a shop's product, from its title and a small picture: rows and recipes as for `products`."""
+"""The article type of a shop's product, from its title and a small image: rows and recipes as for `products`."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def read_fashion(source: Source) -> Table:
 
 
 def parse(styles: bytes, images: bytes) -> Table:
-    """The rows of styles.csv, with the pictures of an archive that holds `images/<id>.jpg`, all in memory: 32 MB."""
-    # "NA" is a usage and a colour here, no gap
+    """The rows of styles.csv, with the images of an archive of `images/<id>.jpg`, all in memory: 32 MB."""
+    # "NA" is a usage and a colour here, not a gap
     try:
         found = pd.read_csv(io.BytesIO(styles), keep_default_na=False)
         with tarfile.open(fileobj=io.BytesIO(images)) as archive:
-            pictures = {
+            by_name = {
                 member.name.rpartition("/")[2]: ImageRef.of_bytes(archive.extractfile(member).read())  # type: ignore[union-attr]
                 for member in archive
                 if member.isfile()
@@ -45,7 +45,7 @@ def parse(styles: bytes, images: bytes) -> Table:
         raise DataUnavailable(f"the files in {FOLDER} cannot be read: {error}") from error
     return Table(
         rows=[
-            {"designation": title, "description": None, "image": pictures.get(f"{id_}.jpg")}
+            {"designation": title, "description": None, "image": by_name.get(f"{id_}.jpg")}
             for id_, title in zip(found["id"], found["productDisplayName"], strict=True)
         ],
         truths=found["articleType"].to_numpy(dtype=object),
@@ -59,7 +59,7 @@ TYPES = (
 
 
 def generate_fashion(rows: int = 1_500, seed: int = 0) -> tuple[bytes, bytes]:
-    """Invented styles.csv and images.tar. Every fifth title does not name the type; the picture does."""
+    """Synthetic styles.csv and images.tar. A fifth of the titles do not contain the type; the images always show it."""
     random = np.random.default_rng(seed)
     kinds = np.minimum(random.geometric(0.25, rows) - 1, len(TYPES) - 1)
     makes, colours = ("Puma", "Titan", "Turtle", "Wrangler"), ("Blue", "NA", "Black", "White")

@@ -33,7 +33,7 @@ Component = Annotated[float, Field(ge=-10_000, le=10_000, description="a princip
 
 
 class Payment(Row):
-    """One payment. What V1 to V28 were made from is not published."""
+    """One payment. V1 to V28 are principal components of columns that are not published."""
 
     Time: float | None = Field(
         default=None, ge=0, le=1e10, description="seconds since the first payment of the data set", examples=[406.0]
@@ -74,13 +74,13 @@ def read_fraud(source: Source) -> Table:
 
 
 def _read(source: Source) -> Table:
-    """The sample where it lies at hand, else the whole file."""
+    """The sample if the source has it, else the whole file."""
     sample = source.find(SAMPLE)
     return parse(source.read(FILE)) if sample is None else parse(gzip.decompress(sample.read_bytes()), SAMPLED)
 
 
 def parse(content: bytes, weights: Mapping[str, float] | None = None) -> Table:
-    """Rows of the file as it is published, or of a part of it. `weights`: what a row of a label stands for."""
+    """Rows of the file as it is published, or of a part. `weights`: published rows per row, by label."""
     try:
         raw = pd.read_csv(io.BytesIO(content))
         rows = raw[list(Payment.model_fields)].astype(np.float64).to_dict("records")
@@ -91,7 +91,7 @@ def parse(content: bytes, weights: Mapping[str, float] | None = None) -> Table:
 
 
 def generate_fraud(rows: int = 2_000, seed: int = 0) -> Table:
-    """Invented payments, every twentieth a fraud; some stand out in a few components, one in twenty is repeated."""
+    """Synthetic payments. One in twenty is a fraud, with six shifted components; one fraud in twenty is repeated."""
     return parse(generate_file(rows, seed))
 
 
@@ -116,17 +116,17 @@ TASK = Task(
     row=Payment,
     metric="pr_auc",
     metrics=("pr_auc", "roc_auc", "precision", "recall", "f1"),
-    # Equals that differ by their seed alone, on 79 held-out frauds: the interval of their difference reaches 0.011 to
+    # Versions that differ in their seed only, on 79 held-out frauds: the interval of their difference reaches 0.011 to
     # either side.
     margin=0.015,
     load=read_fraud,
     positive=FRAUD,
-    # A missed fraud costs what a fraud of these two days amounts to on average: 122.21 euros. A false alarm costs a
-    # few minutes of somebody who rings the customer up: 5 euros, our assumption.
+    # A missed fraud costs what a fraud of these two days amounts to on average: 122.21 euros. A false alarm
+    # costs a phone call to the customer: 5 euros, our assumption.
     costs=Costs(missed=122, false_alarm=5, unit="euros"),
     recipes=(
         # The more a fraud weighs, the worse the ranking (folds of the training part: 0.908 at a weight of 1, 0.906 at
-        # 3, 0.901 balanced), and the threshold is chosen by cost anyway. So the starter weighs all rows the same.
+        # 3, 0.901 balanced), and the threshold is chosen by cost anyway. So all rows of the starter weigh the same.
         Recipe("lightgbm", params={**LIGHTGBM, "scale_pos_weight": 1}),
         Recipe("lightgbm", params=LIGHTGBM, title="balanced-lightgbm"),
         Recipe("logreg"),

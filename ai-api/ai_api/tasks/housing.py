@@ -40,7 +40,7 @@ class House(Row):
 
 
 KEY = tuple(name for name in House.model_fields if name != "ocean_proximity")
-"""What decides a row's side: rows of before the ninth column stay where they were, and come with it or without."""
+"""Columns that decide a row's side of the split. Rows have the same side with and without the ninth column."""
 
 
 def read_housing(source: Source) -> Table:
@@ -76,7 +76,7 @@ def _table(raw: pd.DataFrame) -> Table:
 
 
 def generate_housing(rows: int = 3_000, seed: int = 0) -> Table:
-    """Invented block groups whose price follows income and the distance from the coast, with noise."""
+    """Synthetic block groups with a price that depends on income and the distance from the coast, with noise."""
     random = np.random.default_rng(seed)
     income, west = random.gamma(4.0, 1.0, rows), random.uniform(0, 10, rows)
     households = random.integers(50, 1_500, rows)
@@ -101,7 +101,7 @@ def generate_housing(rows: int = 3_000, seed: int = 0) -> Table:
 
 
 def _recipe(estimator: str, *, is_default: bool = True, **params: object) -> Recipe:
-    """All of them see the map turned; only its name is left out of theirs."""
+    """A recipe on `geo` features, named after its estimator only."""
     return Recipe(estimator, table="geo", params=params, title=estimator, is_default=is_default)
 
 
@@ -110,7 +110,7 @@ TASK = Task(
     kind=Kind.REGRESSION,
     row=House,
     metric="rmse",
-    # Equals that differ by their seed alone: the interval reaches 0.004 to either side. 2,700 corrections of a
+    # Versions that differ in their seed only: the interval reaches 0.004 to either side. 2,700 corrections of a
     # third's version gain 0.030, give or take 0.010. Wrong values of one person cost 0.11 (1,200 rows) to 0.45 (6,000).
     margin=0.01,
     load=read_housing,

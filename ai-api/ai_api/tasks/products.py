@@ -1,4 +1,4 @@
-"""Product type codes of Rakuten France's challenge, from title, description and picture."""
+"""Product type codes of Rakuten France's challenge, from title, description and image."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ CODES = PublicFile(f"{FOLDER}/Y_train_CVw08PX.csv", HOME, login=True)
 
 
 class Product(Row):
-    """What a shop knows of a product. Any part may be missing, but not all."""
+    """A product of a shop. Any of its fields may be missing, but not all."""
 
     designation: Text | None = Field(None, max_length=1_000, examples=["Peter England Men Party Blue Jeans"])
     description: Text | None = Field(None, max_length=50_000, description="May hold HTML")
     image: ImageRef | None = Field(None, description="JPEG, PNG, WebP, GIF or BMP, of at most 8 MiB")
 
     @model_validator(mode="after")
-    def says_something(self) -> Product:
+    def has_content(self) -> Product:
         if not (self.designation or "").strip() and not (self.description or "").strip() and self.image is None:
             raise PydanticCustomError("empty_product", "give at least one of designation, description and image")
         return self
@@ -50,7 +50,7 @@ def read_products(source: Source) -> Table:
 
 
 def generate_products(folder: Path, rows: int = 1_500, seed: int = 0) -> Table:
-    """Invented products, written under `folder` as the challenge's files (once), then read like those."""
+    """Synthetic products, written once under `folder` as the challenge's files, then read like those."""
     place = folder / f"{rows}-{seed}"
     if not place.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def generate_products(folder: Path, rows: int = 1_500, seed: int = 0) -> Table:
         write_products(beside / FOLDER, rows, seed)
         try:
             beside.rename(place)
-        except OSError:  # another process was quicker
+        except OSError:  # another process has written it
             shutil.rmtree(beside)
     return _read(Source(raw=place))
 
@@ -72,7 +72,7 @@ def _read(source: Source) -> Table:
     shop = Shop(source)
     return Table(
         rows=[
-            {"designation": title, "description": text or None, "image": shop.picture(image, product)}
+            {"designation": title, "description": text or None, "image": shop.image(image, product)}
             for title, text, product, image in zip(
                 rows["designation"].astype(str),
                 rows["description"].astype(str),
@@ -87,9 +87,9 @@ def _read(source: Source) -> Table:
 
 
 class Shop:
-    """The pictures of the challenge: files of an unpacked folder, or members of the archive as it was published.
+    """The images of the challenge: files of an unpacked folder, or members of the published archive.
 
-    There are 2 GB of them, so a picture is read for its digest and then again each time that something looks at it.
+    They are 2 GB, so only their digests stay in memory; an image is read again at each use.
     """
 
     def __init__(self, source: Source) -> None:
@@ -101,10 +101,10 @@ class Shop:
             inside = (name for name in self._archive.namelist() if "image_train/" in name)
             self._members = {name.rpartition("/")[2]: name for name in inside}
         elif not self._folder:
-            log.warning("There are no pictures in %s: neither images/image_train nor images.zip", FOLDER)
+            log.warning("There are no images in %s: neither images/image_train nor images.zip", FOLDER)
 
-    def picture(self, image: object, product: object) -> ImageRef | None:
-        """The picture of a row, or None when there is none."""
+    def image(self, image: object, product: object) -> ImageRef | None:
+        """The image of a row, by the numbers in its columns `imageid` and `productid`; None when there is none."""
         name = f"image_{image}_product_{product}.jpg"
         if self._folder:
             path = self._folder / name
@@ -115,7 +115,7 @@ class Shop:
         return ImageRef(ImageRef.of_bytes(read()).digest, read)
 
 
-# Recipes of any task with these rows. The figures that chose their parameters are of a part of the training rows.
+# Recipes of any task with these rows. Their parameters were chosen on a part of the training rows.
 TEXT = Recipe("svm", text="tfidf", params={"class_weight": "balanced"})
 IMAGE = Recipe("cnn", image="pixels")
 BACKBONE = Recipe("logreg", image="backbone", is_default=False)

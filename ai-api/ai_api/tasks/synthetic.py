@@ -44,7 +44,7 @@ LANGUAGES = {
     "en": ("brand new", "very good", "fast delivery", "warranty", "limited edition", "for children", "high quality"),
     "de": ("neu", "sehr gut", "schnelle Lieferung", "Garantie", "limitierte Auflage", "für Kinder", "Größe wählbar"),
 }
-MISSING_PICTURES, MISSING_DESCRIPTIONS, WRONG_CODES = 0.05, 0.35, 0.05
+MISSING_IMAGES, MISSING_DESCRIPTIONS, WRONG_CODES = 0.05, 0.35, 0.05
 
 
 def write_products(folder: Path, rows: int, seed: int = 0) -> None:
@@ -52,20 +52,20 @@ def write_products(folder: Path, rows: int, seed: int = 0) -> None:
     random = np.random.default_rng(seed)
     share = random.dirichlet(np.full(len(KINDS), 3.0))
     codes = np.concatenate([list(KINDS), random.choice(list(KINDS), max(0, rows - len(KINDS)), p=share)])[:rows]
-    said = [synthetic_texts(KINDS[code], place, random) for place, code in enumerate(codes)]
+    texts = [synthetic_texts(KINDS[code], place, random) for place, code in enumerate(codes)]
     products, images = random.permutation(rows) + 4_000_000, random.permutation(rows) + 1_000_000_000
     folder.mkdir(parents=True)
     pd.DataFrame(
         {
-            "designation": [title for title, _ in said],
-            "description": [text for _, text in said],
+            "designation": [title for title, _ in texts],
+            "description": [description for _, description in texts],
             "productid": products,
             "imageid": images,
         }
     ).to_csv(folder / "X_train_update.csv")
     with zipfile.ZipFile(folder / "images.zip", "w") as archive:
         for code, product, image in zip(codes, products, images, strict=True):
-            if random.random() > MISSING_PICTURES:
+            if random.random() > MISSING_IMAGES:
                 drawn = draw(list(KINDS).index(code), (100, 100), random)
                 archive.writestr(f"images/image_train/image_{image}_product_{product}.jpg", drawn)
     wrong = random.random(rows) < WRONG_CODES
@@ -88,13 +88,13 @@ def draw(kind: int, size: tuple[int, int], random: np.random.Generator) -> bytes
     from PIL import Image, ImageDraw
 
     width, height = size
-    picture = Image.new("RGB", size, "white")
+    canvas = Image.new("RGB", size, "white")
     colour = tuple(int(value) for value in np.random.default_rng(kind).integers(0, 220, 3))
     left, top = random.integers(4, width // 4), random.integers(4, height // 4)
     shape = (int(left), int(top), int(width - left), int(height - top * (1 + kind % 3) // 2))
-    draw_shape = (ImageDraw.Draw(picture).ellipse, ImageDraw.Draw(picture).rectangle)[kind % 2]
+    draw_shape = (ImageDraw.Draw(canvas).ellipse, ImageDraw.Draw(canvas).rectangle)[kind % 2]
     draw_shape(shape, fill=colour)
-    noisy = np.asarray(picture, dtype=np.int16) + random.integers(-12, 13, (height, width, 3), dtype=np.int16)
+    noisy = np.asarray(canvas, dtype=np.int16) + random.integers(-12, 13, (height, width, 3), dtype=np.int16)
     kept = io.BytesIO()
     Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(kept, "JPEG", quality=85)
     return kept.getvalue()

@@ -26,7 +26,7 @@ class Tweet(Row):
 class LabelSet:
     """One of TweetEval's problems. `labels` are in the order of its numbers; `sums` are sha256 by the file's name.
 
-    `git_blobs` are for files whose sha256 nobody has published.
+    `git_blobs` are for files without a published sha256.
     """
 
     name: str

@@ -30,7 +30,7 @@ def generate_tweets(rows: int = 3_000, seed: int = 0) -> Table:
 
 
 ENCODERS = ("tfidf", "minilm", "word2vec", "glove", "use")
-# Trees on thousands of hashed columns: those that are filled in often enough to split by, or a training takes an hour.
+# For trees, hashed columns that few rows fill are left out: with all of them a training takes an hour.
 OFTEN = {"text__words__keep__least": 40, "text__pieces__keep__least": 200}
 FOREST = {"max_features": "sqrt", "min_samples_leaf": 3}
 XGBOOST = {"n_estimators": 200, "learning_rate": 0.15, "max_bin": 32, "colsample_bytree": 0.3}
@@ -41,7 +41,8 @@ TASK = Task(
     row=Tweet,
     metric="macro_recall",
     # Two versions on the 2,000 official rows: the interval of their difference reaches 0.012 to 0.020 to either side.
-    # A smaller margin would refuse equals for noise; one person's wrong labels on 6,000 rows cost 0.05 to 0.08 a class.
+    # A smaller margin would refuse equal versions because of noise.
+    # One person's wrong labels on 6,000 rows cost 0.05 to 0.08 a class.
     margin=0.02,
     load=read_tweets,
     recipes=(

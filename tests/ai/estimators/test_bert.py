@@ -1,4 +1,4 @@
-"""A fine-tuned transformer, tiny and made on the spot: what it learns, what it needs, and that it stands alone."""
+"""A fine-tuned transformer of test size: training, missing weights, and saved versions without the encoder's files."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_loss_by_step_is_kept_and_falls(fitted: TransformerClassifier) -> No
     assert fitted.history_[-1][2] == 56
 
 
-def test_a_text_is_answered_the_same_alone_and_in_a_batch_of_any_size(fitted: TransformerClassifier) -> None:
+def test_a_text_has_the_same_prediction_alone_and_in_a_batch_of_any_size(fitted: TransformerClassifier) -> None:
     texts = [*TEXTS, "", "unheard of", "a day " * 40]
     together = fitted.predict_proba(texts)
     np.testing.assert_allclose(np.vstack([fitted.predict_proba([text]) for text in texts]), together, atol=TOLERANCE)
@@ -95,12 +95,12 @@ def test_a_text_is_answered_the_same_alone_and_in_a_batch_of_any_size(fitted: Tr
     np.testing.assert_allclose(together.sum(axis=1), 1)
 
 
-def test_the_same_seed_gives_the_same_answers(fitted: TransformerClassifier) -> None:
+def test_the_same_seed_gives_the_same_predictions(fitted: TransformerClassifier) -> None:
     again = build().fit(TEXTS[:, None], LABELS)
     np.testing.assert_allclose(again.predict_proba(TEXTS), fitted.predict_proba(TEXTS), atol=1e-6)
 
 
-def test_a_saved_version_answers_without_the_folder_it_started_from(
+def test_a_saved_version_predicts_without_the_folder_of_its_encoder(
     fitted: TransformerClassifier, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     saved = skops.io.dumps(fitted)
@@ -113,7 +113,7 @@ def test_a_saved_version_answers_without_the_folder_it_started_from(
     assert str(tmp_path.parent) not in again.config_
 
 
-def test_rare_labels_weigh_as_much_as_common_ones_unless_told_otherwise() -> None:
+def test_rare_labels_weigh_as_much_as_common_ones_by_default() -> None:
     texts, labels = TEXTS[np.r_[0:90:2, 1:9:2]], LABELS[np.r_[0:90:2, 1:9:2]]
     even, plain = (
         build(epochs=1, class_weight_power=power).fit(texts, labels).predict_proba(texts)[:, 0].mean()
@@ -122,7 +122,7 @@ def test_rare_labels_weigh_as_much_as_common_ones_unless_told_otherwise() -> Non
     assert even > plain
 
 
-def test_an_encoder_that_is_nowhere_is_said_to_be_missing_and_where_to_put_it() -> None:
+def test_an_encoder_that_cannot_be_found_is_missing_weights() -> None:
     with pytest.raises(MissingWeights, match="no-such-encoder"):
         build(package="no-such-encoder").fit(TEXTS, LABELS)
 

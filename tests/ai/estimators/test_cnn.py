@@ -1,4 +1,4 @@
-"""A network that learns from pictures: what it learns, what it refuses, and that its answers are its own."""
+"""The convolutional network: training, refused inputs, and predictions that do not depend on the batch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def build(*, seed: int = 0, **params: Any) -> PictureClassifier:
 
 @pytest.fixture(scope="module")
 def pixels() -> NDArray[np.uint8]:
-    """Noise, with a bright bar that stands or lies."""
+    """Noise, with a vertical or a horizontal bright bar."""
     made = np.random.default_rng(0).integers(0, 120, size=(60, HEIGHT, WIDTH, 3), dtype=np.uint8)
     made[::2, :, 12:20] = 250
     made[1::2, 16:24, :] = 250
@@ -44,12 +44,12 @@ def fitted(pixels: NDArray[np.uint8]) -> PictureClassifier:
     return build().fit(pixels, LABELS)
 
 
-def test_it_tells_a_bar_that_stands_from_one_that_lies(fitted: PictureClassifier, pixels: NDArray[np.uint8]) -> None:
+def test_it_distinguishes_vertical_and_horizontal_bars(fitted: PictureClassifier, pixels: NDArray[np.uint8]) -> None:
     assert fitted.score(pixels, LABELS) > 0.95
     assert fitted.classes_.tolist() == ["lies", "stands"]
 
 
-def test_a_picture_is_answered_the_same_alone_and_in_a_batch(
+def test_an_image_has_the_same_prediction_alone_and_in_a_batch(
     fitted: PictureClassifier, pixels: NDArray[np.uint8]
 ) -> None:
     alone = np.vstack([fitted.predict_proba(pixels[place : place + 1]) for place in range(len(pixels))])
@@ -57,7 +57,7 @@ def test_a_picture_is_answered_the_same_alone_and_in_a_batch(
     assert fitted.predict_proba(pixels[:0]).shape == (0, 2)
 
 
-def test_the_same_seed_gives_the_same_answers_whatever_was_drawn_before(
+def test_the_same_seed_gives_the_same_predictions_in_any_state_of_the_generator(
     fitted: PictureClassifier, pixels: NDArray[np.uint8]
 ) -> None:
     import torch
@@ -70,7 +70,7 @@ def test_the_same_seed_gives_the_same_answers_whatever_was_drawn_before(
     assert not np.allclose(build(seed=1).fit(pixels, LABELS).predict_proba(pixels), fitted.predict_proba(pixels))
 
 
-def test_it_is_saved_as_arrays_and_answers_the_same_after_reloading(
+def test_it_is_saved_as_arrays_and_predicts_the_same_after_reloading(
     fitted: PictureClassifier, pixels: NDArray[np.uint8]
 ) -> None:
     saved = skops.io.dumps(fitted)
@@ -80,7 +80,7 @@ def test_it_is_saved_as_arrays_and_answers_the_same_after_reloading(
     np.testing.assert_array_equal(again.predict_proba(pixels), fitted.predict_proba(pixels))
 
 
-def test_missing_pictures_need_no_care_of_their_own(pixels: NDArray[np.uint8]) -> None:
+def test_missing_images_have_finite_predictions(pixels: NDArray[np.uint8]) -> None:
     gaps = pixels.copy()
     gaps[:10] = 128
     assert np.isfinite(build(epochs=1).fit(gaps, LABELS).predict_proba(gaps)).all()
@@ -98,11 +98,11 @@ def test_parameters_that_it_does_not_take_are_refused(params: dict[str, Any]) ->
         build(**params)
 
 
-def test_an_augmented_picture_is_another_of_the_same_size() -> None:
-    pictures = np.random.default_rng(0).integers(0, 255, size=(8, HEIGHT, WIDTH, 3), dtype=np.uint8)
-    seen = _augmented(pictures, np.random.default_rng(0))
-    assert seen.shape == pictures.shape
+def test_an_augmented_image_differs_and_has_the_same_size() -> None:
+    images = np.random.default_rng(0).integers(0, 255, size=(8, HEIGHT, WIDTH, 3), dtype=np.uint8)
+    seen = _augmented(images, np.random.default_rng(0))
+    assert seen.shape == images.shape
     assert seen.dtype == np.uint8
-    assert (seen != pictures).any(axis=(1, 2, 3)).mean() > 0.5
-    assert set(np.unique(seen)) <= set(np.unique(pictures))
-    np.testing.assert_array_equal(seen, _augmented(pictures, np.random.default_rng(0)))
+    assert (seen != images).any(axis=(1, 2, 3)).mean() > 0.5
+    assert set(np.unique(seen)) <= set(np.unique(images))
+    np.testing.assert_array_equal(seen, _augmented(images, np.random.default_rng(0)))

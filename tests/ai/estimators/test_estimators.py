@@ -43,7 +43,7 @@ def texts() -> NDArray[np.object_]:
 
 
 def pixels() -> NDArray[np.uint8]:
-    """Pictures of 32 x 32 pixels, bright ones and dark ones, as the image feature of that name gives them."""
+    """Bright and dark images of 32 x 32 pixels, as returned by the image feature of that name."""
     shade = np.random.default_rng(1)
     return np.clip(shade.normal(np.where(UP, 170, 80)[:, None], 20, size=(ROWS, 32 * 32 * 3)), 0, 255).astype(np.uint8)
 
@@ -54,7 +54,7 @@ def columns() -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Quick:
-    """What an estimator needs to be tried in a moment: its parameters, and inputs if it does not take numbers."""
+    """Parameters for a quick fit of an estimator, and inputs if it does not take numbers."""
 
     params: dict[str, object] = field(default_factory=dict)
     inputs: Callable[[], object] = NUMBERS.copy
@@ -82,47 +82,47 @@ def inputs_of(name: str) -> object:
     return QUICK.get(name, Quick()).inputs()
 
 
-def said(fitted: BaseEstimator, inputs: object) -> NDArray[np.float64]:
+def outputs(fitted: BaseEstimator, inputs: object) -> NDArray[np.float64]:
     """Probabilities, or values."""
     return np.asarray((fitted.predict_proba if is_classifier(fitted) else fitted.predict)(inputs))
 
 
 @pytest.mark.parametrize(("name", "kind"), ENTRIES)
-def test_it_is_of_its_kind_and_says_what_it_is(name: str, kind: Kind) -> None:
+def test_it_is_of_its_kind_and_has_a_docstring(name: str, kind: Kind) -> None:
     assert (is_classifier if kind is Kind.CLASSIFICATION else is_regressor)(build(name, kind))
     assert find_estimator(name, kind).build.__doc__
 
 
 @pytest.mark.parametrize(("name", "kind"), ENTRIES)
-def test_it_learns_is_saved_without_strange_types_and_answers_the_same_after_reloading(name: str, kind: Kind) -> None:
+def test_it_is_saved_without_untrusted_types_and_predicts_the_same_after_reloading(name: str, kind: Kind) -> None:
     inputs = inputs_of(name)
     fitted = clone(build(name, kind)).fit(inputs, TRUTHS[kind])
     saved = skops.io.dumps(fitted)
     types = skops.io.get_untrusted_types(data=saved)
     assert [strange for strange in types if not strange.startswith(TRUSTED)] == []
     again = skops.io.loads(saved, trusted=types)
-    np.testing.assert_array_equal(said(again, inputs), said(fitted, inputs))
+    np.testing.assert_array_equal(outputs(again, inputs), outputs(fitted, inputs))
     if kind is Kind.CLASSIFICATION:
         assert list(again.classes_) == ["down", "up"]
-        assert said(again, inputs).shape == (ROWS, 2)
+        assert outputs(again, inputs).shape == (ROWS, 2)
         assert set(again.predict(inputs)) <= {"down", "up"}
     elif name not in QUICK or QUICK[name].inputs is NUMBERS.copy:
         assert np.corrcoef(again.predict(inputs), TRUTHS[kind])[0, 1] > 0.5
 
 
 @pytest.mark.parametrize(("name", "kind"), ENTRIES)
-def test_a_row_is_answered_alike_alone_and_among_others(name: str, kind: Kind) -> None:
+def test_a_row_has_the_same_prediction_alone_and_in_a_batch(name: str, kind: Kind) -> None:
     inputs = inputs_of(name)
     fitted = build(name, kind).fit(inputs, TRUTHS[kind])
-    together = said(fitted, inputs)[:5]
-    alone = [said(fitted, inputs[place : place + 1]) for place in range(5)]  # type: ignore[index]
+    together = outputs(fitted, inputs)[:5]
+    alone = [outputs(fitted, inputs[place : place + 1]) for place in range(5)]  # type: ignore[index]
     np.testing.assert_allclose(np.concatenate(alone), together, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize(("name", "kind"), ENTRIES)
-def test_the_same_seed_gives_the_same_answers(name: str, kind: Kind) -> None:
+def test_the_same_seed_gives_the_same_predictions(name: str, kind: Kind) -> None:
     inputs = inputs_of(name)
-    one, other = (said(build(name, kind, seed=7).fit(inputs, TRUTHS[kind]), inputs) for _ in range(2))
+    one, other = (outputs(build(name, kind, seed=7).fit(inputs, TRUTHS[kind]), inputs) for _ in range(2))
     np.testing.assert_allclose(one, other, atol=1e-6, rtol=0)
 
 
@@ -159,19 +159,19 @@ class Corner(FixedTrial):
 
 @pytest.mark.parametrize("name", BOOSTERS)
 @pytest.mark.parametrize("kind", Kind)
-def test_boosters_answer_alike_with_any_number_of_threads(
+def test_boosters_predict_the_same_with_any_number_of_threads(
     name: str, kind: Kind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found: dict[str, NDArray[np.float64]] = {}
     for threads in ("1", "2"):
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
-        found[threads] = said(build(name, kind).fit(NUMBERS, TRUTHS[kind]), NUMBERS)
+        found[threads] = outputs(build(name, kind).fit(NUMBERS, TRUTHS[kind]), NUMBERS)
     np.testing.assert_allclose(found["1"], found["2"], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("name", BOOSTERS)
 @pytest.mark.parametrize("truths", [TRUTHS[Kind.CLASSIFICATION], THREE], ids=["two labels", "three labels"])
-def test_boosters_show_each_of_their_steps_and_end_at_the_answer(name: str, truths: Truths) -> None:
+def test_boosters_return_each_of_their_steps_and_end_at_the_prediction(name: str, truths: Truths) -> None:
     fitted = build(name, Kind.CLASSIFICATION).fit(NUMBERS, truths)
     steps = list(fitted.staged_predict_proba(NUMBERS))
     assert len(steps) == fitted.n_iter_ == 10
@@ -181,7 +181,7 @@ def test_boosters_show_each_of_their_steps_and_end_at_the_answer(name: str, trut
 
 
 @pytest.mark.parametrize("name", BOOSTERS)
-def test_boosters_show_the_steps_of_a_regression_too(name: str) -> None:
+def test_boosters_return_the_steps_of_a_regression_too(name: str) -> None:
     fitted = build(name, Kind.REGRESSION).fit(NUMBERS, TRUTHS[Kind.REGRESSION])
     *_, last = fitted.staged_predict(NUMBERS)
     np.testing.assert_allclose(last, fitted.predict(NUMBERS), rtol=1e-5)
@@ -216,7 +216,7 @@ def test_boosters_know_columns_that_are_categories(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BOOSTERS)
-def test_rare_labels_weigh_as_much_as_common_ones_unless_told_otherwise(name: str) -> None:
+def test_rare_labels_weigh_as_much_as_common_ones_by_default(name: str) -> None:
     random = np.random.default_rng(0)
     numbers = random.normal(size=(1_000, 3))
     rare = np.where(numbers[:, 0] + random.normal(size=1_000) > 2, "a rare one", "common").astype(object)
@@ -243,12 +243,12 @@ def test_lightgbm_weighs_the_rarer_label_whether_it_comes_first_or_last() -> Non
 
 
 @pytest.mark.parametrize("name", BOOSTERS)
-def test_one_label_is_nothing_to_learn(name: str) -> None:
+def test_a_single_label_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="one label"):
         build(name, Kind.CLASSIFICATION).fit(NUMBERS, np.array(["up"] * ROWS, dtype=object))
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+def test_the_error_of_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(UnknownRecipe, match="boosting, catboost, forest"):
         build_estimator("oracle", Kind.REGRESSION, {})
 

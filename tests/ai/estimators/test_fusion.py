@@ -1,4 +1,4 @@
-"""A fusion of two members beats both, and answers whatever of a row is missing."""
+"""A fusion of two members is better than both, and predicts rows with missing columns."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ RED, BLUE = (ImageRef.of_bytes(plain(colour, (6, 8))) for colour in ("red", "blu
 
 
 def rows(count: int, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray[tuple[int], np.dtype[np.object_]]]:
-    """Three kinds. Some titles and pictures say nothing or are of another kind, and some are missing."""
+    """Three kinds. Some titles and images are neutral or of another kind, and some are missing."""
     random = np.random.default_rng(seed)
     kinds = list(COLOURS)
     truths = random.choice(np.array(kinds, dtype=object), count)
-    pictures = {kind: ImageRef.of_bytes(plain(colour, (6, 8))) for kind, colour in (COLOURS | {"": "grey"}).items()}
+    images = {kind: ImageRef.of_bytes(plain(colour, (6, 8))) for kind, colour in (COLOURS | {"": "grey"}).items()}
 
     def mostly(kind: str, share: float) -> str:
         return str(random.choice([kind, "", *kinds], p=[share, 0.7 - share, 0.1, 0.1, 0.1]))
@@ -50,7 +50,7 @@ def rows(count: int, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray[tuple[int]
         {
             "designation": None if random.random() < 0.1 else f"a {mostly(truth, 0.5)} no {place}",
             "description": None,
-            "image": None if random.random() < 0.1 else pictures[mostly(truth, 0.3)],
+            "image": None if random.random() < 0.1 else images[mostly(truth, 0.3)],
         }
         for place, truth in enumerate(truths)
     ]
@@ -79,19 +79,19 @@ def fitted() -> LateFusion:
     return unfitted(refit=["words"]).fit(*rows(1_500))
 
 
-def one(**given: object) -> pd.DataFrame:
-    return frame([{name: given.get(name) for name in Product.model_fields}], Product.modalities())
+def one(**values: object) -> pd.DataFrame:
+    return frame([{name: values.get(name) for name in Product.model_fields}], Product.modalities())
 
 
 def test_what_it_gains_over_each_member_is_measured_on_the_same_rows() -> None:
     inputs, truths = rows(400, seed=2)
     held_out = Table(inputs.to_dict("records"), truths)
     fused = Pipeline([("estimator", fitted())])
-    answers = predict_table(fused, TASK, held_out)
-    found = gains(TASK, fused, held_out, answers, rounds=100)
+    predictions = predict_table(fused, TASK, held_out)
+    found = gains(TASK, fused, held_out, predictions, rounds=100)
     assert {f"over {name}{end}" for name in ("words", "looks") for end in ("", " low", " high")} == found.keys()
     assert 0 < found["over words low"] < found["over words"] < found["over words high"] < found["over looks"]
-    assert gains(TASK, fitted().members_["words"], held_out, answers) == {}
+    assert gains(TASK, fitted().members_["words"], held_out, predictions) == {}
 
 
 def test_it_is_better_than_each_of_its_members() -> None:
@@ -103,19 +103,19 @@ def test_it_is_better_than_each_of_its_members() -> None:
     assert right["words"] > right["looks"]
 
 
-def test_its_probabilities_are_sure_as_often_as_they_are_right() -> None:
+def test_its_probabilities_are_calibrated() -> None:
     inputs, truths = rows(3_000, seed=2)
-    answers = fitted().predict_proba(inputs)
-    np.testing.assert_allclose(answers.sum(axis=1), 1)
-    assert answers.max(axis=1).mean() == pytest.approx((fitted().predict(inputs) == truths).mean(), abs=0.03)
+    predictions = fitted().predict_proba(inputs)
+    np.testing.assert_allclose(predictions.sum(axis=1), 1)
+    assert predictions.max(axis=1).mean() == pytest.approx((fitted().predict(inputs) == truths).mean(), abs=0.03)
 
 
-def test_a_member_weighs_something_where_it_sees_the_row_and_nothing_elsewhere() -> None:
+def test_a_member_has_a_positive_weight_only_for_rows_with_its_columns() -> None:
     assert (fitted().weights_["11"][:2] > 0.1).all()
     assert fitted().weights_["10"][1] == fitted().weights_["01"][0] == 0
 
 
-def test_labels_that_are_rare_are_not_held_against_a_row_once_for_each_member() -> None:
+def test_the_frequencies_of_labels_are_not_counted_once_per_member() -> None:
     random = np.random.default_rng(0)
     truths = np.where(random.random(4_000) < 0.1, "rare", "common").astype(object)
     signs = np.where(truths == "rare", 1.0, -1.0)[:, None] + random.normal(scale=1.5, size=(4_000, 2))
@@ -130,23 +130,23 @@ def test_labels_that_are_rare_are_not_held_against_a_row_once_for_each_member() 
     assert np.abs(differences).mean() < 0.05
 
 
-def test_it_answers_also_when_text_or_image_is_missing() -> None:
-    def said(**given: object) -> str:
-        return str(fitted().predict(one(**given))[0])
+def test_it_predicts_also_when_text_or_image_is_missing() -> None:
+    def label(**values: object) -> str:
+        return str(fitted().predict(one(**values))[0])
 
-    assert said(designation="a shoe") == "shoe"
-    assert said(image=RED) == "shirt"
-    assert said(designation="a shoe", image=BLUE) == "shoe"
-    assert said(designation="  ", image=BLUE) == "shoe"
+    assert label(designation="a shoe") == "shoe"
+    assert label(image=RED) == "shirt"
+    assert label(designation="a shoe", image=BLUE) == "shoe"
+    assert label(designation="  ", image=BLUE) == "shoe"
 
 
-def test_a_row_that_no_member_can_see_gets_the_frequencies_of_the_labels() -> None:
+def test_a_row_without_the_columns_of_any_member_gets_the_frequencies_of_the_labels() -> None:
     _, truths = rows(1_500)
-    (answer,) = fitted().predict_proba(one(description="only this"))
-    assert answer == pytest.approx([(truths == label).mean() for label in fitted().classes_])
+    (probabilities,) = fitted().predict_proba(one(description="only this"))
+    assert probabilities == pytest.approx([(truths == label).mean() for label in fitted().classes_])
 
 
-def test_rows_are_answered_alike_alone_and_together_whatever_they_lack() -> None:
+def test_rows_have_the_same_predictions_alone_and_in_a_batch_with_any_gaps() -> None:
     inputs, _ = rows(60, seed=3)
     alone = np.concatenate([fitted().predict_proba(inputs.iloc[[place]]) for place in range(len(inputs))])
     np.testing.assert_allclose(fitted().predict_proba(inputs), alone, atol=1e-12)
@@ -193,14 +193,14 @@ def test_rows_with_the_same_title_are_set_aside_together_and_no_label_as_a_whole
     assert all(not aside[truths == label].all() for label in set(truths))
 
 
-def test_it_is_cloned_fitted_alike_saved_and_loaded_with_the_same_answers() -> None:
+def test_it_is_cloned_fitted_alike_saved_and_loaded_with_the_same_predictions() -> None:
     inputs, truths = rows(300)
     made, again = unfitted().fit(inputs, truths), clone(unfitted()).fit(inputs, truths)
-    answers = made.predict_proba(inputs)
-    np.testing.assert_array_equal(answers, again.predict_proba(inputs))
+    predictions = made.predict_proba(inputs)
+    np.testing.assert_array_equal(predictions, again.predict_proba(inputs))
     saved = skops.io.dumps(made)
     loaded = skops.io.loads(saved, trusted=skops.io.get_untrusted_types(data=saved))
-    np.testing.assert_array_equal(answers, loaded.predict_proba(inputs))
+    np.testing.assert_array_equal(predictions, loaded.predict_proba(inputs))
 
 
 def test_steps_that_change_training_rows_only_are_gone_from_its_members() -> None:
@@ -211,7 +211,7 @@ def test_steps_that_change_training_rows_only_are_gone_from_its_members() -> Non
     assert [name for name, _ in made.members_["words"].steps] == ["features", "estimator"]
 
 
-def test_the_place_where_it_runs_reaches_its_members() -> None:
+def test_the_device_is_set_on_its_members() -> None:
     made = unfitted()
     made.members = [("words", _with_device())]
     made.columns = {"words": ["designation"]}

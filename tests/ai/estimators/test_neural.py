@@ -1,4 +1,4 @@
-"""What the neural estimators share: the schedule, the average of the weights, what is kept and what is never saved."""
+"""The base of the neural estimators: the schedule, the average of the weights, and the saved state."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_training_of_one_step_has_a_rate() -> None:
     assert TrainingSchedule(1).rate(0) > 0
 
 
-def test_it_learns_and_answers_with_probabilities() -> None:
+def test_it_learns_and_predicts_probabilities() -> None:
     fitted = Linear().fit(INPUTS, LABELS)
     assert fitted.score(INPUTS, LABELS) > 0.95
     np.testing.assert_allclose(fitted.predict_proba(INPUTS).sum(axis=1), 1)
@@ -80,7 +80,7 @@ def test_weights_are_arrays_and_matrices_take_half_the_room() -> None:
     assert not any(isinstance(value, nn.Module | tuple) for value in fitted.__getstate__().values())
 
 
-def test_a_clone_is_as_new_and_a_second_fit_forgets_the_first() -> None:
+def test_a_clone_is_as_new_and_a_second_fit_replaces_the_first() -> None:
     fitted = Linear(random_state=3).fit(INPUTS, LABELS)
     assert not hasattr(clone(fitted), "weights_")
     before = fitted.predict(INPUTS)
@@ -88,11 +88,11 @@ def test_a_clone_is_as_new_and_a_second_fit_forgets_the_first() -> None:
     assert (fitted.fit(INPUTS, turned).predict(INPUTS) != before).mean() > 0.9
 
 
-def test_many_threads_may_ask_a_version_that_was_just_loaded() -> None:
+def test_a_version_that_was_just_loaded_predicts_in_many_threads() -> None:
     fitted = Linear().fit(INPUTS, LABELS)
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(fitted.predict_proba, [INPUTS] * 16))
-    assert all((answer == answers[0]).all() for answer in answers)
+        predictions = list(pool.map(fitted.predict_proba, [INPUTS] * 16))
+    assert all((found == predictions[0]).all() for found in predictions)
 
 
 def test_the_average_lags_behind_and_is_what_is_kept() -> None:
@@ -117,14 +117,14 @@ def test_seeded_draws_are_the_same_and_leave_the_generator_as_it_was() -> None:
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_a_training_computes_on_as_many_threads_as_it_is_told_and_no_others_do() -> None:
+def test_a_training_uses_its_number_of_threads_and_restores_it() -> None:
     before = torch.get_num_threads()
     with seeded(5, CPU, threads=before + 1):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
 
 
-def test_a_loss_that_is_lost_stops_the_training() -> None:
+def test_a_loss_that_is_not_finite_stops_the_training() -> None:
     module = nn.Linear(3, 2)
     nn.init.constant_(module.weight, float("nan"))
     with pytest.raises(TrainingFailed, match="learning_rate"):

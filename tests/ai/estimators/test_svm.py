@@ -23,21 +23,21 @@ def blobs(rows: int, kinds: int, seed: int = 0) -> tuple[NDArray[np.float64], ND
 
 @pytest.mark.parametrize("kinds", [2, 5])
 @pytest.mark.parametrize("class_weight", [None, "balanced"])
-def test_it_is_as_sure_as_it_is_right(kinds: int, class_weight: str | None) -> None:
+def test_its_probabilities_are_calibrated(kinds: int, class_weight: str | None) -> None:
     made = LinearSvm(class_weight=class_weight).fit(*blobs(2_000, kinds))
     inputs, truths = blobs(3_000, kinds, seed=1)
-    answers = made.predict_proba(inputs)
-    np.testing.assert_allclose(answers.sum(axis=1), 1)
-    assert answers.max(axis=1).mean() == pytest.approx((made.predict(inputs) == truths).mean(), abs=0.03)
+    predictions = made.predict_proba(inputs)
+    np.testing.assert_allclose(predictions.sum(axis=1), 1)
+    assert predictions.max(axis=1).mean() == pytest.approx((made.predict(inputs) == truths).mean(), abs=0.03)
 
 
-def test_the_likeliest_label_is_the_answer_and_sparse_rows_are_rows() -> None:
+def test_the_likeliest_label_is_predicted_also_for_sparse_rows() -> None:
     inputs, truths = blobs(300, 4)
     made = LinearSvm().fit(csr_matrix(inputs), truths)
     assert (made.classes_[made.predict_proba(inputs).argmax(axis=1)] == made.predict(csr_matrix(inputs))).all()
 
 
-def test_labels_of_one_row_are_known_and_do_no_harm() -> None:
+def test_labels_of_one_row_are_known_and_do_not_reduce_accuracy() -> None:
     inputs, truths = blobs(300, 3)
     truths[:5] = [f"rare {place}" for place in range(5)]
     made = LinearSvm(class_weight="balanced").fit(inputs, truths)

@@ -1,4 +1,4 @@
-"""Copies of rows with changed words: more to learn from, in training alone."""
+"""Copies of rows with changed words are added in training only."""
 
 from __future__ import annotations
 

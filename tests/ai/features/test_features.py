@@ -1,4 +1,4 @@
-"""Texts become numbers: the same alone and in a batch, learnt from training texts alone, never by swapped weights."""
+"""Features of texts: the same alone and in a batch, fitted on training texts only, refused with other weights."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def test_a_model_with_parts_that_are_not_known_is_refused(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("name", ["no_such_model", "no-such-model", "os", "../secrets", "/etc", "a//b", "", "."])
-def test_a_name_that_stands_for_nothing_is_answered_with_a_sentence(
+def test_an_unknown_or_invalid_name_of_weights_is_missing_weights(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AI_WEIGHTS_DIR", str(tmp_path))
@@ -254,7 +254,7 @@ def test_a_name_that_stands_for_nothing_is_answered_with_a_sentence(
 
 
 @pytest.mark.parametrize("files", [(), ("config.json",), ("config.json", "tokenizer.json")])
-def test_a_folder_that_is_not_whole_says_what_it_lacks(
+def test_the_error_of_an_incomplete_folder_names_the_missing_file(
     files: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "half").mkdir()
@@ -265,11 +265,11 @@ def test_a_folder_that_is_not_whole_says_what_it_lacks(
         SentenceEncoder("half").fit([])
 
 
-def test_a_hub_that_does_not_answer_is_missing_weights_within_seconds(
+def test_a_hub_that_does_not_respond_is_missing_weights_within_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nobody answers there
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.setenv("AI_WEIGHTS_DIR", str(tmp_path))
     started = time.monotonic()
     with pytest.raises(MissingWeights, match=f"https://huggingface.co/{MPNET}"):
@@ -278,7 +278,7 @@ def test_a_hub_that_does_not_answer_is_missing_weights_within_seconds(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_weights_are_looked_for_where_the_setting_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_are_found_in_the_folder_of_the_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AI_WEIGHTS_DIR", raising=False)
     assert weights_dir() == Path("data/weights")
     monkeypatch.setenv("AI_WEIGHTS_DIR", str(tmp_path))
@@ -289,7 +289,7 @@ def test_weights_are_looked_for_where_the_setting_says(tmp_path: Path, monkeypat
     assert find_weights("vectors/a.txt", "Fetch it from there.") == tmp_path / "vectors/a.txt"
 
 
-def test_unknown_features_are_answered_with_the_known_ones() -> None:
+def test_the_error_of_unknown_features_names_the_known_ones() -> None:
     with pytest.raises(UnknownRecipe, match="minilm, raw, sentence-bert, tfidf"):
         build_features("text", "word3vec")
 

@@ -1,4 +1,4 @@
-"""Pictures become numbers: the same for the same picture, whatever its format, alone or among many."""
+"""Features of images do not depend on the format of the image or on the other images of a batch."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ SMALL = "test_resnet.r160_in1k"
 """The smallest network that timm has weights for."""
 
 
-def looked_at(content: bytes, height: int = 8, width: int = 6) -> NDArray[np.uint8]:
+def pixels_of(content: bytes, height: int = 8, width: int = 6) -> NDArray[np.uint8]:
     return Pixels(height, width).transform([content]).reshape(height, width, 3)
 
 
 def halves(left: str, right: str, size: tuple[int, int] = (120, 160)) -> Image.Image:
-    picture = Image.new("RGB", size, left)
-    picture.paste(right, (size[0] // 2, 0, *size))
-    return picture
+    canvas = Image.new("RGB", size, left)
+    canvas.paste(right, (size[0] // 2, 0, *size))
+    return canvas
 
 
 def test_a_line_holds_the_pixels_row_by_row() -> None:
-    line = looked_at(encoded(halves("red", "blue")))
+    line = pixels_of(encoded(halves("red", "blue")))
     assert line.dtype == np.uint8
     np.testing.assert_array_equal(line[:, 0], [[255, 0, 0]] * 8)
     np.testing.assert_array_equal(line[:, -1], [[0, 0, 255]] * 8)
 
 
-def test_a_missing_picture_and_one_that_cannot_be_decoded_are_grey(caplog: pytest.LogCaptureFixture) -> None:
+def test_missing_images_and_images_that_cannot_be_decoded_are_grey(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
-        lines = Pixels(8, 6).transform([None, plain()[:-40], ImageRef.of_bytes(b"no picture")])
+        lines = Pixels(8, 6).transform([None, plain()[:-40], ImageRef.of_bytes(b"no image")])
     assert (lines == GREY).all()
-    assert "2 of 3 pictures cannot be decoded" in caplog.text
+    assert "2 of 3 images cannot be decoded" in caplog.text
 
 
-def test_a_picture_that_lies_on_its_side_is_turned_upright() -> None:
+def test_an_image_is_rotated_as_its_exif_orientation_requires() -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn it a quarter clockwise to see it as it was taken
+    exif[0x0112] = 6  # orientation: rotate by 90 degrees clockwise
     lying = halves("red", "blue", (160, 120)).transpose(Image.Transpose.ROTATE_90)
-    upright = looked_at(encoded(lying, "JPEG", exif=exif, quality=95))
+    upright = pixels_of(encoded(lying, "JPEG", exif=exif, quality=95))
     assert upright[:, 0].mean(axis=0) == pytest.approx((254, 0, 0), abs=4)
     assert upright[:, -1].mean(axis=0) == pytest.approx((0, 0, 254), abs=4)
 
@@ -73,8 +73,8 @@ def test_a_picture_that_lies_on_its_side_is_turned_upright() -> None:
     ],
     ids=["clear", "half clear", "clear grey", "palette", "16 bits", "grey", "black and white", "CMYK", "WebP"],
 )
-def test_every_kind_of_picture_becomes_red_green_and_blue(content: bytes, colour: tuple[int, int, int]) -> None:
-    assert looked_at(content).reshape(-1, 3).mean(axis=0) == pytest.approx(colour, abs=3)
+def test_images_of_every_mode_become_rgb(content: bytes, colour: tuple[int, int, int]) -> None:
+    assert pixels_of(content).reshape(-1, 3).mean(axis=0) == pytest.approx(colour, abs=3)
 
 
 @pytest.mark.parametrize(
@@ -86,54 +86,54 @@ def test_every_kind_of_picture_becomes_red_green_and_blue(content: bytes, colour
         ("RGB", (65_535, 1, 2)),
     ],
 )
-def test_a_colour_that_counts_as_transparent_breaks_nothing(mode: str, transparency: object) -> None:
+def test_images_with_a_transparent_colour_are_decoded(mode: str, transparency: object) -> None:
     content = encoded(Image.new(mode, (9, 9)), transparency=transparency)
-    assert looked_at(ImageRef.parse(content).read()).shape == (8, 6, 3)
+    assert pixels_of(ImageRef.parse(content).read()).shape == (8, 6, 3)
 
 
 @settings(max_examples=60, deadline=None)
 @given(note=st.binary(max_size=80), kind=st.sampled_from(["JPEG", "PNG", "WEBP"]), starts=st.booleans())
-def test_a_note_about_the_picture_may_say_anything(note: bytes, kind: str, starts: bool) -> None:
+def test_images_with_any_exif_bytes_are_decoded_or_refused(note: bytes, kind: str, starts: bool) -> None:
     exif = (b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01" if starts else b"Exif\0\0") + note
     content = encoded(Image.new("RGB", (12, 16), "red"), kind, exif=exif)
     try:
-        picture = ImageRef.parse(content)
+        parsed = ImageRef.parse(content)
     except InvalidImage:
         return
-    assert looked_at(picture.read()).mean(axis=(0, 1)) == pytest.approx((254, 0, 0), abs=4)
+    assert pixels_of(parsed.read()).mean(axis=(0, 1)) == pytest.approx((254, 0, 0), abs=4)
 
 
-def test_of_an_animation_the_first_frame_counts() -> None:
+def test_the_first_frame_of_an_animation_is_used() -> None:
     frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
-    assert (looked_at(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])) == (255, 0, 0)).all()
+    assert (pixels_of(encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])) == (255, 0, 0)).all()
 
 
-def test_a_fine_pattern_is_averaged_and_not_picked_from() -> None:
+def test_resizing_averages_a_fine_pattern() -> None:
     board = np.indices((800, 600)).sum(axis=0) % 2 * 255
-    grey = looked_at(encoded(Image.fromarray(board.astype(np.uint8))))
+    grey = pixels_of(encoded(Image.fromarray(board.astype(np.uint8))))
     assert grey.astype(int) == pytest.approx(np.full((8, 6, 3), 127), abs=2)
 
 
-def test_a_large_jpeg_that_is_shrunk_while_it_is_decoded_looks_the_same() -> None:
+def test_a_large_jpeg_that_is_reduced_while_decoding_has_nearly_the_same_pixels() -> None:
     wave = np.sin(np.indices((900, 1200)).sum(axis=0) / 60) * 100 + 128
     large = Image.fromarray(wave.astype(np.uint8)).convert("RGB")
-    quick, slow = looked_at(encoded(large, "JPEG", quality=95), 80, 60), looked_at(encoded(large), 80, 60)
+    quick, slow = pixels_of(encoded(large, "JPEG", quality=95), 80, 60), pixels_of(encoded(large), 80, 60)
     assert np.abs(quick.astype(int) - slow.astype(int)).max() <= 6
 
 
-def test_many_pictures_are_decoded_by_threads_each_as_if_alone() -> None:
+def test_many_images_decoded_by_threads_have_the_same_pixels_as_single_ones() -> None:
     from joblib import parallel_config
 
-    pictures = [ImageRef.of_bytes(plain((place % 256, 0, place // 256))) for place in range(2 * CHUNK + 3)]
+    images = [ImageRef.of_bytes(plain((place % 256, 0, place // 256))) for place in range(2 * CHUNK + 3)]
     with parallel_config("threading", n_jobs=2):
-        together = Pixels(8, 6).transform(pictures)
-    np.testing.assert_array_equal(together, np.concatenate([Pixels(8, 6).transform([one]) for one in pictures]))
-    assert [line[0] + 256 * line[2] for line in together.astype(int)] == list(range(len(pictures)))
+        together = Pixels(8, 6).transform(images)
+    np.testing.assert_array_equal(together, np.concatenate([Pixels(8, 6).transform([one]) for one in images]))
+    assert [line[0] + 256 * line[2] for line in together.astype(int)] == list(range(len(images)))
 
 
 @pytest.fixture(scope="module")
 def small_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of weights as timm's repositories on the hub are: here of a network that has learnt nothing."""
+    """A folder of weights as timm's repositories on the hub are: here of an untrained network."""
     import torch
 
     timm = image._timm()
@@ -153,18 +153,18 @@ def weights(small_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
 
 
 @pytest.mark.usefixtures("weights")
-def test_a_backbone_reads_the_files_of_the_hub_and_answers_alike_alone_and_in_a_batch() -> None:
-    pictures: list[ImageRef | bytes | None] = [
+def test_a_backbone_reads_the_files_of_the_hub_and_gives_the_same_vectors_alone_and_in_a_batch() -> None:
+    images: list[ImageRef | bytes | None] = [
         plain("red"),
         ImageRef.of_bytes(plain("blue", format_="JPEG")),
         None,
         plain("green", (500, 500)),
     ]
-    fitted = Backbone(SMALL, device="cpu", batch_rows=3).fit(pictures)
-    together = fitted.transform(pictures)
+    fitted = Backbone(SMALL, device="cpu", batch_rows=3).fit(images)
+    together = fitted.transform(images)
     assert together.shape == (4, network_width())
     assert together.dtype == np.float32
-    alone = np.concatenate([fitted.transform([one]) for one in pictures])
+    alone = np.concatenate([fitted.transform([one]) for one in images])
     np.testing.assert_array_equal(together, alone)
     assert np.abs(together[0] - together[1]).max() > 1e-3
 
@@ -211,7 +211,7 @@ def test_weights_of_another_network_or_half_a_file_are_refused(
         Backbone("test_vit.r160_in1k").fit([])
 
 
-def test_without_weights_and_hub_it_says_what_to_fetch_and_where_to_put_it(
+def test_without_weights_and_hub_the_error_names_what_to_fetch_and_where_to_put_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(name: str) -> Path:
@@ -219,10 +219,10 @@ def test_without_weights_and_hub_it_says_what_to_fetch_and_where_to_put_it(
 
     monkeypatch.setattr(image, "find_model", away)
     monkeypatch.setenv("AI_WEIGHTS_DIR", str(tmp_path))
-    with pytest.raises(MissingWeights) as told:
+    with pytest.raises(MissingWeights) as missing:
         build_features("image", "backbone").fit([])
-    assert "https://huggingface.co/timm/resnet18.a1_in1k" in str(told.value)
-    assert str(tmp_path / "resnet18.a1_in1k") in str(told.value)
+    assert "https://huggingface.co/timm/resnet18.a1_in1k" in str(missing.value)
+    assert str(tmp_path / "resnet18.a1_in1k") in str(missing.value)
 
 
 def test_a_network_that_timm_does_not_know_is_refused() -> None:

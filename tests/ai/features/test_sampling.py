@@ -21,10 +21,10 @@ TRUTHS = np.array(["rare"] * 20 + ["common"] * 600, dtype=object)
 NUMBERS = np.random.default_rng(0).normal(size=(620, 3))
 
 
-class Witness(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Remembers what it was shown."""
+class Recorder(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Keeps the inputs of `fit` and `predict`."""
 
-    def fit(self, inputs: np.ndarray, truths: np.ndarray) -> Witness:
+    def fit(self, inputs: np.ndarray, truths: np.ndarray) -> Recorder:
         self.inputs_, self.truths_, self.classes_ = inputs, truths, np.unique(truths)
         return self
 
@@ -33,7 +33,7 @@ class Witness(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return np.repeat(self.classes_[:1], len(inputs))
 
 
-def test_smote_invents_rare_rows_up_to_a_tenth_of_the_common_ones() -> None:
+def test_smote_adds_synthetic_rare_rows_up_to_a_tenth_of_the_common_ones() -> None:
     inputs, truths = build_sampler("resample", "smote", 0).fit_resample(NUMBERS, TRUTHS)
     assert Counter(truths) == {"common": 600, "rare": 60}
     np.testing.assert_array_equal(inputs[:620], NUMBERS)
@@ -63,21 +63,21 @@ def test_three_labels_are_brought_nearer_to_each_other_too() -> None:
 
 
 @pytest.mark.parametrize(("name", "table"), [("smote", "scaled"), ("undersample", "plain")])
-def test_only_the_training_rows_are_resampled_and_held_out_rows_pass_untouched(name: str, table: str) -> None:
+def test_only_the_training_rows_are_resampled_and_held_out_rows_are_not_changed(name: str, table: str) -> None:
     parts = split(generate_fraud(1_500))
     pipeline = build_pipeline(FRAUD, Recipe("logreg", table=table, resample=name))
-    pipeline.steps[-1] = ("estimator", Witness())
+    pipeline.steps[-1] = ("estimator", Recorder())
     fit(pipeline, FRAUD, parts.train)
-    witness = pipeline[-1]
-    before, after = Counter(parts.train.truths), Counter(witness.truths_)
+    recorder = pipeline[-1]
+    before, after = Counter(parts.train.truths), Counter(recorder.truths_)
     assert before["legitimate"] > 10 * before["fraud"]
     assert after["legitimate"] == pytest.approx(10 * after["fraud"], abs=10)
     held_out = frame(parts.held_out.rows, FRAUD.row.modalities())
     pipeline.predict(held_out)
-    assert len(witness.asked_) == len(parts.held_out)
-    np.testing.assert_array_equal(witness.asked_, pipeline["features"].transform(held_out))
-    seen = {row.tobytes() for row in np.asarray(witness.inputs_)}
-    assert not any(row.tobytes() in seen for row in np.asarray(witness.asked_))
+    assert len(recorder.asked_) == len(parts.held_out)
+    np.testing.assert_array_equal(recorder.asked_, pipeline["features"].transform(held_out))
+    seen = {row.tobytes() for row in np.asarray(recorder.inputs_)}
+    assert not any(row.tobytes() in seen for row in np.asarray(recorder.asked_))
     assert [step for step, _ in for_serving(pipeline).steps] == ["features", "estimator"]
 
 
@@ -89,6 +89,6 @@ def test_smote_on_rows_with_gaps_fails_with_its_name() -> None:
         fit(build_pipeline(FRAUD, Recipe("logreg", table="plain", resample="smote")), FRAUD, table)
 
 
-def test_an_unknown_way_is_answered_with_the_known_ones() -> None:
+def test_the_error_of_an_unknown_sampler_names_the_known_ones() -> None:
     with pytest.raises(UnknownRecipe, match="smote, undersample"):
         build_sampler("resample", "wish", 0)

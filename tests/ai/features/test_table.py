@@ -1,4 +1,4 @@
-"""What is made of tables: the same for a row alone and among others, whatever is missing or new in it."""
+"""Features of a table row do not depend on other rows, also with gaps and unknown categories."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_numbers_alone_stay_what_they_are_gaps_included(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["plain", "ordinal", "scaled", "native"])
-def test_a_table_of_categories_alone_will_do(name: str) -> None:
+def test_a_table_of_categories_only_is_accepted(name: str) -> None:
     assert len(transformed(name, [], CATEGORIES)) == len(TABLE)
 
 
@@ -82,7 +82,7 @@ def test_native_keeps_the_names() -> None:
     assert found[1, 2] == ""
 
 
-def test_geo_turns_the_map_and_asks_for_a_map() -> None:
+def test_geo_rotates_coordinates_and_requires_them() -> None:
     found = transformed("geo", list(PLACES), [], PLACES)
     assert found.shape == (3, 12)
     np.testing.assert_array_equal(found[:, :2], PLACES)

@@ -23,7 +23,7 @@ TEXTS = ["late again, thanks", "i love this", "x", "", "\U0001f600", "late again
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Folders of small models with the signatures of the published ones: strings in, lines of 16 numbers out."""
+    """Folders of small models with the signatures of the published ones: 16 numbers for each string."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of TensorFlow about its own parts
         import tensorflow as tf
@@ -93,13 +93,13 @@ def test_the_digest_covers_graph_and_variables(
         features.transform(["late"])
 
 
-def test_a_model_of_hugging_face_may_stand_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_of_hugging_face_in_the_folder_is_read_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / NAME).symlink_to(minilm_folder(), target_is_directory=True)
     monkeypatch.setenv("AI_WEIGHTS_DIR", str(tmp_path))
     assert build_features("text", "use").fit([]).transform(["late"]).shape == (1, 384)
 
 
-def test_a_missing_folder_says_what_to_fetch_and_where_to_put_it(
+def test_the_error_of_a_missing_folder_names_what_to_fetch_and_where_to_put_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AI_WEIGHTS_DIR", str(tmp_path))

@@ -71,8 +71,8 @@ def test_words_that_are_used_alike_lie_close() -> None:
     assert cat @ dog > cat @ euros + 0.2
 
 
-def test_the_same_texts_give_the_same_vectors_whatever_python_hashes_with() -> None:
-    code = "from tests.ai.test_word_vectors import fingerprint;print(fingerprint())"
+def test_the_same_texts_give_the_same_vectors_with_any_hash_seed_of_python() -> None:
+    code = "from tests.ai.features.test_word_vectors import fingerprint;print(fingerprint())"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={**os.environ, "PYTHONHASHSEED": "1"},
@@ -88,14 +88,14 @@ def fingerprint() -> str:
     return hashlib.sha256(made.words_.tobytes() + made.vectors_.tobytes()).hexdigest()
 
 
-def test_a_fitted_one_is_saved_without_what_it_can_make_again() -> None:
+def test_word_vectors_are_saved_without_their_index() -> None:
     features = Word2Vec(size=8, epochs=1).fit(TEXTS)
     before = features.transform(TEXTS[:3])
     assert "_places" not in features.__getstate__()
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(features)).transform(TEXTS[:3]), before)
 
 
-def test_texts_without_words_teach_nothing_and_break_nothing() -> None:
+def test_texts_without_words_have_zero_vectors() -> None:
     assert Word2Vec(size=8).fit(["", "  "]).transform(["late"]).tolist() == [[0.0] * 8]
 
 
@@ -162,7 +162,7 @@ def test_a_public_file_is_read_as_its_authors_write_it(
     features = GloVe(name, least=1, smoothing=1e9).fit(["late , thanks", "@ann #mood"])
     assert features.words_.tolist() == ["#mood", "@user", "late", "thanks"]
     assert len(features.digest_) == 64
-    (tmp_path / name).unlink()  # a version answers without the file
+    (tmp_path / name).unlink()  # a version predicts without the file
     sums = np.array([[1.0, 3.0, 2.5], [0.5, 0.5, 0.5]])
     np.testing.assert_allclose(
         features.transform(["late thanks unknown", "@bob"]),
@@ -177,7 +177,9 @@ def test_a_file_may_lie_there_packed(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert GloVe(least=1).fit(["late"]).words_.tolist() == ["late"]
 
 
-def test_a_missing_file_says_what_to_fetch_and_where_to_put_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_of_a_missing_file_names_what_to_fetch_and_where_to_put_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AI_WEIGHTS_DIR", str(tmp_path))
     with pytest.raises(MissingWeights, match=r"https://nlp.stanford.edu/.*glove\.twitter\.27B\.zip") as missing:
         GloVe().fit(["late"])

@@ -59,7 +59,7 @@ class ASGITransport(httpx.BaseTransport):
 
 
 class RunningApp:
-    """The app while its lifespan runs. `trainer` and `user` are people whom it knows."""
+    """The app while its lifespan runs. `trainer` and `user` are people in its snapshot of callers."""
 
     def __init__(self, folder: Path, app: FastAPI, portal: BlockingPortal, data_api: MemoryDataAPI) -> None:
         self.folder = folder

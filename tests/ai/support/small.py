@@ -62,8 +62,8 @@ def _small_products() -> Table:
     with tempfile.TemporaryDirectory() as folder:
         table = products.generate_products(Path(folder), ROWS)
         for row in table.rows:
-            if isinstance(picture := row["image"], ImageRef):
-                row["image"] = ImageRef.of_bytes(picture.read())
+            if isinstance(image := row["image"], ImageRef):
+                row["image"] = ImageRef.of_bytes(image.read())
         return table
 
 

@@ -18,7 +18,7 @@ WINE = Path(__file__).resolve().parents[2] / "loop" / "wine.py"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """An empty folder, whose modules are forgotten afterwards."""
+    """An empty folder, with its modules removed from sys.modules afterwards."""
     before = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - before:
@@ -48,7 +48,7 @@ def test_a_file_of_a_folder_outside_is_a_task_beside_the_others(folder: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "said"),
+    ("name", "text", "message"),
     [
         ("a.py", "TASK = 1 +", r"a\.py, line 1, cannot be used: SyntaxError"),
         ("b.py", "\n\nimport nothing_of_that_name", r"b\.py, line 3, cannot be used: ModuleNotFoundError: No module"),
@@ -62,10 +62,10 @@ def test_a_file_of_a_folder_outside_is_a_task_beside_the_others(folder: Path) ->
         ),
     ],
 )
-def test_a_file_that_cannot_be_used_is_named(folder: Path, name: str, text: str, said: str) -> None:
+def test_a_file_that_cannot_be_used_is_named(folder: Path, name: str, text: str, message: str) -> None:
     (folder / name).write_text(text)
     for _ in range(2):
-        with pytest.raises(ConfigurationError, match=said):
+        with pytest.raises(ConfigurationError, match=message):
             find_tasks(folder=folder)
 
 

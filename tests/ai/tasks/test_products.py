@@ -46,8 +46,8 @@ def test_the_generated_files_have_the_challenges_layout(layout: Path) -> None:
     assert list(rows) == ["Unnamed: 0", "designation", "description", "productid", "imageid"]
     assert list(codes) == ["Unnamed: 0", "prdtypecode"]
     assert codes["prdtypecode"].nunique() == 27
-    said = " ".join(rows["description"])
-    assert all(sign in said for sign in ("<br />", "&amp;", "&eacute;", "&#39;"))
+    texts = " ".join(rows["description"])
+    assert all(sign in texts for sign in ("<br />", "&amp;", "&eacute;", "&#39;"))
     assert 0.2 < (rows["description"] == "").mean() < 0.5
     assert all(rows["designation"].str.contains(word).any() for word in ("neuf", "new", "neu"))
     with zipfile.ZipFile(layout / FOLDER / "images.zip") as archive:
@@ -56,7 +56,7 @@ def test_the_generated_files_have_the_challenges_layout(layout: Path) -> None:
     assert all(name.startswith("images/image_train/image_") and name.endswith(".jpg") for name in names)
 
 
-def test_rows_codes_and_pictures_are_brought_together(layout: Path, table: Table) -> None:
+def test_rows_codes_and_images_are_joined(layout: Path, table: Table) -> None:
     rows = pd.read_csv(layout / FOLDER / "X_train_update.csv", keep_default_na=False)
     codes = pd.read_csv(layout / FOLDER / "Y_train_CVw08PX.csv")["prdtypecode"]
     assert not table.synthetic
@@ -66,12 +66,12 @@ def test_rows_codes_and_pictures_are_brought_together(layout: Path, table: Table
     with zipfile.ZipFile(layout / FOLDER / "images.zip") as archive:
         for row, image, product in zip(table.rows[:20], rows["imageid"], rows["productid"], strict=False):
             name = f"images/image_train/image_{image}_product_{product}.jpg"
-            picture = row["image"]
-            assert (picture is None) == (name not in archive.namelist())
-            assert picture is None or (isinstance(picture, ImageRef) and picture.read() == archive.read(name))
+            found = row["image"]
+            assert (found is None) == (name not in archive.namelist())
+            assert found is None or (isinstance(found, ImageRef) and found.read() == archive.read(name))
 
 
-def test_an_unpacked_folder_of_pictures_gives_the_same_rows_and_they_stay_files(
+def test_an_unpacked_folder_of_images_gives_the_same_rows_and_they_stay_files(
     layout: Path, table: Table, tmp_path: Path
 ) -> None:
     folder = tmp_path / FOLDER
@@ -90,7 +90,7 @@ def test_an_unpacked_folder_of_pictures_gives_the_same_rows_and_they_stay_files(
     assert first.read() == b"changed"
 
 
-def test_without_pictures_the_rows_are_read_aloud(
+def test_without_images_the_rows_are_read_with_a_warning(
     layout: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / FOLDER).mkdir(parents=True)
@@ -100,7 +100,7 @@ def test_without_pictures_the_rows_are_read_aloud(
         found = products.read_products(Source(raw=tmp_path))
     assert len(found) == ROWS
     assert all(row["image"] is None for row in found.rows)
-    assert "no pictures" in caplog.text
+    assert "no images" in caplog.text
 
 
 @pytest.mark.parametrize("change", ["no codes", "fewer codes", "other rows"])
@@ -140,11 +140,11 @@ def test_rows_with_the_same_title_stay_on_one_side(table: Table) -> None:
     assert not titles[0] & titles[1] | titles[0] & titles[2] | titles[1] & titles[2]
 
 
-def test_rows_without_a_title_do_not_all_stand_on_one_side(table: Table) -> None:
-    pictures = [ImageRef.of_bytes(plain((shade, 0, 0), (4, 4))) for shade in range(100)]
-    sides = [table.side({"designation": None, "image": picture}) for picture in pictures]
-    assert len(set(sides)) == len(pictures)
-    assert table.side({"designation": "A b", "image": pictures[0]}) == table.side({"designation": "a  B"})
+def test_rows_without_a_title_are_not_all_on_one_side(table: Table) -> None:
+    images = [ImageRef.of_bytes(plain((shade, 0, 0), (4, 4))) for shade in range(100)]
+    sides = [table.side({"designation": None, "image": image}) for image in images]
+    assert len(set(sides)) == len(images)
+    assert table.side({"designation": "A b", "image": images[0]}) == table.side({"designation": "a  B"})
 
 
 STYLES = (
@@ -154,7 +154,7 @@ STYLES = (
 )
 
 
-def test_fashion_reads_titles_types_and_pictures_and_takes_na_for_a_word() -> None:
+def test_fashion_reads_titles_types_and_images_and_reads_na_as_a_word() -> None:
     _, images = fashion.generate_fashion(rows=4)
     table = fashion.parse(STYLES.replace("7,Men", "1000,Men").encode(), images)
     assert table.truths.tolist() == ["Shirts", "Watches"]
@@ -177,15 +177,15 @@ def test_fashion_finds_the_mirrors_files_however_they_are_packed(tmp_path: Path)
     assert fashion.read_fashion(Source(raw=tmp_path / "raw", mirror=tmp_path)).synthetic
 
 
-@pytest.mark.parametrize("given", [{}, {"designation": " "}, {"designation": "", "description": ""}, {"image": None}])
-def test_a_product_that_says_nothing_is_refused_clearly(given: dict[str, object]) -> None:
+@pytest.mark.parametrize("values", [{}, {"designation": " "}, {"designation": "", "description": ""}, {"image": None}])
+def test_a_product_without_content_is_refused(values: dict[str, object]) -> None:
     with pytest.raises(ValidationError, match="give at least one of designation, description and image"):
-        Product.model_validate(given)
+        Product.model_validate(values)
 
 
 def test_any_part_of_a_product_is_enough() -> None:
-    for given in ({"designation": "a"}, {"description": "a"}, {"image": plain()}):
-        assert Product.model_validate(given)
+    for values in ({"designation": "a"}, {"description": "a"}, {"image": plain()}):
+        assert Product.model_validate(values)
 
 
 def test_both_tasks_share_row_and_recipes_and_generated_rows_fit_them() -> None:

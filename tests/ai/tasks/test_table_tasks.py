@@ -56,7 +56,7 @@ def test_a_row_made_of_its_own_examples_is_valid(task: Task) -> None:
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
-def test_without_mirror_and_network_rows_are_generated_and_say_so(
+def test_without_mirror_and_network_rows_are_generated_and_marked_synthetic(
     task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Source, "_download", _unreachable)
@@ -101,7 +101,7 @@ def test_a_house_of_eight_numbers_is_still_a_house() -> None:
     assert housing.TASK.row_version == 1
 
 
-def test_a_house_is_answered_with_and_without_its_ninth_column() -> None:
+def test_a_house_has_a_prediction_with_and_without_its_ninth_column() -> None:
     table = housing.generate_housing(400)
     for recipe in housing.TASK.recipes:
         quick = {"boosting": "max_iter", "catboost": "iterations"}.get(recipe.estimator, "n_estimators")
@@ -115,7 +115,7 @@ def test_a_house_is_answered_with_and_without_its_ninth_column() -> None:
 
 
 @real
-def test_fraud_takes_the_sample_and_says_what_its_rows_stand_for(tmp_path: Path) -> None:
+def test_fraud_uses_the_sample_with_the_weights_of_its_rows(tmp_path: Path) -> None:
     table = read(fraud.TASK, tmp_path)
     assert Counter(table.truths) == {"legitimate": 10_876, "fraud": 418}
     assert table.weights == {"legitimate": pytest.approx(22.22, abs=0.01)}
@@ -131,7 +131,7 @@ def test_exact_repeats_of_a_fraud_stay_on_one_side(tmp_path: Path) -> None:
     assert not set(parts.train.sides) & set(parts.held_out.sides)
 
 
-def test_the_whole_file_is_read_as_published_and_weighs_nothing(tmp_path: Path) -> None:
+def test_the_whole_file_is_read_as_published_without_weights(tmp_path: Path) -> None:
     content = fraud.generate_file(300, 0)
     assert content.startswith(b'"Time","V1"')
     (tmp_path / "fraud").mkdir()

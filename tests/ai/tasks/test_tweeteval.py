@@ -95,7 +95,7 @@ def test_generated_rows_have_the_labels_of_real_ones(generate: Callable[..., Tab
 
 
 @pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
-def test_a_task_says_what_it_is_and_what_others_reached(task: Task) -> None:
+def test_a_task_has_a_description_a_licence_and_published_figures(task: Task) -> None:
     assert task.kind is Kind.CLASSIFICATION
     assert task.metrics[0] == task.metric
     assert len(task.published) == 7
