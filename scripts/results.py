@@ -96,7 +96,7 @@ def main() -> int:
 
 
 def parse() -> argparse.Namespace:
-    kept = settings.REPOSITORY / "data" / "state" / "results"
+    default_folder = settings.REPOSITORY / "data" / "state" / "results"
     page = settings.REPOSITORY / "docs" / "RESULTS.md"
     two = min(2, os.cpu_count() or 1)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -105,7 +105,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--at-once", type=int, default=two, help="recipes that train at the same time (%(default)s)")
     parser.add_argument("--again", action="store_true", help="train what was trained before, too")
     parser.add_argument("--out", type=Path, default=page, help="the page to write")
-    parser.add_argument("--keep", type=Path, default=kept, help="folder for the runs")
+    parser.add_argument("--keep", type=Path, default=default_folder, help="folder for the runs")
     return parser.parse_args()
 
 

@@ -22,7 +22,7 @@ ends: dict[str, Callable[[], None]] = {}
 """How to stop each stack that was started: called after the last of its tests, because an idle stack takes time."""
 
 
-class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist tells no types
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no type annotations
     """The tests of a file go to one worker, and so do the files that share a stack."""
 
     def _split_scope(self, nodeid: str) -> str:

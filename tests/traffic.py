@@ -27,7 +27,7 @@ class Ledger:
 
     @property
     def versions(self) -> list[int]:
-        """The versions of the thread that saw most changes."""
+        """The versions of the thread that received most changes of version."""
         return max(self.by_thread.values(), key=len, default=[])
 
 

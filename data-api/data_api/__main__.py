@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name, run, help_text in (
         ("setup", setup, "make roles, databases, tables, the admin and the demo key; safe to repeat"),
         ("serve", serve, "serve HTTP until SIGTERM or Ctrl-C"),
-        ("erase-again", erase_again, "erase again everybody who was erased before; run it after restoring a backup"),
+        ("erase-again", erase_again, "erase again every person who was erased before; run it after restoring a backup"),
     ):
         commands.add_parser(name, help=help_text).set_defaults(run=run)
     maintenance = commands.add_parser("maintain", help="make partitions, delete expired rows, erase people")
@@ -80,7 +80,7 @@ def setup(settings: Settings, _: argparse.Namespace) -> None:
 
 
 def erase_again(settings: Settings, _: argparse.Namespace) -> None:
-    """Erases everybody again who was erased before: a restored backup may have brought rows back."""
+    """Erases every person again who was erased before: a restored backup may have brought rows back."""
     print(f"{replay(owner_of_tables(settings), settings.tombstones_file, repeat=True)} people were erased again.")
 
 

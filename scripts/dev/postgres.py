@@ -21,7 +21,7 @@ from .programs import binary
 
 SUPERUSER = "postgres"
 HERE = Path("/proc/self/cwd")
-"""The working folder of whoever reads this path (Linux)."""
+"""The working folder of the process that reads this path (Linux)."""
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": os.defpath, "TZ": "UTC"}
 MEMORY_SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "4GB"}
 """As in docker-compose.yml, for many predictions per second: indexes stay in memory, checkpoints are rare."""

@@ -1,4 +1,4 @@
-"""Installs packages with uv, or with pip where uv cannot be had. Needs nothing but Python's standard library.
+"""Installs packages with uv, or with pip where uv cannot be installed. Needs nothing but Python's standard library.
 
     python -m scripts.packages.install requirements.txt
     python -m scripts.packages.install --into /opt/venv/bin/python --compile ai-api[boost,image,text]

@@ -36,10 +36,10 @@ class Accounts:
         self._world = api
 
     def caller(self, kind: str) -> CallerAccount:
-        """A new caller: `nobody` (no authentication), `service`, a role, or a role with an API key and its scopes, as
-        in `user key read`.
+        """A new caller: `anonymous` (no authentication), `service`, a role, or a role with an API key and its scopes,
+        as in `user key read`.
         """
-        if kind == "nobody":
+        if kind == "anonymous":
             return CallerAccount({})
         if kind == "service":
             return CallerAccount(self._world.service)

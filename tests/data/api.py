@@ -57,10 +57,10 @@ class ApiClient:
         assert response.status_code == 201, response.text
         return self.sign_in(email, PASSWORD)
 
-    def key(self, somebody: SignedInUser, *scopes: str, **others: object) -> tuple[str, str]:
+    def key(self, user: SignedInUser, *scopes: str, **others: object) -> tuple[str, str]:
         """A new API key: its id, and the key."""
         body = {"name": "test", "scopes": scopes or ["predict", "feedback", "read", "train"], **others}
-        response = self.client.post("/api-keys", json=body, headers=somebody.headers)
+        response = self.client.post("/api-keys", json=body, headers=user.headers)
         assert response.status_code == 201, response.text
         return response.json()["id"], response.json()["key"]
 

@@ -51,33 +51,33 @@ def test_creating_a_user_is_audited_with_actor_and_values(api: ApiClient) -> Non
 
 
 def test_a_change_is_audited_with_its_fields_and_both_values(api: ApiClient) -> None:
-    somebody = api.person()
-    api.client.patch(f"/users/{somebody.id}", json={"role": "trainer"}, headers=api.admin.headers)
-    line = history(api, entity="users", entity_id=somebody.id)[0]
+    user = api.person()
+    api.client.patch(f"/users/{user.id}", json={"role": "trainer"}, headers=api.admin.headers)
+    line = history(api, entity="users", entity_id=user.id)[0]
     assert (line["action"], line["fields"]) == ("change", ["role", "tokens_valid_after"])
     assert (line["before"]["role"], line["after"]["role"]) == ("user", "trainer")
 
 
 def test_a_change_to_the_same_value_is_not_audited(api: ApiClient) -> None:
-    somebody = api.person()
-    before = history(api, entity="users", entity_id=somebody.id)
-    api.client.patch(f"/users/{somebody.id}", json={"role": "user"}, headers=api.admin.headers)
-    assert history(api, entity="users", entity_id=somebody.id) == before
+    user = api.person()
+    before = history(api, entity="users", entity_id=user.id)
+    api.client.patch(f"/users/{user.id}", json={"role": "user"}, headers=api.admin.headers)
+    assert history(api, entity="users", entity_id=user.id) == before
 
 
 def test_a_person_is_the_actor_of_their_own_changes(api: ApiClient) -> None:
-    somebody = api.person()
+    user = api.person()
     body = {"current_password": PASSWORD, "password": PASSWORD + "!"}
-    assert api.client.patch("/users/me", json=body, headers=somebody.headers).status_code == 200
-    line = history(api, entity="users", entity_id=somebody.id)[0]
-    assert (line["actor_kind"], line["actor_id"]) == ("user", somebody.id)
+    assert api.client.patch("/users/me", json=body, headers=user.headers).status_code == 200
+    line = history(api, entity="users", entity_id=user.id)[0]
+    assert (line["actor_kind"], line["actor_id"]) == ("user", user.id)
     assert line["fields"] == ["password_hash", "tokens_valid_after"]
 
 
 def test_no_secret_is_in_the_audit(api: ApiClient, as_owner: Engine) -> None:
-    somebody = api.person()
-    api.key(somebody)
-    api.client.patch(f"/users/{somebody.id}", json={"password": PASSWORD + "?"}, headers=api.admin.headers)
+    user = api.person()
+    api.key(user)
+    api.client.patch(f"/users/{user.id}", json={"password": PASSWORD + "?"}, headers=api.admin.headers)
     with as_owner.connect() as connection:
         details = connection.execute(text("SELECT audit_details::text FROM audit_details")).scalars().all()
         secrets = connection.execute(text("SELECT hash FROM api_keys")).scalars().all()
@@ -87,20 +87,20 @@ def test_no_secret_is_in_the_audit(api: ApiClient, as_owner: Engine) -> None:
 
 
 def test_creating_and_revoking_a_key_is_audited(api: ApiClient) -> None:
-    somebody = api.person()
-    key_id, _ = api.key(somebody, "read")
-    api.client.delete(f"/api-keys/{key_id}", headers=somebody.headers)
+    user = api.person()
+    key_id, _ = api.key(user, "read")
+    api.client.delete(f"/api-keys/{key_id}", headers=user.headers)
     revoked, made = history(api, entity="api_keys", entity_id=key_id)
     assert (made["action"], made["after"]["scopes"]) == ("create", ["read"])
     assert (revoked["action"], revoked["fields"]) == ("change", ["revoked_at"])
-    assert {made["actor_id"], revoked["actor_id"]} == {somebody.id}
+    assert {made["actor_id"], revoked["actor_id"]} == {user.id}
 
 
 def test_deleting_a_user_is_audited_with_their_values(api: ApiClient) -> None:
-    somebody = api.person()
-    api.client.delete(f"/users/{somebody.id}", headers=api.admin.headers)
-    line = history(api, entity="users", entity_id=somebody.id)[0]
-    assert (line["action"], line["before"]["email"], line["after"]) == ("delete", somebody.email, None)
+    user = api.person()
+    api.client.delete(f"/users/{user.id}", headers=api.admin.headers)
+    line = history(api, entity="users", entity_id=user.id)[0]
+    assert (line["action"], line["before"]["email"], line["after"]) == ("delete", user.email, None)
 
 
 def test_a_failed_request_is_not_audited(api: ApiClient) -> None:
@@ -128,26 +128,26 @@ def test_accepting_an_invitation_has_the_actor_anonymous(api: ApiClient) -> None
 
 
 def test_filters_of_the_audit_combine(api: ApiClient) -> None:
-    somebody = api.person()
+    user = api.person()
     start = datetime.now(UTC)
     for role in ("trainer", "user"):
-        api.client.patch(f"/users/{somebody.id}", json={"role": role}, headers=api.admin.headers)
-    mine = {"entity": "users", "entity_id": somebody.id}
+        api.client.patch(f"/users/{user.id}", json={"role": role}, headers=api.admin.headers)
+    mine = {"entity": "users", "entity_id": user.id}
     assert len(history(api, **mine)) == 3
     assert [line["action"] for line in history(api, **mine, action="create")] == ["create"]
     assert len(history(api, **mine, field="role", action="change")) == 2
     assert len(history(api, **mine, actor_id=api.admin.id)) == 3
-    assert history(api, **mine, actor_id=somebody.id) == []
+    assert history(api, **mine, actor_id=user.id) == []
     assert len(history(api, **mine, after=start.isoformat())) == 2
     assert len(history(api, **mine, before=start.isoformat())) == 1
     assert history(api, **mine, after=(start + timedelta(hours=1)).isoformat()) == []
 
 
 def test_pages_of_the_audit_have_no_gap_and_no_overlap(api: ApiClient) -> None:
-    somebody = api.person()
+    user = api.person()
     for role in ("trainer", "user", "trainer", "user"):
-        api.client.patch(f"/users/{somebody.id}", json={"role": role}, headers=api.admin.headers)
-    mine = {"entity": "users", "entity_id": somebody.id}
+        api.client.patch(f"/users/{user.id}", json={"role": role}, headers=api.admin.headers)
+    mine = {"entity": "users", "entity_id": user.id}
     pages, cursor = [], None
     while True:
         query = {**mine, "limit": "2", **({"cursor": cursor} if cursor else {})}

@@ -14,8 +14,8 @@ def test_promotions_are_stored_once_and_readable_by_every_signed_in_user(api: Ap
     assert api.statuses("/promotions", first, back, first) == ["stored", "stored", "duplicate"]
     page = api.client.get("/promotions", params={"task": task}, headers=api.person().headers).json()
     assert [item["id"] for item in page["items"]] == [back["id"], first["id"]]
-    kept = page["items"][1]
-    assert {name: kept[name] for name in first} == first
+    stored = page["items"][1]
+    assert {name: stored[name] for name in first} == first
 
 
 @pytest.mark.parametrize(

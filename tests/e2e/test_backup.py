@@ -42,8 +42,8 @@ def test_an_empty_project_serves_after_a_restore(
     (before,) = composed.ai.post("/predict", json={"task": "tweets", "inputs": TWEET}).json()["predictions"]
     stored(composed, before["prediction_id"])
     environment = {"AI_SECRETS_DIR": str(composed.secrets)}
-    kept = save(ContainerStores(compose({}), environment), tmp_path)
-    restore(ContainerStores(compose(elsewhere), environment), kept)
+    backup = save(ContainerStores(compose({}), environment), tmp_path)
+    restore(ContainerStores(compose(elsewhere), environment), backup)
 
     up = [*compose(elsewhere), "up", "--detach", "--wait", "ai-api"]
     done = subprocess.run(up, capture_output=True, text=True, check=False)

@@ -45,10 +45,10 @@ def test_no_secret_is_in_an_environment(composed: Composed) -> None:
 
 @ours
 def test_a_service_holds_only_the_secrets_that_it_needs(composed: Composed, service: str) -> None:
-    held = set(composed.python(service, "import os; print(*os.listdir('/run/secrets'))").split())
-    assert "postgres_password" not in held
-    assert ("postgres_app_password" in held) == (service == "data-api")
-    assert ("signing_key" in held) == (service == "data-api")
+    secrets = set(composed.python(service, "import os; print(*os.listdir('/run/secrets'))").split())
+    assert "postgres_password" not in secrets
+    assert ("postgres_app_password" in secrets) == (service == "data-api")
+    assert ("signing_key" in secrets) == (service == "data-api")
 
 
 def test_only_ports_for_users_are_published_and_only_on_the_loopback(composed: Composed) -> None:

@@ -25,9 +25,9 @@ def test_a_prediction_is_returned_and_stored(composed: Composed, task: str, row:
     response = composed.ai.post("/predict", json={"task": task, "inputs": row})
     assert response.status_code == 200, response.text
     (prediction,) = response.json()["predictions"]
-    kept = stored(composed, prediction["prediction_id"])
-    assert kept["task"] == task
-    assert kept["row"].items() >= row.items()
+    row_in_postgres = stored(composed, prediction["prediction_id"])
+    assert row_in_postgres["task"] == task
+    assert row_in_postgres["row"].items() >= row.items()
 
 
 def test_a_correction_is_stored_and_a_retraining_makes_a_new_version(composed: Composed) -> None:

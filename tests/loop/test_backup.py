@@ -19,10 +19,10 @@ from tests.loop.volant import Volant
 from tests.traffic import Traffic, stored, until
 
 TWEET: dict[str, object] = {"text": "late again, thanks"}
-SECRET = "the neighbours dog is called Zwiebel"
+SECRET = "my dog is called Zwiebel"
 
 
-def test_an_empty_volant_predicts_with_what_a_backup_held(small: Volant, open_folder: Callable[[str], Path]) -> None:
+def test_an_empty_volant_predicts_after_a_restore(small: Volant, open_folder: Callable[[str], Path]) -> None:
     ann = sign_up(small, "ann@example.org")
     (private,) = ann.http.post("/predict", json={"task": "tweets", "inputs": {"text": SECRET}}).json()["predictions"]
     ann_id = httpx.get(f"{small.data_url}/users/me", headers=ann.headers, trust_env=False).json()["id"]
@@ -31,7 +31,7 @@ def test_an_empty_volant_predicts_with_what_a_backup_held(small: Volant, open_fo
     with Traffic(small.url, small.key, "tweets", [TWEET]) as traffic:
         until(lambda: len(traffic.ledger.predicted) > 20, "some predictions")
         predicted = dict(traffic.ledger.predicted)
-        kept = save(ProcessStores(small), sets)
+        backup = save(ProcessStores(small), sets)
     assert traffic.ledger.failures == []
     erase(small, ann_id)
 
@@ -40,7 +40,7 @@ def test_an_empty_volant_predicts_with_what_a_backup_held(small: Volant, open_fo
     shutil.copytree(small.secrets, place / "secrets")
     ports = {name: str(free_port()) for name in PORTS}
     restored = Volant(place, {**ports, **QUICK, "AI_TRAIN_SHARE": "0.05"})
-    restore(ProcessStores(restored), kept)
+    restore(ProcessStores(restored), backup)
     try:
         restored.start()
         restored.wait_serving(120)
@@ -51,16 +51,16 @@ def test_an_empty_volant_predicts_with_what_a_backup_held(small: Volant, open_fo
         assert restored.predicts("tweets", TWEET)
         restored.drained()
         traffic.ledger.predicted = predicted
-        held = stored(restored.conninfo, traffic.ledger)
-        assert (held.found, held.twice, held.other_version) == (len(predicted), 0, 0)
+        in_postgres = stored(restored.conninfo, traffic.ledger)
+        assert (in_postgres.found, in_postgres.twice, in_postgres.other_version) == (len(predicted), 0, 0)
 
         with psycopg.connect(restored.conninfo) as connection:
             left = connection.execute("select count(*) from predictions where user_id = %s", [ann_id]).fetchone()
             people = connection.execute("select count(*) from users where email = 'ann@example.org'").fetchone()
             others = connection.execute("select count(*) from users where email = 'admin@volant.local'").fetchone()
         assert (left, people, others) == ((0,), (0,), (1,))
-        gone = caller.http.post("/feedback", json={"prediction_id": private["prediction_id"], "label": "negative"})
-        assert gone.status_code == 202, "a prediction that is not stored may still arrive"
+        feedback = caller.http.post("/feedback", json={"prediction_id": private["prediction_id"], "label": "negative"})
+        assert feedback.status_code == 202, "a prediction that is not stored may still arrive"
     finally:
         restored.stop()
 

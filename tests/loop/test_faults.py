@@ -1,4 +1,4 @@
-"""When any service is killed or away, every prediction is stored exactly once and predictions go on."""
+"""When any service is killed or stopped, every prediction is stored exactly once and predictions go on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HOUSE: dict[str, object] = {
     "MedInc": 8.3, "HouseAge": 41.0, "AveRooms": 6.98, "AveBedrms": 1.02,
     "Population": 322.0, "AveOccup": 2.55, "Latitude": 37.88, "Longitude": -122.23,
 }  # fmt: skip
-VICTIMS = ("ai-api", "data-api", "postgres", "trainer")
+KILLED_SERVICES = ("ai-api", "data-api", "postgres", "trainer")
 
 
 def kill_rounds(volant: Volant, rounds: int, seed: int) -> None:
@@ -35,10 +35,10 @@ def kill_rounds(volant: Volant, rounds: int, seed: int) -> None:
     with Traffic(volant.url, volant.key, "tweets", [TWEET], retries=True) as traffic:
         for number in range(1, rounds + 1):
             job = until(lambda: started_job(trainer), "a job to be taken", 60)
-            for victim in chance.sample(VICTIMS, len(VICTIMS)):
+            for name in chance.sample(KILLED_SERVICES, len(KILLED_SERVICES)):
                 threading.Event().wait(chance.uniform(0.1, 1.5))
-                kill(volant, victim)
-                kills[victim] += 1
+                kill(volant, name)
+                kills[name] += 1
             ended = finished(trainer, job)
             assert ended["status"] == "succeeded", ended
             attempts[ended["attempts"]] += 1
@@ -46,23 +46,23 @@ def kill_rounds(volant: Volant, rounds: int, seed: int) -> None:
             print(f"round {number}: {rows} predictions, job {job} took {ended['attempts']} attempts")
     until(lambda: responds(f"{volant.data_url}/health/ready"), "data-api")
     volant.drained(120)
-    held = stored(volant.conninfo, traffic.ledger)
+    in_postgres = stored(volant.conninfo, traffic.ledger)
     print(
         f"{rounds} rounds, kills {dict(kills)}: {traffic.ledger.requests} requests, "
-        f"{len(traffic.ledger.predicted)} rows predicted, {held.found} in Postgres, {held.twice} twice, "
-        f"{held.other_version} of another version; attempts by job {dict(attempts)}"
+        f"{len(traffic.ledger.predicted)} rows predicted, {in_postgres.found} in Postgres, {in_postgres.twice} twice, "
+        f"{in_postgres.other_version} of another version; attempts by job {dict(attempts)}"
     )
     assert traffic.ledger.failures == []
-    assert (held.found, held.twice, held.other_version) == (len(traffic.ledger.predicted), 0, 0)
+    assert (in_postgres.found, in_postgres.twice, in_postgres.other_version) == (len(traffic.ledger.predicted), 0, 0)
     assert len(traffic.ledger.predicted) > 20 * rounds
 
 
-def kill(volant: Volant, victim: str) -> None:
+def kill(volant: Volant, name: str) -> None:
     """`kill -9`, then waits until the service was started again and ai-api predicts."""
-    before = volant.service(victim).restarts
-    volant.service(victim).kill()
-    until(lambda: volant.service(victim).restarts > before, f"{victim} to start again")
-    until(lambda: volant.predicts("tweets", TWEET), f"predictions after {victim} was killed")
+    before = volant.service(name).restarts
+    volant.service(name).kill()
+    until(lambda: volant.service(name).restarts > before, f"{name} to start again")
+    until(lambda: volant.predicts("tweets", TWEET), f"predictions after {name} was killed")
 
 
 def started_job(trainer: Person) -> int | None:
@@ -91,29 +91,30 @@ def ended_job(trainer: Person, job: int) -> dict[str, object] | None:
     return job_view if job_view["status"] in ("succeeded", "failed", "cancelled") else None
 
 
-def absence(volant: Volant, name: str, seconds: float) -> None:
+def predict_without(volant: Volant, name: str, seconds: float) -> None:
     """Stops `name` for a while under load; no request fails."""
     with Traffic(volant.url, volant.key, "housing", [HOUSE]) as traffic:
         until(lambda: len(traffic.ledger.predicted) > 20, "traffic")
         volant.service(name).stop()
         threading.Event().wait(seconds)
-        away = len(traffic.ledger.predicted)
+        predicted_before = len(traffic.ledger.predicted)
         refused_before = volant.metric("volant_outbox_dead_letters")
         append_once(volant.state_dir / "outbox", "prediction", {"id": "this is no uuid", "task": "tweets"})
         volant.service(name).start()
         until(lambda: volant.service(name).spec.is_ready(), f"{name} to be ready again")
-        until(lambda: len(traffic.ledger.predicted) > away + 20, "traffic")
+        until(lambda: len(traffic.ledger.predicted) > predicted_before + 20, "traffic")
     volant.drained()
     until(
         lambda: volant.metric("volant_outbox_dead_letters") > refused_before, "the refused row among the dead letters"
     )
-    held = stored(volant.conninfo, traffic.ledger)
+    in_postgres = stored(volant.conninfo, traffic.ledger)
     print(
-        f"{name} away for {seconds:.0f} s: {traffic.ledger.requests} requests, {len(traffic.ledger.failures)} failed, "
-        f"{len(traffic.ledger.predicted)} rows predicted, {held.found} in Postgres, {held.twice} twice"
+        f"{name} stopped for {seconds:.0f} s: "
+        f"{traffic.ledger.requests} requests, {len(traffic.ledger.failures)} failed, "
+        f"{len(traffic.ledger.predicted)} rows predicted, {in_postgres.found} in Postgres, {in_postgres.twice} twice"
     )
     assert traffic.ledger.failures == []
-    assert (held.found, held.twice) == (len(traffic.ledger.predicted), 0)
+    assert (in_postgres.found, in_postgres.twice) == (len(traffic.ledger.predicted), 0)
 
 
 def test_a_round_of_kills_loses_no_prediction(small: Volant) -> None:
@@ -122,7 +123,7 @@ def test_a_round_of_kills_loses_no_prediction(small: Volant) -> None:
 
 @pytest.mark.parametrize("name", ["data-api", "mlflow", "postgres"])
 def test_predictions_go_on_while_a_service_is_away(small: Volant, name: str) -> None:
-    absence(small, name, seconds=5)
+    predict_without(small, name, seconds=5)
 
 
 def test_ai_api_started_while_mlflow_is_away_serves_from_its_cache(small: Volant) -> None:
@@ -165,7 +166,7 @@ def test_twenty_rounds_of_kills_lose_no_prediction(small: Volant) -> None:
 @pytest.mark.campaign(part="faults")
 @pytest.mark.parametrize("name", ["data-api", "mlflow", "postgres"])
 def test_predictions_go_on_while_a_service_is_away_for_a_minute(small: Volant, name: str) -> None:
-    absence(small, name, seconds=60)
+    predict_without(small, name, seconds=60)
 
 
 @pytest.mark.campaign(part="load")
@@ -173,11 +174,11 @@ def test_a_minute_of_load_from_many_clients_is_predicted_and_stored(small: Volan
     with Traffic(small.url, small.key, "housing", [HOUSE], threads=32, rows_at_once=8, pause_seconds=0) as traffic:
         threading.Event().wait(60)
     small.drained(120)
-    held = stored(small.conninfo, traffic.ledger)
+    in_postgres = stored(small.conninfo, traffic.ledger)
     rows, failed = len(traffic.ledger.predicted), len(traffic.ledger.failures)
     print(
         f"60 s, 32 clients: {traffic.ledger.requests / 60:.0f} requests/s, {rows / 60:.0f} rows/s, {failed} failed, "
-        f"{held.found} of {rows} in Postgres, {held.twice} twice"
+        f"{in_postgres.found} of {rows} in Postgres, {in_postgres.twice} twice"
     )
     assert [failure for failure in traffic.ledger.failures if not failure.startswith("429")] == []
-    assert (held.found, held.twice) == (len(traffic.ledger.predicted), 0)
+    assert (in_postgres.found, in_postgres.twice) == (len(traffic.ledger.predicted), 0)

@@ -24,7 +24,7 @@ CONTENT = draw(3, (120, 120), np.random.default_rng(0))
 BASE64 = base64.b64encode(CONTENT).decode()
 TITLES = [f"Console rétro {n}" for n in range(100) if not is_held_out(row_hash({"designation": f"Console rétro {n}"}))]
 """Titles of rows that are not held out, so that their corrections train."""
-KEPT, LOST = TITLES[:2]
+TITLE_WITH_IMAGE, TITLE_WITHOUT_IMAGE = TITLES[:2]
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +36,9 @@ def test_a_correction_of_a_row_with_an_image_trains_and_one_without_its_image_do
     small: Volant, caller: Person
 ) -> None:
     small.idle()
-    kept = {"designation": KEPT, "image": BASE64}
-    lost = {"designation": LOST, "image": base64.b64encode(plain("teal")).decode()}
-    for sent in (kept, lost):
+    with_image = {"designation": TITLE_WITH_IMAGE, "image": BASE64}
+    without_image = {"designation": TITLE_WITHOUT_IMAGE, "image": base64.b64encode(plain("teal")).decode()}
+    for sent in (with_image, without_image):
         (prediction,) = caller.http.post("/predict", json={"task": "products", "inputs": sent}).json()["predictions"]
         truth = {"prediction_id": prediction["prediction_id"], "label": next(iter(KINDS))}
         taken = caller.http.post("/feedback", json=truth)
@@ -50,7 +50,7 @@ def test_a_correction_of_a_row_with_an_image_trains_and_one_without_its_image_do
 
 
 def test_nothing_of_an_erased_person_is_left_anywhere(small: Volant) -> None:
-    """Neither e-mail nor inputs, in any table, blob, outbox, artifact, export or log."""
+    """Neither the e-mail nor the inputs are left in any table, blob, outbox, artifact, export or log."""
     email, secret = f"{MARK.lower()}-erased@example.org", "Le voisin s'appelle Zwiebel"
     image = draw(5, (130, 110), np.random.default_rng(7))
     ann = sign_up(small, email)

@@ -114,8 +114,8 @@ def close_the_loop(volant: Volant, task: str, seed: int, rows: int) -> None:
     assert traffic.ledger.failures == []
     assert traffic.ledger.versions == [before, result["version"]]
     volant.drained()
-    held = stored(volant.conninfo, traffic.ledger)
-    assert (held.found, held.twice, held.other_version) == (len(traffic.ledger.predicted), 0, 0)
+    in_postgres = stored(volant.conninfo, traffic.ledger)
+    assert (in_postgres.found, in_postgres.twice, in_postgres.other_version) == (len(traffic.ledger.predicted), 0, 0)
 
 
 def test_wrong_predictions_are_corrected_and_a_better_version_serves(small: Volant) -> None:

@@ -18,15 +18,15 @@ FILE = Path(__file__).with_name("wine.py")
 
 
 @pytest.fixture(scope="module")
-def cellar(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
+def wine_stack(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
     """Volant with a tasks folder that holds this one file."""
     folder = open_folder("tasks")
     shutil.copy(FILE, folder)
-    yield from started(open_folder("cellar"), AI_TASKS="wine", AI_TASKS_DIR=str(folder))
+    yield from started(open_folder("wine_stack"), AI_TASKS="wine", AI_TASKS_DIR=str(folder))
 
 
-def test_a_task_from_outside_trains_serves_and_learns_from_corrections(cellar: Volant) -> None:
-    person = Person(cellar, api_key=cellar.key)
+def test_a_task_from_outside_trains_serves_and_learns_from_corrections(wine_stack: Volant) -> None:
+    person = Person(wine_stack, api_key=wine_stack.key)
     shown = person.http.get("/models/wine").json()
     assert (shown["serving"]["version"], shown["recipes"]) == (1, ["naive-bayes", "forest"])
     assert shown["serving"]["metrics"]["macro_recall"] > 0.9
@@ -38,11 +38,11 @@ def test_a_task_from_outside_trains_serves_and_learns_from_corrections(cellar: V
     for prediction in predictions:
         truth = {"prediction_id": prediction["prediction_id"], "label": prediction["label"]}
         assert person.http.post("/feedback", json=truth).status_code == 202
-    cellar.drained()
+    wine_stack.drained()
 
-    cellar.idle()
+    wine_stack.idle()
     job = person.http.post("/retrain", json={"task": "wine", "recipe": "forest"}).json()["id"]
     until(lambda: person.http.get(f"/jobs/{job}").json()["status"] == "succeeded", "the retraining", 240)
     result = person.http.get(f"/jobs/{job}").json()["result"]
     assert (result["recipe"], result["version"]) == ("forest", 2)
-    assert 0 < result["corrections_used"] < len(wines), "some are held out"
+    assert 0 < result["corrections_used"] < len(wines), "some are in the held-out part"

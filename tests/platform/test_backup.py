@@ -47,7 +47,7 @@ class Notes:
         self.parts: Sequence[str] = ["a", "b"]
         self.texts = {"a": "first", "b": "second"}
         self.breaks = ""
-        self.said: list[str] = []
+        self.events: list[str] = []
 
     def save(self, part: str, file: Path) -> None:
         if part == self.breaks:
@@ -56,23 +56,23 @@ class Notes:
 
     @contextmanager
     def restoring(self) -> Iterator[None]:
-        self.said.append("begun")
+        self.events.append("begun")
         yield
-        self.said.append("ended")
+        self.events.append("ended")
 
     def load(self, part: str, file: Path) -> None:
-        self.said.append(part)
+        self.events.append(part)
         self.texts[part] = file.read_text()
 
 
 def test_a_set_is_restored_into_an_empty_volant(tmp_path: Path) -> None:
-    kept = save(Notes(tmp_path / "one"), tmp_path / "backups")
-    assert kept.stat().st_mode & 0o077 == 0
+    backup = save(Notes(tmp_path / "one"), tmp_path / "backups")
+    assert backup.stat().st_mode & 0o077 == 0
     other = Notes(tmp_path / "other")
     other.texts = {}
-    restore(other, kept)
+    restore(other, backup)
     assert other.texts == {"a": "first", "b": "second"}
-    assert other.said == ["begun", "a", "b", "ended"]
+    assert other.events == ["begun", "a", "b", "ended"]
 
 
 def test_a_backup_that_fails_leaves_no_set_behind(tmp_path: Path) -> None:
@@ -92,21 +92,21 @@ def planted(folder: Path, days: float, *, whole: bool = True) -> Path:
 
 
 def test_old_sets_are_deleted_after_a_new_one_is_saved(tmp_path: Path) -> None:
-    folder, said = tmp_path / "backups", list[str]()
+    folder, printed = tmp_path / "backups", list[str]()
     old, young = planted(folder, 8), planted(folder, 6)
     notes = Notes(tmp_path / "one")
     notes.breaks = "b"
     with pytest.raises(OSError, match="full"):
-        save_and_prune(notes, folder, 7, said.append)
+        save_and_prune(notes, folder, 7, printed.append)
     assert set(folder.iterdir()) == {old, young}
     notes.breaks = ""
-    save_and_prune(notes, folder, None, said.append)
+    save_and_prune(notes, folder, None, printed.append)
     assert old.exists()
-    save_and_prune(notes, folder, 7, said.append)
+    save_and_prune(notes, folder, 7, printed.append)
     assert not old.exists()
     assert young.exists()
     assert len(list(folder.iterdir())) == 3
-    assert said[-1] == f"Deleted {old}, as it is older than 7 days (VOLANT_BACKUPS_DAYS)."
+    assert printed[-1] == f"Deleted {old}, as it is older than 7 days (VOLANT_BACKUPS_DAYS)."
 
 
 def test_the_newest_complete_set_and_other_files_are_never_deleted(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_the_newest_complete_set_and_other_files_are_never_deleted(tmp_path: Pat
 
 
 def test_other_old_sets_are_deleted_when_one_cannot_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, said = tmp_path / "backups", list[str]()
+    folder, printed = tmp_path / "backups", list[str]()
     first, second = planted(folder, 9), planted(folder, 8)
 
     def rmtree(path: Path) -> None:
@@ -134,8 +134,8 @@ def test_other_old_sets_are_deleted_when_one_cannot_be(tmp_path: Path, monkeypat
     real = shutil.rmtree
     monkeypatch.setattr(shutil, "rmtree", rmtree)
     with pytest.raises(BackupError, match=r"cannot be deleted: Permission denied\.$"):
-        save_and_prune(Notes(tmp_path / "one"), folder, 7, said.append)
-    assert said[-1].startswith(f"Deleted {second}")
+        save_and_prune(Notes(tmp_path / "one"), folder, 7, printed.append)
+    assert printed[-1].startswith(f"Deleted {second}")
 
 
 @pytest.mark.parametrize(("setting", "days"), [("", None), ("1", 1), ("36500", 36_500)])
@@ -151,24 +151,24 @@ def test_a_setting_that_is_no_number_of_days_is_refused(setting: str) -> None:
 
 def test_a_set_that_does_not_fit_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     notes = Notes(tmp_path / "one")
-    kept = save(notes, tmp_path / "backups")
+    backup = save(notes, tmp_path / "backups")
     other = Notes(tmp_path / "other")
 
     (other.secrets / "signing_key").write_text("another one")
     with pytest.raises(BackupError, match="signing_key is not the secret of this set"):
-        restore(other, kept)
+        restore(other, backup)
     other = Notes(tmp_path / "third")
     other.way = "up"
     with pytest.raises(BackupError, match="make dev"):
-        restore(other, kept)
-    (kept / "a").write_text("changed")
+        restore(other, backup)
+    (backup / "a").write_text("changed")
     with pytest.raises(BackupError, match="damaged: a"):
-        restore(notes, kept)
-    for path, text in ((kept / MANIFEST, "{"), (kept / MANIFEST, "{}")):
+        restore(notes, backup)
+    for path, text in ((backup / MANIFEST, "{"), (backup / MANIFEST, "{}")):
         path.write_text(text)
         with pytest.raises(BackupError, match="no complete set"):
-            restore(notes, kept)
-    assert (other.said, notes.said) == ([], [])
+            restore(notes, backup)
+    assert (other.events, notes.events) == ([], [])
 
 
 def test_an_outbox_is_copied_while_it_is_written_and_taken_over(tmp_path: Path) -> None:
@@ -314,12 +314,12 @@ def test_every_store_of_make_dev_is_restored(volant: Callable[[str], Stack]) -> 
         asyncio.run(put(Path(one.settings["AI_STATE_DIR"]) / "outbox"))
         with psycopg.connect(conninfo(one, "volant")) as connection:
             people = connection.execute("select id, email from users order by id").fetchall()
-        kept = save(ProcessStores(one), one.root / "backups")
+        backup = save(ProcessStores(one), one.root / "backups")
     finally:
         server.stop()
 
     own = {name: other.settings[name] for name in ("POSTGRES_PORT", "AI_SECRETS_DIR", "AI_BLOBS_URL")}
-    done = Checkout(other.root).make("restore", f"FROM={kept}", environment=own)
+    done = Checkout(other.root).make("restore", f"FROM={backup}", environment=own)
     assert (done.returncode, done.stdout, done.stderr) == (0, "Restored. Start it with `make dev`.\n", "")
     for name, content in files.items():
         assert (other.root / name).read_bytes() == content
@@ -341,7 +341,7 @@ def test_every_store_of_make_dev_is_restored(volant: Callable[[str], Stack]) -> 
     finally:
         server.stop()
     with pytest.raises(StoreError, match="has data already"):
-        restore(ProcessStores(other), kept)
+        restore(ProcessStores(other), backup)
 
 
 def password_of(stack: Stack) -> Path:

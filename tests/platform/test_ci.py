@@ -1,4 +1,4 @@
-"""What runs on GitHub: actions pinned by commit, few rights, the same targets as at a desk."""
+"""What runs on GitHub: actions pinned by commit, few rights, the same targets as on a developer's machine."""
 
 from __future__ import annotations
 

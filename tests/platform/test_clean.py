@@ -61,7 +61,7 @@ def test_folders_that_the_settings_name_are_deleted_and_other_files_among_the_se
     volant: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    for name in ("state/outbox/1.db", "secrets/service_key", "secrets/somebody-elses"):
+    for name in ("state/outbox/1.db", "secrets/service_key", "secrets/of-another-program"):
         (elsewhere / name).parent.mkdir(parents=True, exist_ok=True)
         (elsewhere / name).touch()
     done = clean(volant, "yes\n", AI_SECRETS_DIR=str(elsewhere / "secrets"), AI_STATE_DIR=str(elsewhere / "state"))
@@ -69,7 +69,7 @@ def test_folders_that_the_settings_name_are_deleted_and_other_files_among_the_se
     assert str(elsewhere / "secrets") in done.stdout
     assert str(elsewhere / "state") in done.stdout
     left = {str(path.relative_to(elsewhere)) for path in elsewhere.rglob("*")}
-    assert left == {"secrets", "secrets/somebody-elses"}
+    assert left == {"secrets", "secrets/of-another-program"}
 
 
 def test_nothing_is_deleted_while_make_dev_runs(volant: Path) -> None:

@@ -33,13 +33,13 @@ def test_make_backup_and_make_restore_keep_the_state_of_containers_and_put_it_ba
         (checkout.folder / "secrets" / name).write_text(name)
     done = checkout.make("backup", environment={"DOCKER_RUNNING": "postgres"})
     assert done.returncode == 0, done.stderr
-    kept = only_set(checkout.folder / "backups")
-    assert sorted(path.name for path in kept.iterdir()) == [
+    backup = only_set(checkout.folder / "backups")
+    assert sorted(path.name for path in backup.iterdir()) == [
         "artifacts.tar", "blobs.tar", "manifest.json", "mlflow.dump", "outbox.tar", "queue.dump", "volant.dump",
     ]  # fmt: skip
     begun = len(checkout.docker_calls)
 
-    done = checkout.make("restore", f"FROM={kept.relative_to(checkout.folder)}")
+    done = checkout.make("restore", f"FROM={backup.relative_to(checkout.folder)}")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "Restored. Start it with `make up`.\n"
     calls = checkout.docker_calls[begun:]

@@ -31,7 +31,7 @@ def test_the_configuration_of_pip_is_read_with_its_order_of_precedence() -> None
     assert options["extra-index-url"] == "https://one.example/simple https://two.example/simple"
 
 
-def test_uv_gets_what_pip_is_configured_with(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uv_gets_the_configuration_of_pip(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scripts.packages.pip_settings.pip_config", lambda environment: CONFIG)
     found = uv_environment({"UV_HTTP_TIMEOUT": "7"})
     assert found == {
@@ -50,28 +50,28 @@ def test_uv_gets_what_pip_is_configured_with(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.process
-def test_pip_itself_names_its_variables_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_pip_are_read_by_pip_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = {"PIP_CONFIG_FILE": "/dev/null", "PIP_FIND_LINKS": "/wheels"}
     assert uv_environment(nothing)["UV_FIND_LINKS"] == "/wheels"
 
 
 @pytest.mark.parametrize(
-    ("failing", "chosen"), [((), "uv"), (("install",), "pip")], ids=["uv can be had", "uv cannot be had"]
+    ("failing", "chosen"), [((), "uv"), (("install",), "pip")], ids=["uv can be installed", "uv cannot be installed"]
 )
-def test_pip_installs_where_uv_cannot_be_had(
+def test_pip_installs_where_uv_cannot_be_installed(
     failing: tuple[str, ...], chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(install, "pip", lambda verb, *words: 1 if verb in failing else 0)
     assert install.installer() == chosen
 
 
-def test_without_a_network_nothing_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_no_installer_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(install, "pip", lambda *words: 1)
     with pytest.raises(install.NoNetwork):
         install.installer()
 
 
-def test_a_package_with_extras_stands_for_what_it_depends_on(tmp_path: Path) -> None:
+def test_a_package_with_extras_is_replaced_by_its_dependencies(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(
         '[project]\nname = "it"\ndependencies = ["numpy>=2"]\n'
         '[project.optional-dependencies]\nimage = ["torch"]\ntext = ["regex>=1"]\n'
@@ -82,7 +82,7 @@ def test_a_package_with_extras_stands_for_what_it_depends_on(tmp_path: Path) -> 
     assert install.requirements("requirements.txt", tmp_path) == Path("requirements.txt")
 
 
-def test_constraints_hold_for_every_machine() -> None:
+def test_constraints_are_the_same_on_every_machine() -> None:
     compiled = (
         "# uv\n-e ./ai-api\nnumpy==2.4.6\n    # via torch\ntorch==2.13.0+cpu ; sys_platform == 'linux'\n"
         "nvidia-cublas==13.1\ntriton==3.7\n"

@@ -42,8 +42,8 @@ def test_a_run_that_is_terminated_leaves_no_process_behind(tmp_path: Path) -> No
     started = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 128 + signal.SIGTERM
-    _, alive = psutil.wait_procs(started, timeout=10)
-    assert alive == []
+    _, running = psutil.wait_procs(started, timeout=10)
+    assert running == []
 
 
 @pytest.mark.slow

@@ -7,12 +7,12 @@ from sqlalchemy.orm import Session
 
 
 def lock(session: Session, key: int) -> None:
-    """Takes the lock exclusively; waits while anybody else holds it."""
+    """Takes the lock exclusively; waits while another transaction holds it."""
     session.execute(select(func.pg_advisory_xact_lock(key)))
 
 
 def lock_shared(session: Session, key: int) -> None:
-    """Takes the lock together with others that share it; waits while somebody holds it exclusively."""
+    """Takes the lock shared; waits while another transaction holds it exclusively."""
     session.execute(select(func.pg_advisory_xact_lock_shared(key)))
 
 

@@ -48,7 +48,7 @@ class Caller:
 
     @property
     def owner(self) -> UUID | None:
-        """The only user whose rows the caller may read; None: everybody's."""
+        """The only user whose rows the caller may read; None: the rows of every user."""
         return None if self.sees_all else self.user_id
 
 

@@ -38,7 +38,7 @@ async def predictions(
     after: Moment | None = None,
     before: Moment | None = None,
 ) -> PredictionFilter:
-    """The filter over the caller's own predictions; over everybody's for trainers and admins.
+    """The filter over the caller's own predictions; over those of every user for trainers and admins.
 
     InvalidRequest when it has no index and no window of at most 31 days: it would scan months.
     """

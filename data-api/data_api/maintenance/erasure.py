@@ -40,14 +40,14 @@ def run_pending(engine: Engine, file: Path | None = None) -> int:
             return 0
         for erasure_id in requested:
             _erase(engine, erasure_id)
-        is_kept = _is_kept(engine, file)
-        finished = [key for key in [*awaiting, *requested] if is_kept and _finish(engine, key)]
+        is_saved = _tombstones_are_saved(engine, file)
+        finished = [key for key in [*awaiting, *requested] if is_saved and _finish(engine, key)]
         return len({*requested, *finished})
 
 
 def replay(engine: Engine, file: Path, *, repeat: bool = False) -> int:
     """Adds the tombstones that only the file has, as after a backup was restored, and erases those people before
-    data-api serves. With `repeat` everybody is erased again, as their rows may be back. Returns how many people.
+    data-api serves. With `repeat` every person is erased again, as their rows may be back. Returns how many people.
     """
     with unavailable(), transaction(engine) as session:
         count = erasure.replay(session, tombstone_file.read(file))
@@ -67,8 +67,8 @@ def _erase(engine: Engine, erasure_id: UUID) -> None:
     log.info("nothing of an erased person is left in Postgres erasure=%s", erasure_id)
 
 
-def _is_kept(engine: Engine, file: Path | None) -> bool:
-    """Whether every tombstone is in the file; True when there is no file to keep them in."""
+def _tombstones_are_saved(engine: Engine, file: Path | None) -> bool:
+    """Whether every tombstone is in the file; True when there is no file to save them in."""
     if file is None:
         return True
     with transaction(engine) as session:

@@ -1,6 +1,6 @@
 """The file of tombstones beside the backups: one JSON line for each person who was erased.
 
-A database restored from a backup does not know the people who were erased after it. `data-api setup` adds their
+A database restored from a backup has no record of the people who were erased after it. `data-api setup` adds their
 tombstones from this file, and they are erased again.
 """
 

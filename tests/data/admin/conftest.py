@@ -29,22 +29,22 @@ def browser(app: FastAPI, client: TestClient) -> TestClient:
 @pytest.fixture
 def admin(api: ApiClient, browser: TestClient) -> SignedInUser:
     """An admin who is signed in with `browser`, for tests that end the sign-in."""
-    somebody = api.person("admin")
-    assert sign_in(browser, somebody.email).status_code == 303
-    return somebody
+    user = api.person("admin")
+    assert sign_in(browser, user.email).status_code == 303
+    return user
 
 
 @pytest.fixture(scope="module")
-def clerk(api: ApiClient) -> SignedInUser:
+def shared_admin(api: ApiClient) -> SignedInUser:
     """An admin whom no test changes."""
     return api.person("admin")
 
 
 @pytest.fixture(scope="module")
-def desk(app: FastAPI, client: TestClient, clerk: SignedInUser) -> TestClient:
-    """A browser in which the clerk is signed in."""
+def admin_browser(app: FastAPI, client: TestClient, shared_admin: SignedInUser) -> TestClient:
+    """A browser in which `shared_admin` is signed in."""
     browser = open_browser(app)
-    assert sign_in(browser, clerk.email).status_code == 303
+    assert sign_in(browser, shared_admin.email).status_code == 303
     return browser
 
 

@@ -74,20 +74,20 @@ def sign_in(page: Page, email: str) -> None:
 
 
 def test_an_admin_finds_a_user_changes_their_role_and_sees_the_line(api: ApiClient, page: Page) -> None:
-    admin, somebody = api.person("admin"), api.person()
+    admin, user = api.person("admin"), api.person()
     sign_in(page, admin.email)
     page.get_by_role("link", name="Users").click()
-    page.get_by_placeholder("Search").fill(somebody.email)
+    page.get_by_placeholder("Search").fill(user.email)
     page.get_by_role("button", name="Search").click()
-    row = page.get_by_role("row").filter(has_text=somebody.email)
+    row = page.get_by_role("row").filter(has_text=user.email)
     expect(page.get_by_role("row")).to_have_count(2)  # the header and the one
     row.locator("a[href*='/edit/']").click()
     page.get_by_label("Role").select_option("trainer")
     page.get_by_role("button", name="Save", exact=True).click()
-    expect(page.get_by_role("row").filter(has_text=somebody.email)).to_contain_text("trainer")
+    expect(page.get_by_role("row").filter(has_text=user.email)).to_contain_text("trainer")
 
     page.get_by_role("link", name="Changes").click()
-    line = page.get_by_role("row").filter(has_text=somebody.id).filter(has_text="change")
+    line = page.get_by_role("row").filter(has_text=user.id).filter(has_text="change")
     expect(line).to_contain_text("role, tokens_valid_after")
     expect(line).to_contain_text(admin.id)
     line.locator("a[href*='/details/']").first.click()
@@ -95,13 +95,13 @@ def test_an_admin_finds_a_user_changes_their_role_and_sees_the_line(api: ApiClie
 
 
 def test_an_admin_deletes_a_user_after_a_confirmation(api: ApiClient, page: Page) -> None:
-    admin, somebody = api.person("admin"), api.person()
+    admin, user = api.person("admin"), api.person()
     sign_in(page, admin.email)
-    page.goto(f"/admin/user/details/{somebody.id}")
+    page.goto(f"/admin/user/details/{user.id}")
     page.get_by_role("link", name="Delete").click()
     page.locator("#modal-delete-button").click()
     page.wait_for_url("**/admin/user/list*")
-    assert api.client.get(f"/users/{somebody.id}", headers=api.admin.headers).status_code == 404
+    assert api.client.get(f"/users/{user.id}", headers=api.admin.headers).status_code == 404
 
 
 def test_a_plain_user_is_refused(api: ApiClient, page: Page) -> None:
@@ -113,14 +113,14 @@ def test_a_plain_user_is_refused(api: ApiClient, page: Page) -> None:
 
 def test_another_origin_of_this_machine_cannot_change_anything(api: ApiClient, page: Page) -> None:
     """The other origin shares the cookie, as cookies do not depend on the port."""
-    admin, somebody = api.person("admin"), api.person()
+    admin, user = api.person("admin"), api.person()
     sign_in(page, admin.email)
     page.get_by_role("link", name="Users").click()
     page.context.route("http://127.0.0.1:1/**", lambda route: route.fulfill(content_type="text/html", body="elsewhere"))
-    target = f"{page.evaluate('location.origin')}/admin/user/edit/{somebody.id}"
+    target = f"{page.evaluate('location.origin')}/admin/user/edit/{user.id}"
     other = page.context.new_page()
     other.goto("http://127.0.0.1:1/")
-    with other.expect_response(target) as answered:
+    with other.expect_response(target) as response_info:
         other.evaluate(
             """(target) => {
                 const form = document.createElement("form");
@@ -132,7 +132,7 @@ def test_another_origin_of_this_machine_cannot_change_anything(api: ApiClient, p
             }""",
             target,
         )
-    sent = answered.value.request.all_headers()
+    sent = response_info.value.request.all_headers()
     assert "volant_admin=" in sent["cookie"]
-    assert answered.value.status == 403
-    assert api.client.get("/users/me", headers=somebody.headers).json()["role"] == "user"
+    assert response_info.value.status == 403
+    assert api.client.get("/users/me", headers=user.headers).json()["role"] == "user"

@@ -29,20 +29,20 @@ def test_every_admin_page_requires_a_sign_in(browser: TestClient, path: str, met
 
 def test_an_admin_signs_in_and_out(browser: TestClient, admin: SignedInUser) -> None:
     assert is_in(browser)
-    kept = browser.cookies[COOKIE]
+    old_cookie = browser.cookies[COOKIE]
     assert browser.get("/admin/logout").headers["location"].endswith("/admin/login")
     assert COOKIE not in browser.cookies
-    browser.cookies.set(COOKIE, kept)
+    browser.cookies.set(COOKIE, old_cookie)
     assert not is_in(browser), "a copied cookie is still valid after signing out"
 
 
 def test_the_cookie_is_http_only_and_same_site(api: ApiClient, browser: TestClient) -> None:
-    somebody = api.person("admin")
-    cookie = sign_in(browser, somebody.email).headers["set-cookie"].lower()
+    user = api.person("admin")
+    cookie = sign_in(browser, user.email).headers["set-cookie"].lower()
     assert {"httponly", "samesite=strict", "path=/admin"} <= {part.strip() for part in cookie.split(";")}
     assert "secure" not in cookie
     browser.base_url = "https://testserver"
-    assert "; secure" in sign_in(browser, somebody.email).headers["set-cookie"].lower()
+    assert "; secure" in sign_in(browser, user.email).headers["set-cookie"].lower()
 
 
 @pytest.mark.parametrize("role", ["user", "trainer"])
@@ -67,9 +67,9 @@ def test_a_wrong_sign_in_reveals_no_reason(browser: TestClient, form: dict[str, 
 
 def test_failed_sign_ins_at_the_page_lock_the_account_out(api: ApiClient, prepared: Settings) -> None:
     browser = open_browser(create_app(prepared.model_copy(update={"sign_in_tries": 3})))
-    somebody = api.person("admin")
+    user = api.person("admin")
     for _ in range(40):
-        response = sign_in(browser, somebody.email, "wrong")
+        response = sign_in(browser, user.email, "wrong")
         if response.status_code == 429:
             break
         assert response.status_code == 400

@@ -25,32 +25,32 @@ SECRETS = {"password_hash", "hash", "sealed_seed"}
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: str(view.identity))
 def test_every_list_detail_page_and_export_responds(
-    api: ApiClient, desk: TestClient, clerk: SignedInUser, task: str, view: type[ModelView]
+    api: ApiClient, admin_browser: TestClient, shared_admin: SignedInUser, task: str, view: type[ModelView]
 ) -> None:
-    about = prediction(task, clerk.id)
+    about = prediction(task, shared_admin.id)
     api.send("/predictions", about)
-    api.send("/feedback", feedback(about, clerk.id))
+    api.send("/feedback", feedback(about, shared_admin.id))
     api.send("/promotions", promotion(task))
-    api.key(clerk)
+    api.key(shared_admin)
     if view.identity == "invitation":
         invited = {"email": f"{task}@example.org", "role": "user"}
-        assert api.client.post("/invitations", json=invited, headers=clerk.headers).status_code == 201
+        assert api.client.post("/invitations", json=invited, headers=shared_admin.headers).status_code == 201
     if view.identity == "retention":
         days = {"predictions_days": 30, "examples_days": 60}
-        assert api.client.put(f"/retention/{task}", json=days, headers=clerk.headers).status_code == 200
+        assert api.client.put(f"/retention/{task}", json=days, headers=shared_admin.headers).status_code == 200
     if view.identity == "erasure":
         gone = api.person()
-        assert api.client.delete(f"/users/{gone.id}/data", headers=clerk.headers).status_code == 202
-    page = desk.get(f"/admin/{view.identity}/list")
+        assert api.client.delete(f"/users/{gone.id}/data", headers=shared_admin.headers).status_code == 202
+    page = admin_browser.get(f"/admin/{view.identity}/list")
     assert page.status_code == 200, page.text
     found = re.search(rf"/admin/{view.identity}/details/([\w-]+)", page.text)
     assert found, "the list has no row"
-    assert desk.get(f"/admin/{view.identity}/details/{found[1]}").status_code == 200
-    assert desk.get(f"/admin/{view.identity}/list?search=x&page=7&pageSize=25").status_code in (200, 302)
-    exported = desk.get(f"/admin/{view.identity}/export/csv")
+    assert admin_browser.get(f"/admin/{view.identity}/details/{found[1]}").status_code == 200
+    assert admin_browser.get(f"/admin/{view.identity}/list?search=x&page=7&pageSize=25").status_code in (200, 302)
+    exported = admin_browser.get(f"/admin/{view.identity}/export/csv")
     assert exported.headers["content-type"].startswith("text/csv")
     assert len(list(csv.reader(io.StringIO(exported.text)))) > 1
-    assert desk.get(f"/admin/{view.identity}/export/json").status_code == 404
+    assert admin_browser.get(f"/admin/{view.identity}/export/json").status_code == 404
 
 
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: str(view.identity))
@@ -71,12 +71,12 @@ def test_no_view_lists_a_secret_column(view: type[ModelView]) -> None:
 
 
 def test_nothing_secret_is_on_the_pages(
-    api: ApiClient, desk: TestClient, clerk: SignedInUser, as_owner: Engine
+    api: ApiClient, admin_browser: TestClient, shared_admin: SignedInUser, as_owner: Engine
 ) -> None:
-    api.key(clerk)
+    api.key(shared_admin)
     pages = [
-        desk.get(f"/admin/{path}").text
-        for path in ("user/list", f"user/details/{clerk.id}", f"user/edit/{clerk.id}", "user/export/csv",
+        admin_browser.get(f"/admin/{path}").text
+        for path in ("user/list", f"user/details/{shared_admin.id}", f"user/edit/{shared_admin.id}", "user/export/csv",
                      "api-key/list", "api-key/export/csv", "audit/list", "audit/export/csv")
     ]  # fmt: skip
     with as_owner.connect() as connection:
@@ -85,11 +85,13 @@ def test_nothing_secret_is_on_the_pages(
 
 
 @pytest.mark.parametrize("view", [view for view in VIEWS if not view.can_edit], ids=lambda view: str(view.identity))
-def test_read_only_views_refuse_changes(desk: TestClient, clerk: SignedInUser, view: type[ModelView]) -> None:
+def test_read_only_views_refuse_changes(
+    admin_browser: TestClient, shared_admin: SignedInUser, view: type[ModelView]
+) -> None:
     for path in ("create", f"edit/{new_id()}", "import"):
-        assert desk.post(f"/admin/{view.identity}/{path}", headers=HERE).status_code == 403
+        assert admin_browser.post(f"/admin/{view.identity}/{path}", headers=HERE).status_code == 403
     if not view.can_delete:
-        assert desk.delete(f"/admin/{view.identity}/delete?pks={new_id()}", headers=HERE).status_code == 403
+        assert admin_browser.delete(f"/admin/{view.identity}/delete?pks={new_id()}", headers=HERE).status_code == 403
 
 
 @pytest.mark.parametrize(
@@ -106,52 +108,60 @@ def test_read_only_views_refuse_changes(desk: TestClient, clerk: SignedInUser, v
     ],
     ids=lambda path: path if "0" not in path else path.partition("?")[2] or "user that is not there",
 )
-def test_a_malformed_url_is_refused_and_never_a_5xx(desk: TestClient, clerk: SignedInUser, path: str) -> None:
-    assert 400 <= desk.get(f"/admin/{path}").status_code < 500
+def test_a_malformed_url_is_refused_and_never_a_5xx(
+    admin_browser: TestClient, shared_admin: SignedInUser, path: str
+) -> None:
+    assert 400 <= admin_browser.get(f"/admin/{path}").status_code < 500
 
 
 def test_filters_and_search_narrow_a_list(
-    api: ApiClient, desk: TestClient, clerk: SignedInUser, other: SignedInUser, task: str
+    api: ApiClient, admin_browser: TestClient, shared_admin: SignedInUser, other: SignedInUser, task: str
 ) -> None:
     def people(**query: str) -> str:
-        return desk.get("/admin/user/list", params=query).text
+        return admin_browser.get("/admin/user/list", params=query).text
 
     assert f"/admin/user/details/{other.id}" in people(search=other.email[5:12].upper(), role="user")
-    assert f"/admin/user/details/{clerk.id}" not in people(search=other.email)
+    assert f"/admin/user/details/{shared_admin.id}" not in people(search=other.email)
     assert f"/admin/user/details/{other.id}" not in people(search=other.email, role="trainer")
     assert f"/admin/user/details/{other.id}" not in people(search=other.email, disabled="true")
     api.send("/predictions", prediction(task), prediction(f"{task}-other"))
-    page = desk.get("/admin/prediction/list", params={"task": task, "task_op": "equals"}).text
+    page = admin_browser.get("/admin/prediction/list", params={"task": task, "task_op": "equals"}).text
     assert "1 to 1 of 1" in " ".join(re.sub("<[^>]+>", " ", page).split())
 
 
-def test_user_input_is_escaped_on_the_page(api: ApiClient, desk: TestClient, clerk: SignedInUser, task: str) -> None:
-    about = prediction(task, clerk.id, row={"text": "<script>alert(1)</script>"})
+def test_user_input_is_escaped_on_the_page(
+    api: ApiClient, admin_browser: TestClient, shared_admin: SignedInUser, task: str
+) -> None:
+    about = prediction(task, shared_admin.id, row={"text": "<script>alert(1)</script>"})
     api.send("/predictions", about)
-    api.send("/feedback", feedback(about, clerk.id, comment="=<img src=x onerror=alert(2)>"))
-    page = desk.get(f"/admin/prediction/details/{about['id']}").text
+    api.send("/feedback", feedback(about, shared_admin.id, comment="=<img src=x onerror=alert(2)>"))
+    page = admin_browser.get(f"/admin/prediction/details/{about['id']}").text
     assert "&lt;script&gt;alert(1)" in page
     assert "<script>alert(1)" not in page
-    rows = list(csv.DictReader(io.StringIO(desk.get("/admin/feedback/export/csv").text)))
+    rows = list(csv.DictReader(io.StringIO(admin_browser.get("/admin/feedback/export/csv").text)))
     assert [row["comment"] for row in rows if row["task"] == task] == ["'=<img src=x onerror=alert(2)>"]
 
 
-def test_every_response_forbids_frames_and_foreign_scripts(desk: TestClient, clerk: SignedInUser) -> None:
-    headers = desk.get("/admin/user/list").headers
+def test_every_response_forbids_frames_and_foreign_scripts(
+    admin_browser: TestClient, shared_admin: SignedInUser
+) -> None:
+    headers = admin_browser.get("/admin/user/list").headers
     assert "default-src 'self'" in headers["content-security-policy"]
     assert "frame-ancestors 'none'" in headers["content-security-policy"]
     assert headers["cache-control"] == "no-store"
-    assert "cache-control" not in desk.get("/admin/statics/js/main.js").headers
+    assert "cache-control" not in admin_browser.get("/admin/statics/js/main.js").headers
 
 
-def test_an_unavailable_postgres_is_a_503(desk: TestClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_postgres_is_a_503(
+    admin_browser: TestClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = app.state.context.database.engine
     engine.dispose()  # so that the next request opens a new connection
     with monkeypatch.context() as patch:
         patch.setattr(engine.dialect.loaded_dbapi, "connect", unreachable)
-        response = desk.get("/admin/user/list")
+        response = admin_browser.get("/admin/user/list")
     assert (response.status_code, response.headers["retry-after"]) == (503, "1")
-    assert is_in(desk)
+    assert is_in(admin_browser)
 
 
 def unreachable(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""Who the caller is when several credentials are sent, and what a token with impossible claims is worth."""
+"""Which caller is authenticated when several credentials are sent; a token with impossible claims is refused."""
 
 from __future__ import annotations
 

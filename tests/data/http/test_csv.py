@@ -39,8 +39,8 @@ def reader(api: ApiClient) -> SignedInUser:
     return api.person("admin")
 
 
-def table(api: ApiClient, somebody: SignedInUser, path: str, **query: str) -> list[dict[str, str]]:
-    response = api.client.get(path, params={"format": "csv", **query}, headers=somebody.headers)
+def table(api: ApiClient, user: SignedInUser, path: str, **query: str) -> list[dict[str, str]]:
+    response = api.client.get(path, params={"format": "csv", **query}, headers=user.headers)
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "text/csv; charset=utf-8; header=present"
     return list(csv.DictReader(io.StringIO(response.text, newline="")))
@@ -94,12 +94,12 @@ def test_an_empty_list_is_a_header_line(api: ApiClient, reader: SignedInUser, ta
 
 
 def test_a_user_gets_their_own_rows_only(api: ApiClient, task: str) -> None:
-    somebody, other = api.person(), api.person()
-    mine = prediction(task, somebody.id)
+    user, other = api.person(), api.person()
+    mine = prediction(task, user.id)
     api.send("/predictions", mine, prediction(task, other.id))
-    assert [row["id"] for row in table(api, somebody, "/predictions", task=task)] == [mine["id"]]
+    assert [row["id"] for row in table(api, user, "/predictions", task=task)] == [mine["id"]]
     for path in ("/users", "/audit"):
-        response = api.client.get(path, params={"format": "csv"}, headers=somebody.headers)
+        response = api.client.get(path, params={"format": "csv"}, headers=user.headers)
         assert (response.status_code, response.json()["error"]) == (403, "NotAllowed")
 
 

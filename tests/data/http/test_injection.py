@@ -1,4 +1,4 @@
-"""Input is data: SQL in it is text, and unknown fields are refused."""
+"""SQL in any input is treated as text, and unknown fields are refused."""
 
 from __future__ import annotations
 
@@ -100,9 +100,9 @@ def test_sql_in_a_row_is_stored_unchanged(api: ApiClient, task: str, state: Any)
     for row, payload in zip(rows, PAYLOADS, strict=True):
         correction = feedback(row, person.id, label=payload, comment=payload)
         assert api.statuses("/feedback", correction) == ["stored"]
-        kept = api.client.get(f"/predictions/{row['id']}", headers=api.service).json()
-        assert (kept["row"], kept["request_id"]) == (row["row"], payload)
-        assert (kept["feedback"][0]["comment"], kept["feedback"][0]["status"]) == (payload, "accepted")
+        stored = api.client.get(f"/predictions/{row['id']}", headers=api.service).json()
+        assert (stored["row"], stored["request_id"]) == (row["row"], payload)
+        assert (stored["feedback"][0]["comment"], stored["feedback"][0]["status"]) == (payload, "accepted")
         query = {"task": task, "label": payload}
         (listed,) = api.client.get("/predictions", params=query, headers=api.service).json()["items"]
         assert listed["id"] == row["id"]

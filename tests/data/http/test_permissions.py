@@ -13,7 +13,7 @@ from data_api.ids import new_id
 from tests.data.accounts import RESOURCES, Accounts
 from tests.data.api import ApiClient
 
-CALLERS = ("nobody", "user", "trainer", "admin", "service", "user key read", "admin key predict feedback read train")
+CALLERS = ("anonymous", "user", "trainer", "admin", "service", "user key read", "admin key predict feedback read train")
 """A role with `key` calls with an API key of these scopes."""
 Row = tuple[int, int, int, int, int, int, int]
 
@@ -31,7 +31,7 @@ OPEN = {
     ("POST", "/auth/token"),
     ("POST", "/auth/refresh"),
     ("POST", "/auth/logout"),
-    ("GET", "/invitations/{invitation}"),  # for everybody with the link
+    ("GET", "/invitations/{invitation}"),  # for anyone with the link
     ("POST", "/invitations/{invitation}"),
     ("GET", "/.well-known/jwks.json"),
     ("GET", "/health/live"),
@@ -153,8 +153,8 @@ def test_a_caller_who_has_just_lost_their_rights_is_refused_everywhere(
         change = {"disabled": True} if what == "disabled" else {"role": "user" if role != "user" else "trainer"}
         assert api.client.patch(path, json=change, headers=api.admin.headers).status_code == 200
     for method, route in TABLE:
-        nobody = re.sub(r"{\w+}", str(new_id()), route)
-        assert api.client.request(method, nobody, headers=member.headers).status_code == 401, (method, route)
+        unknown_path = re.sub(r"{\w+}", str(new_id()), route)
+        assert api.client.request(method, unknown_path, headers=member.headers).status_code == 401, (method, route)
 
 
 def test_the_role_in_the_users_table_counts_and_not_the_one_in_the_token(
@@ -167,7 +167,7 @@ def test_the_role_in_the_users_table_counts_and_not_the_one_in_the_token(
     assert api.client.get("/users", headers=token).status_code == 403
 
 
-@pytest.mark.parametrize(("row", "expected"), [("own", 1), ("somebody else's", 0)])
+@pytest.mark.parametrize(("row", "expected"), [("own", 1), ("another user's", 0)])
 def test_lists_hold_the_callers_own_rows_and_for_trainers_all_rows(
     api: ApiClient, accounts: Accounts, row: str, expected: int
 ) -> None:

@@ -23,14 +23,14 @@ STORES = ("memory", "postgres")
 def limited(secrets_dir: Path, postgres_server: Postgres, prepared: Settings) -> Iterator[list[ApiClient]]:
     """Two data-api processes that share their counts through one Postgres."""
     with (
-        apart(secrets_dir, postgres_server, rate_limit_store="postgres") as first,
-        apart(secrets_dir, postgres_server, rate_limit_store="postgres") as second,
+        separate_app(secrets_dir, postgres_server, rate_limit_store="postgres") as first,
+        separate_app(secrets_dir, postgres_server, rate_limit_store="postgres") as second,
     ):
         yield [first, second]
 
 
 @contextmanager
-def apart(secrets_dir: Path, postgres: Postgres, **others: object) -> Iterator[ApiClient]:
+def separate_app(secrets_dir: Path, postgres: Postgres, **others: object) -> Iterator[ApiClient]:
     few = {"rate_limit_per_caller": "20/hour", "rate_limit_per_address": "100000/hour", **others}
     settings = settings_for(secrets_dir, postgres.port, **few)
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
@@ -45,10 +45,10 @@ def statuses(api: ApiClient, headers: dict[str, str], count: int) -> list[int]:
 def test_a_caller_over_the_limit_is_refused_until_the_window_ends(
     store: str, secrets_dir: Path, postgres_server: Postgres, api: ApiClient
 ) -> None:
-    somebody, other = api.person(), api.person()
-    with apart(secrets_dir, postgres_server, rate_limit_store=store) as limited:
-        assert statuses(limited, somebody.headers, 21) == [200] * 20 + [429]
-        refused = limited.client.get("/users/me", headers=somebody.headers)
+    user, other = api.person(), api.person()
+    with separate_app(secrets_dir, postgres_server, rate_limit_store=store) as limited:
+        assert statuses(limited, user.headers, 21) == [200] * 20 + [429]
+        refused = limited.client.get("/users/me", headers=user.headers)
         assert refused.json()["error"] == "TooManyRequests"
         assert 1 <= int(refused.headers["retry-after"]) <= 3_600
         assert statuses(limited, other.headers, 1) == [200]
@@ -56,10 +56,10 @@ def test_a_caller_over_the_limit_is_refused_until_the_window_ends(
 
 
 def test_several_processes_share_their_counts_through_postgres(limited: list[ApiClient], api: ApiClient) -> None:
-    somebody = api.person()
-    here, there = limited
-    assert statuses(here, somebody.headers, 12) == [200] * 12
-    assert statuses(there, somebody.headers, 12) == [200] * 8 + [429] * 4
+    user = api.person()
+    first, second = limited
+    assert statuses(first, user.headers, 12) == [200] * 12
+    assert statuses(second, user.headers, 12) == [200] * 8 + [429] * 4
 
 
 @pytest.mark.parametrize("store", STORES)
@@ -78,11 +78,14 @@ def test_an_address_is_limited_with_or_without_authentication(
 def test_requests_to_the_admin_page_count_too(secrets_dir: Path, postgres_server: Postgres, api: ApiClient) -> None:
     admin = api.person("admin")
     few = {"rate_limit_per_caller": "5/hour", "rate_limit_per_address": "8/hour"}
-    app, here = create_app(settings_for(secrets_dir, postgres_server.port, **few)), {"Sec-Fetch-Site": "same-origin"}
+    app, same_origin = (
+        create_app(settings_for(secrets_dir, postgres_server.port, **few)),
+        {"Sec-Fetch-Site": "same-origin"},
+    )
 
     def sign_in(browser: TestClient) -> int:
         return browser.post(
-            "/admin/login", data={"username": admin.email, "password": PASSWORD}, headers=here
+            "/admin/login", data={"username": admin.email, "password": PASSWORD}, headers=same_origin
         ).status_code
 
     def pages(browser: TestClient, count: int) -> list[int]:
@@ -90,8 +93,8 @@ def test_requests_to_the_admin_page_count_too(secrets_dir: Path, postgres_server
 
     with TestClient(app, client=("192.0.2.77", 1), follow_redirects=False) as browser:
         assert sign_in(browser) == 303
-        assert pages(browser, 6) == [200] * 5 + [429], "the person's limit"
-        assert [sign_in(browser), sign_in(browser)] == [303, 429], "the address's limit"
+        assert pages(browser, 6) == [200] * 5 + [429], "the limit of the caller"
+        assert [sign_in(browser), sign_in(browser)] == [303, 429], "the limit of the address"
         refused = browser.get("/admin/user/list")
         assert refused.status_code == 429
         assert int(refused.headers["retry-after"]) > 1

@@ -21,7 +21,7 @@ from tests.data.api import PASSWORD, ApiClient, SignedInUser, bearer, key_hash, 
 
 
 @pytest.fixture(scope="module")
-def somebody(api: ApiClient) -> SignedInUser:
+def user(api: ApiClient) -> SignedInUser:
     return api.person("trainer")
 
 
@@ -32,15 +32,13 @@ def signing(app: FastAPI) -> KeyPair:
     return tokens._keyring.signing()
 
 
-def forge(
-    signing: KeyPair, somebody: SignedInUser, key: object = None, algorithm: str = "EdDSA", **changes: Any
-) -> str:
+def forge(signing: KeyPair, user: SignedInUser, key: object = None, algorithm: str = "EdDSA", **changes: Any) -> str:
     """A token like a real one but for `changes`; a claim that is None is left out."""
     now = int(time.time())
     claims = {
         "iss": "volant",
         "aud": "volant",
-        "sub": somebody.id,
+        "sub": user.id,
         "role": "trainer",
         "iat": now,
         "nbf": now,
@@ -48,33 +46,33 @@ def forge(
         "jti": str(new_id()),
         **changes,
     }
-    kept = {name: value for name, value in claims.items() if value is not None}
-    headers = {"kid": kept.pop("kid", signing.kid)}
-    return jwt.encode(kept, signing.private if key is None else key, algorithm, headers=headers)  # type: ignore[arg-type]
+    present = {name: value for name, value in claims.items() if value is not None}
+    headers = {"kid": present.pop("kid", signing.kid)}
+    return jwt.encode(present, signing.private if key is None else key, algorithm, headers=headers)  # type: ignore[arg-type]
 
 
-def test_a_token_names_its_user_and_verifies_with_the_published_key(api: ApiClient, somebody: SignedInUser) -> None:
+def test_a_token_names_its_user_and_verifies_with_the_published_key(api: ApiClient, user: SignedInUser) -> None:
     (jwk,) = api.client.get("/.well-known/jwks.json").json()["keys"]
-    assert jwt.get_unverified_header(somebody.token) == {"alg": "EdDSA", "typ": "JWT", "kid": jwk["kid"]}
+    assert jwt.get_unverified_header(user.token) == {"alg": "EdDSA", "typ": "JWT", "kid": jwk["kid"]}
     public = OKPAlgorithm.from_jwk(jwk)
-    claims = jwt.decode(somebody.token, public, algorithms=["EdDSA"], audience="volant", issuer="volant")  # type: ignore[arg-type]
-    assert (claims["sub"], claims["role"]) == (somebody.id, "trainer")
+    claims = jwt.decode(user.token, public, algorithms=["EdDSA"], audience="volant", issuer="volant")  # type: ignore[arg-type]
+    assert (claims["sub"], claims["role"]) == (user.id, "trainer")
     assert claims["exp"] - int(claims["iat"]) == 900
     assert "d" not in jwk
 
 
 def test_a_token_made_by_the_test_passes_so_that_the_refused_ones_fail_for_their_claim(
-    api: ApiClient, signing: KeyPair, somebody: SignedInUser
+    api: ApiClient, signing: KeyPair, user: SignedInUser
 ) -> None:
-    assert status(api, bearer(forge(signing, somebody))) == 200
+    assert status(api, bearer(forge(signing, user))) == 200
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"aud": "somebody-else"},
-        {"aud": ["volant", "somebody-else"]},
-        {"iss": "somebody-else"},
+        {"aud": "another-service"},
+        {"aud": ["volant", "another-service"]},
+        {"iss": "another-service"},
         {"exp": int(time.time()) - 1},
         {"nbf": int(time.time()) + 3_600},
         {"iat": int(time.time()) + 3_600},
@@ -88,19 +86,19 @@ def test_a_token_made_by_the_test_passes_so_that_the_refused_ones_fail_for_their
     ids=" ".join,
 )
 def test_a_token_with_a_wrong_claim_is_refused(
-    api: ApiClient, signing: KeyPair, somebody: SignedInUser, changes: dict[str, Any]
+    api: ApiClient, signing: KeyPair, user: SignedInUser, changes: dict[str, Any]
 ) -> None:
-    assert status(api, bearer(forge(signing, somebody, **changes))) == 401
+    assert status(api, bearer(forge(signing, user, **changes))) == 401
 
 
-def test_a_token_signed_otherwise_is_refused(api: ApiClient, signing: KeyPair, somebody: SignedInUser) -> None:
+def test_a_token_signed_otherwise_is_refused(api: ApiClient, signing: KeyPair, user: SignedInUser) -> None:
     public = signing.x
-    head, body, signature = somebody.token.split(".")
-    admin = forge(signing, somebody, sub=api.admin.id).split(".")[1]
+    head, body, signature = user.token.split(".")
+    admin = forge(signing, user, sub=api.admin.id).split(".")[1]
     for token in (
-        forge(signing, somebody, key="", algorithm="none"),
-        forge(signing, somebody, key=public, algorithm="HS256"),
-        forge(signing, somebody, key=Ed25519PrivateKey.generate()),
+        forge(signing, user, key="", algorithm="none"),
+        forge(signing, user, key=public, algorithm="HS256"),
+        forge(signing, user, key=Ed25519PrivateKey.generate()),
         f"{head}.{admin}.{signature}",
         f"{head}.{body}.",
         f"{head}.{body}",
@@ -109,7 +107,7 @@ def test_a_token_signed_otherwise_is_refused(api: ApiClient, signing: KeyPair, s
         "....",
     ):
         assert status(api, bearer(token)) == 401
-    assert status(api, {"Authorization": f"Basic {somebody.token}"}) == 401
+    assert status(api, {"Authorization": f"Basic {user.token}"}) == 401
     assert status(api, {}) == 401
 
 

@@ -102,12 +102,12 @@ def listed(api: ApiClient, person: SignedInUser, **query: str | bool) -> list[di
 
 def test_the_list_can_leave_out_invalid_keys_and_an_admin_can_filter_by_user(api: ApiClient) -> None:
     person, other = api.person(), api.person()
-    gone, kept = api.key(person)[0], api.key(person)[0]
+    revoked, valid = api.key(person)[0], api.key(person)[0]
     theirs, _ = api.key(other)
-    api.client.delete(f"/api-keys/{gone}", headers=person.headers)
-    assert [key["id"] for key in listed(api, person)] == [kept, gone]
-    assert [key["id"] for key in listed(api, person, live=True)] == [kept]
-    assert [key["id"] for key in listed(api, api.admin, user_id=person.id, live=True)] == [kept]
+    api.client.delete(f"/api-keys/{revoked}", headers=person.headers)
+    assert [key["id"] for key in listed(api, person)] == [valid, revoked]
+    assert [key["id"] for key in listed(api, person, live=True)] == [valid]
+    assert [key["id"] for key in listed(api, api.admin, user_id=person.id, live=True)] == [valid]
     assert [key["id"] for key in listed(api, api.admin, user_id=other.id)] == [theirs]
     assert listed(api, person, user_id=other.id) == []
 

@@ -40,8 +40,8 @@ def test_an_invited_person_opens_the_link_and_makes_an_account(
     page.get_by_role("button").click()
     expect(page.get_by_role("status")).to_contain_text("You can sign in")
     expect(page.get_by_role("button")).to_be_hidden()
-    somebody = api.sign_in(body["email"], PASSWORD)
-    assert api.client.get("/users/me", headers=somebody.headers).json()["name"] == "Ada Lovelace"
+    user = api.sign_in(body["email"], PASSWORD)
+    assert api.client.get("/users/me", headers=user.headers).json()["name"] == "Ada Lovelace"
     page.reload()
     expect(page.get_by_role("status")).to_contain_text("There is no such invitation")
     page.close()

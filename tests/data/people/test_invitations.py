@@ -139,16 +139,16 @@ def test_accepting_holds_no_connection_while_it_waits_to_hash(
     api: ApiClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context: Context = app.state.context
-    real, held = context.passwords.hash, []
+    real, checked_out = context.passwords.hash, []
     made = invite(api)
 
     def hash_(password: str) -> str:
-        held.append(context.database.engine.pool.checkedout())  # type: ignore[attr-defined]
+        checked_out.append(context.database.engine.pool.checkedout())  # type: ignore[attr-defined]
         return real(password)
 
     monkeypatch.setattr(context.passwords, "hash", hash_)
     assert accept(api, made).status_code == 201
-    assert held == [0]
+    assert checked_out == [0]
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_the_invitation_page_loads_nothing_and_sends_no_referrer(api: ApiClient)
         hashed = b64encode(hashlib.sha256(inline.encode()).digest()).decode()
         assert f"{tag}-src 'sha256-{hashed}'" in policy
     assert made["email"] not in page.text
-    assert api.client.get(path(made)).json()["email"] == made["email"]  # looking spent nothing
+    assert api.client.get(path(made)).json()["email"] == made["email"]  # reading does not use the link up
 
 
 def test_deleting_a_user_deletes_their_invitations(api: ApiClient, as_app: Engine) -> None:

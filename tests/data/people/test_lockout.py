@@ -149,9 +149,9 @@ def test_an_unknown_account_takes_the_same_statements_and_hashes(
     seen: list[str] = []
     real = context.passwords.verify
 
-    def verify(password: str, kept: str | None) -> bool:
+    def verify(password: str, stored_hash: str | None) -> bool:
         seen.append("a hash")
-        return real(password, kept)
+        return real(password, stored_hash)
 
     def note(_: object, __: object, statement: str, *___: object) -> None:
         seen.append(statement)
@@ -209,11 +209,11 @@ def test_a_right_password_checked_after_too_many_wrong_ones_is_locked_out(
     passwords = strict.state.context.passwords
     real = passwords.verify
 
-    def verify(password: str, kept: str | None) -> bool:
+    def verify(password: str, stored_hash: str | None) -> bool:
         monkeypatch.setattr(passwords, "verify", real)
         for _ in range(TRIES):
             guess(person.email)
-        return bool(real(password, kept))
+        return bool(real(password, stored_hash))
 
     monkeypatch.setattr(passwords, "verify", verify)
     assert outcome(guess(person.email, PASSWORD)) == LOCKED
@@ -245,7 +245,7 @@ def test_addresses_of_one_ipv6_network_count_as_one(guess: Guess) -> None:
     assert outcome(guess(f"{new_id()}@example.org", origin=f"{network[:-1]}2::1")) == WRONG
 
 
-def test_the_current_password_is_no_easier_to_guess_than_at_sign_in(
+def test_wrong_current_passwords_lock_the_account_out_like_failed_sign_ins(
     api: ApiClient, strict: FastAPI, guess: Guess, address: str
 ) -> None:
     person = api.person()

@@ -1,4 +1,4 @@
-"""Whose refresh tokens a change revokes, and that none is traded for a person who may not sign in."""
+"""A change of a user revokes the refresh tokens of that user only; none is exchanged for a user who may not sign in."""
 
 from __future__ import annotations
 
@@ -31,37 +31,37 @@ def live_tokens(engine: Engine, person: SignedInUser) -> int:
 
 
 @pytest.mark.parametrize("change", [{"disabled": True}, {"password": "another horse battery"}], ids=str)
-def test_a_change_ends_all_sign_ins_of_that_person_and_of_nobody_else(
+def test_a_change_ends_all_sign_ins_of_that_person_only(
     api: ApiClient, as_owner: Engine, change: dict[str, object]
 ) -> None:
     person, other = api.person(), api.person()
     again = api.sign_in(person.email, PASSWORD)
     assert (live_tokens(as_owner, person), live_tokens(as_owner, other)) == (2, 1)
-    answer = api.client.patch(f"/users/{person.id}", json=change, headers=api.admin.headers)
-    assert answer.status_code == 200, answer.text
+    response = api.client.patch(f"/users/{person.id}", json=change, headers=api.admin.headers)
+    assert response.status_code == 200, response.text
     assert (live_tokens(as_owner, person), live_tokens(as_owner, other)) == (0, 1)
     assert [refresh(api, token).status_code for token in (person.refresh, again.refresh)] == [401, 401]
     assert refresh(api, other.refresh).status_code == 200
 
 
-def test_the_token_of_a_disabled_person_is_not_traded_even_if_it_is_not_revoked(
+def test_the_token_of_a_disabled_person_is_not_exchanged_even_if_it_is_not_revoked(
     api: ApiClient, as_owner: Engine
 ) -> None:
     person = api.person()
     with as_owner.begin() as connection:
         connection.execute(text("UPDATE users SET disabled = true WHERE id = :id"), {"id": person.id})
-    answer = refresh(api, person.refresh)
-    assert (answer.status_code, answer.json()["error"]) == (401, "NotSignedIn")
+    response = refresh(api, person.refresh)
+    assert (response.status_code, response.json()["error"]) == (401, "NotSignedIn")
 
 
-def test_the_person_is_read_anew_when_a_token_is_traded(api: ApiClient, as_owner: Engine) -> None:
+def test_the_user_is_read_again_when_a_token_is_exchanged(api: ApiClient, as_owner: Engine) -> None:
     person, fresh = api.person(), digest(new_refresh_token())
     with Session(as_owner) as session:
-        held = refresh_token.lock_user(session, UUID(person.id))
-        assert held is not None
+        user = refresh_token.lock_user(session, UUID(person.id))
+        assert user is not None
         with session.connection().begin_nested():
             session.execute(text("UPDATE users SET disabled = true WHERE id = :id"), {"id": person.id})
-        assert not held.disabled, "the session does not know yet"
+        assert not user.disabled, "the session still has the old values"
         with pytest.raises(NotSignedIn):
             refresh_token.rotate(session, digest(person.refresh), fresh, HOUR)
         session.rollback()
@@ -86,7 +86,7 @@ def test_a_replay_ends_the_family_of_that_token_only(api: ApiClient) -> None:
     assert refresh(api, other.refresh).status_code == 200
 
 
-def test_a_token_is_traded_under_a_lock_on_its_user(api: ApiClient, as_owner: Engine) -> None:
+def test_a_token_is_exchanged_under_a_lock_on_its_user(api: ApiClient, as_owner: Engine) -> None:
     person = api.person()
     with Session(as_owner) as session, as_owner.connect() as other:
         assert refresh_token.lock_user(session, UUID(person.id)) is not None

@@ -38,7 +38,7 @@ def test_an_unknown_user_and_one_without_a_password_get_the_same_error(
 
 def test_an_unknown_user_costs_as_many_hashes_as_a_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
     passwords = Passwords(at_once=1)
-    kept = passwords.hash(PASSWORD)
+    stored_hash = passwords.hash(PASSWORD)
     calls: list[str] = []
     real = passwords._hash.verify
 
@@ -47,9 +47,9 @@ def test_an_unknown_user_costs_as_many_hashes_as_a_known_one(monkeypatch: pytest
         return real(password, against)
 
     monkeypatch.setattr(passwords._hash, "verify", verify)
-    assert passwords.verify(PASSWORD, kept)
+    assert passwords.verify(PASSWORD, stored_hash)
     assert not passwords.verify(PASSWORD, None)
-    assert not passwords.verify("wrong", kept)
+    assert not passwords.verify("wrong", stored_hash)
     cost = {call.rpartition("$")[0].rpartition("$")[0] for call in calls}
     assert len(calls) == 3
     assert cost == {"$argon2id$v=19$m=19456,t=2,p=1"}
@@ -66,18 +66,18 @@ def test_a_sign_in_holds_no_connection_while_it_waits_to_hash(
     api: ApiClient, app: FastAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person = api.person()
-    context, held = app.state.context, []
+    context, checked_out = app.state.context, []
     real = context.passwords.verify
 
-    def verify(password: str, kept: str | None) -> bool:
-        held.append(context.database.engine.pool.checkedout())
-        return bool(real(password, kept))
+    def verify(password: str, stored_hash: str | None) -> bool:
+        checked_out.append(context.database.engine.pool.checkedout())
+        return bool(real(password, stored_hash))
 
     monkeypatch.setattr(context.passwords, "verify", verify)
     api.sign_in(person.email, PASSWORD)
     response = api.client.post("/auth/token", data={"username": "nobody@example.org", "password": PASSWORD})
     assert response.status_code == 401
-    assert held == [0, 0]
+    assert checked_out == [0, 0]
 
 
 @pytest.mark.parametrize("change", ["deleted", "disabled", "another password"])
@@ -88,8 +88,8 @@ def test_a_user_who_changes_while_the_password_is_hashed_is_refused(
     passwords = app.state.context.passwords
     real = passwords.verify
 
-    def verify(password: str, kept: str | None) -> bool:
-        right = bool(real(password, kept))
+    def verify(password: str, stored_hash: str | None) -> bool:
+        right = bool(real(password, stored_hash))
         path, admin = f"/users/{person.id}", api.admin.headers
         if change == "deleted":
             assert api.client.delete(path, headers=admin).status_code == 204

@@ -64,19 +64,19 @@ class Process:
         context: Context = self.app.state.context
         return context.tokens._keyring
 
-    def forget(self) -> None:
+    def expire_cache(self) -> None:
         """Makes the keys in memory old, so that they are read again."""
         self.keyring._read_at = 0
 
     def sign_in(self) -> SignedInUser:
-        self.forget()
+        self.expire_cache()
         return self.api.sign_in("admin@volant.local", self.api.secret("admin_password"))
 
-    def status(self, somebody: SignedInUser) -> int:
-        return self.client.get("/users/me", headers=somebody.headers).status_code
+    def status(self, user: SignedInUser) -> int:
+        return self.client.get("/users/me", headers=user.headers).status_code
 
     def shown(self) -> list[str]:
-        self.forget()
+        self.expire_cache()
         return [key["kid"] for key in self.client.get("/.well-known/jwks.json").json()["keys"]]
 
 
@@ -112,8 +112,8 @@ def pass_time(rows: Engine, by: timedelta) -> None:
         )
 
 
-def kid(somebody: SignedInUser) -> str:
-    return str(jwt.get_unverified_header(somebody.token)["kid"])
+def kid(user: SignedInUser) -> str:
+    return str(jwt.get_unverified_header(user.token)["kid"])
 
 
 def test_the_first_signing_key_is_made_from_the_secret(process: Callable[..., Process], keyed: Settings) -> None:
@@ -139,17 +139,17 @@ def test_a_rotation_keeps_all_tokens_valid(process: Callable[..., Process], keye
     before = one.sign_in()
     command(keyed, "keys", "rotate")
     old, new = one.shown()
-    assert kid(one.sign_in()) == kid(before) == old  # announced, so that everybody knows it before it signs
+    assert kid(one.sign_in()) == kid(before) == old  # announced, so that every process has it before it signs
     pass_time(rows, LATER)
     after = one.sign_in()
-    other.forget()
+    other.expire_cache()
     assert kid(after) == new
-    assert [one.status(somebody) for somebody in (before, after)] == [200, 200]
-    assert [other.status(somebody) for somebody in (before, after)] == [200, 200]
+    assert [one.status(user) for user in (before, after)] == [200, 200]
+    assert [other.status(user) for user in (before, after)] == [200, 200]
     assert other.shown() == [old, new]
     pass_time(rows, timedelta(seconds=keyed.access_token_seconds) + LATER)
     assert one.shown() == other.shown() == [new]
-    assert [one.status(somebody) for somebody in (before, after)] == [401, 200]
+    assert [one.status(user) for user in (before, after)] == [401, 200]
 
 
 def test_successive_rotations_keep_the_retirement_time_of_every_key(
@@ -173,7 +173,7 @@ def test_a_leaked_key_is_retired_at_once(process: Callable[..., Process], keyed:
     assert [line.rpartition("  ")[2] for line in printed] == ["retired", "signs"]
     after = one.sign_in()
     assert (kid(after) in printed[1], one.status(before), one.status(after)) == (True, 401, 200)
-    other.forget()
+    other.expire_cache()
     assert (other.status(before), other.status(after)) == (401, 200)
     assert one.client.post("/auth/refresh", json={"refresh_token": before.refresh}).status_code == 200
 
@@ -192,7 +192,7 @@ def test_a_key_added_by_another_process_is_read_at_once(
 def test_the_database_alone_cannot_sign_tokens(process: Callable[..., Process], keyed: Settings, rows: Engine) -> None:
     """A key inserted into the database by others does not verify tokens."""
     one = process()
-    somebody = one.sign_in()
+    user = one.sign_in()
     command(keyed, "keys", "rotate")
     mine = KeyPair(Ed25519PrivateKey.generate(), datetime.now(UTC))
     with rows.begin() as connection:
@@ -208,7 +208,7 @@ def test_the_database_alone_cannot_sign_tokens(process: Callable[..., Process], 
             ],
         )
     assert len(one.shown()) == 2
-    claims = jwt.decode(somebody.token, options={"verify_signature": False})
+    claims = jwt.decode(user.token, options={"verify_signature": False})
     forged = jwt.encode(claims, mine.private, "EdDSA", headers={"kid": mine.kid})
     assert one.client.get("/users/me", headers={"Authorization": f"Bearer {forged}"}).status_code == 401
     listed = command(keyed, "keys", "list")
@@ -291,5 +291,5 @@ def test_many_unknown_key_ids_cause_one_query_per_second() -> None:
     ring = Keyring(load)
     start = time.monotonic()
     for number in range(1_000):
-        assert ring.verifying(f"nobody {number}") is None
+        assert ring.verifying(f"unknown {number}") is None
     assert len(reads) <= 2 + time.monotonic() - start

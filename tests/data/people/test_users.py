@@ -181,39 +181,39 @@ def test_signing_out_everywhere_ends_tokens_and_not_keys(api: ApiClient) -> None
 
 
 @pytest.fixture
-def lonely(prepared: Settings) -> Iterator[ApiClient]:
+def one_admin(prepared: Settings) -> Iterator[ApiClient]:
     """A data-api whose database has one admin."""
-    settings = prepared.model_copy(update={"postgres_database": f"lonely_{token_hex(4)}"})
+    settings = prepared.model_copy(update={"postgres_database": f"one_admin_{token_hex(4)}"})
     prepare(settings)
     with TestClient(create_app(settings)) as client:
         yield ApiClient(client, settings.secret)
 
 
-def test_the_last_admin_stays(lonely: ApiClient) -> None:
-    path, headers = f"/users/{lonely.admin.id}", lonely.admin.headers
+def test_the_last_admin_stays(one_admin: ApiClient) -> None:
+    path, headers = f"/users/{one_admin.admin.id}", one_admin.admin.headers
     responses = [
-        lonely.client.patch(path, json=change, headers=headers) for change in ({"role": "user"}, {"disabled": True})
+        one_admin.client.patch(path, json=change, headers=headers) for change in ({"role": "user"}, {"disabled": True})
     ]
-    responses.append(lonely.client.delete(path, headers=headers))
+    responses.append(one_admin.client.delete(path, headers=headers))
     assert [(response.status_code, response.json()["error"]) for response in responses] == [(409, "LastAdmin")] * 3
-    assert lonely.client.get("/users/me", headers=headers).status_code == 200
+    assert one_admin.client.get("/users/me", headers=headers).status_code == 200
 
 
-def test_two_admins_who_demote_each_other_concurrently_leave_one(lonely: ApiClient) -> None:
-    passwords = {lonely.admin.email: lonely.secret("admin_password"), lonely.person("admin").email: PASSWORD}
+def test_two_admins_who_demote_each_other_concurrently_leave_one(one_admin: ApiClient) -> None:
+    passwords = {one_admin.admin.email: one_admin.secret("admin_password"), one_admin.person("admin").email: PASSWORD}
     for _ in range(3):
-        pair = [lonely.sign_in(email, password) for email, password in passwords.items()]
+        pair = [one_admin.sign_in(email, password) for email, password in passwords.items()]
 
         def demote(index: int, pair: list[SignedInUser] = pair) -> int:
             path, headers = f"/users/{pair[1 - index].id}", pair[index].headers
-            return lonely.client.patch(path, json={"role": "user"}, headers=headers).status_code
+            return one_admin.client.patch(path, json={"role": "user"}, headers=headers).status_code
 
         with ThreadPoolExecutor(2) as threads:
             statuses = sorted(threads.map(demote, range(2)))
         assert statuses in ([200, 401], [200, 403], [200, 409])
-        again = [lonely.sign_in(email, password) for email, password in passwords.items()]
-        roles = [lonely.client.get("/users/me", headers=one.headers).json()["role"] for one in again]
+        again = [one_admin.sign_in(email, password) for email, password in passwords.items()]
+        roles = [one_admin.client.get("/users/me", headers=one.headers).json()["role"] for one in again]
         assert sorted(roles) == ["admin", "user"]
         left, other = sorted(again, key=lambda one: roles[again.index(one)])
         path = f"/users/{other.id}"
-        assert lonely.client.patch(path, json={"role": "admin"}, headers=left.headers).status_code == 200
+        assert one_admin.client.patch(path, json={"role": "admin"}, headers=left.headers).status_code == 200

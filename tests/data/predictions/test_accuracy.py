@@ -23,7 +23,7 @@ from tests.data.api import ApiClient, feedback, prediction, regression
 NOON = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0) - timedelta(days=3)
 
 
-def answered(task: str, user: str, label: str, score: float = 0.7, at: datetime | None = None, **others: Any) -> Any:
+def binary(task: str, user: str, label: str, score: float = 0.7, at: datetime | None = None, **others: Any) -> Any:
     """A binary prediction, made at a given time."""
     key = UUID(int=floor(at).int | (new_id().int & (2**80 - 1))) if at else new_id()
     odds = {"good": 1 - score, "bad": 1 - score, label: score}
@@ -54,13 +54,13 @@ def test_accuracy_is_counted_by_version_day_and_class(api: ApiClient, task: str)
     user = api.person()
     yesterday = NOON - timedelta(days=1)
     rows = [
-        answered(task, user.id, "good", at=NOON, version=1),
-        answered(task, user.id, "good", at=NOON, version=2),
-        answered(task, user.id, "bad", at=NOON, version=2),
-        answered(task, user.id, "good", at=yesterday, version=2),
+        binary(task, user.id, "good", at=NOON, version=1),
+        binary(task, user.id, "good", at=NOON, version=2),
+        binary(task, user.id, "bad", at=NOON, version=2),
+        binary(task, user.id, "good", at=yesterday, version=2),
     ]
     truths = ["good", "bad", "bad", "good"]
-    api.send("/predictions", *rows, answered(task, user.id, "good", at=NOON))
+    api.send("/predictions", *rows, binary(task, user.id, "good", at=NOON))
     api.send("/feedback", *(feedback(row, user.id, label=truth) for row, truth in zip(rows, truths, strict=True)))
     found = query(api, task)
     assert (found["overall"]["all"]["rows"], found["overall"]["all"]["accuracy"]) == (4, 0.75)
@@ -83,7 +83,7 @@ def test_accuracy_is_counted_by_version_day_and_class(api: ApiClient, task: str)
 
 def test_a_prediction_counts_once_by_its_counting_correction(api: ApiClient, task: str) -> None:
     user, trainer = api.person(), api.person("trainer")
-    row = answered(task, user.id, "good")
+    row = binary(task, user.id, "good")
     api.send("/predictions", row)
     api.send("/feedback", feedback(row, trainer.id, label="good"), feedback(row, user.id, label="bad"))
     assert query(api, task)["overall"]["all"] | {"low": 0, "high": 0} == {
@@ -97,13 +97,13 @@ def test_the_random_share_is_weighted_by_the_inverse_sampling_probability(
 ) -> None:
     """People corrected mostly errors; in the random share most predictions are right."""
     user = api.person()
-    noticed = [answered(task, user.id, "good") for _ in range(6)]
-    often, seldom = [answered(task, user.id, "good") for _ in range(4)], answered(task, user.id, "good")
-    api.send("/predictions", *noticed, *often, seldom)
-    api.send("/feedback", *(feedback(row, user.id, label="bad") for row in [*noticed, seldom]))
-    api.send("/feedback", *(feedback(row, user.id, label="good") for row in often))
-    sample(as_app, task, 0.5, *often)
-    sample(as_app, task, 0.25, seldom)
+    corrected = [binary(task, user.id, "good") for _ in range(6)]
+    half_sampled, quarter_sampled = [binary(task, user.id, "good") for _ in range(4)], binary(task, user.id, "good")
+    api.send("/predictions", *corrected, *half_sampled, quarter_sampled)
+    api.send("/feedback", *(feedback(row, user.id, label="bad") for row in [*corrected, quarter_sampled]))
+    api.send("/feedback", *(feedback(row, user.id, label="good") for row in half_sampled))
+    sample(as_app, task, 0.5, *half_sampled)
+    sample(as_app, task, 0.25, quarter_sampled)
     overall = query(api, task)["overall"]
     assert (overall["all"]["rows"], overall["random"]["rows"]) == (11, 5)
     assert overall["all"]["accuracy"] == pytest.approx(4 / 11)
@@ -122,12 +122,13 @@ def test_intervals_are_wilson_score_intervals(right: int, rows: int, low: float,
 
 def test_calibration_compares_scores_with_accuracy(api: ApiClient, task: str) -> None:
     user = api.person()
-    bold = [answered(task, user.id, "good", 1.0) for _ in range(4)]
-    shy = [answered(task, user.id, "good", 0.55) for _ in range(2)]
-    api.send("/predictions", *bold, *shy)
+    certain = [binary(task, user.id, "good", 1.0) for _ in range(4)]
+    uncertain = [binary(task, user.id, "good", 0.55) for _ in range(2)]
+    api.send("/predictions", *certain, *uncertain)
     truths = ["good", "good", "bad", "bad", "good", "good"]
     api.send(
-        "/feedback", *(feedback(row, user.id, label=truth) for row, truth in zip([*bold, *shy], truths, strict=True))
+        "/feedback",
+        *(feedback(row, user.id, label=truth) for row, truth in zip([*certain, *uncertain], truths, strict=True)),
     )
     found = query(api, task)["calibration"]
     bins = [
@@ -177,7 +178,7 @@ def test_a_malformed_accuracy_query_is_refused(api: ApiClient, query: dict[str, 
 
 def test_the_gauges_show_the_same_figures(database: Database, api: ApiClient, task: str) -> None:
     user = api.person()
-    rows, number = [answered(task, user.id, "good", version=7) for _ in range(4)], regression(f"{task}-n", user.id)
+    rows, number = [binary(task, user.id, "good", version=7) for _ in range(4)], regression(f"{task}-n", user.id)
     api.send("/predictions", *rows, number)
     api.send(
         "/feedback",

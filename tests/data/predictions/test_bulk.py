@@ -46,14 +46,14 @@ def rows(draw: st.DrawFn, name: str) -> dict[str, object]:
 
 def parse_and_store(parser: RowParser[Any], content: bytes) -> tuple[list[RowOutcome], Sequence[Values]] | str:
     """The outcomes of the rows of a body and the values for the table, or the error of the body."""
-    kept: list[Values] = []
+    stored: list[Values] = []
 
     def store(values: Sequence[Values]) -> list[RowOutcome]:
-        kept.extend(values)
+        stored.extend(values)
         return [STORED] * len(values)
 
     try:
-        return store_each(parser, content, store), kept
+        return store_each(parser, content, store), stored
     except InvalidRequest as error:
         return str(error)
 
@@ -68,8 +68,8 @@ def test_a_refused_row_changes_nothing_about_the_others(name: str, data: st.Data
     if isinstance(beside, str):
         assert alone == beside
     else:
-        outcomes, kept = beside
-        assert repr(alone) == repr((outcomes[:1], kept))  # by repr: 1 is not 1.0 and not True here, and NaN is NaN
+        outcomes, stored = beside
+        assert repr(alone) == repr((outcomes[:1], stored))  # by repr: 1 is not 1.0 and not True here, and NaN is NaN
         assert outcomes[1].status == "refused"
 
 

@@ -1,4 +1,4 @@
-"""Which errors of Postgres blame one row, and which fail the whole call."""
+"""Which errors of Postgres refuse one row, and which fail the whole call."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def failure(state: str | None, *, is_connection_lost: bool = False) -> DBAPIErro
 
 
 @pytest.mark.parametrize(("state", "group"), [("22P05", "22"), ("23514", "23"), ("54000", "54")])
-def test_errors_about_values_rules_and_size_are_of_the_row(state: str, group: str) -> None:
+def test_errors_about_values_rules_and_size_refuse_the_row(state: str, group: str) -> None:
     assert refusal_reason(failure(state)) == ROW_ERRORS[group]
 
 
-def test_a_value_that_cannot_be_written_as_json_is_of_the_row() -> None:
+def test_a_value_that_cannot_be_written_as_json_refuses_the_row() -> None:
     assert refusal_reason(ValueError("surrogates not allowed")) == ROW_ERRORS["22"]
 
 

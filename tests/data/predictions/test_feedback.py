@@ -75,7 +75,7 @@ def test_sending_feedback_again_changes_nothing(api: ApiClient, task: str) -> No
         (prediction, {"label": "positive"}, "other", "refused"),
         (prediction, {"label": "positive"}, "trainer", "accepted"),
         (prediction, {"label": "positive"}, "admin", "accepted"),
-        (prediction, {"label": "positive"}, "nobody", "refused"),
+        (prediction, {"label": "positive"}, "unknown", "refused"),
         (prediction, {"label": "sideways"}, "owner", "refused"),
         (prediction, {"label": None, "value": 1.0}, "owner", "refused"),
         (regression, {"value": 1.5}, "owner", "accepted"),
@@ -97,7 +97,7 @@ def test_owner_and_label_are_checked_when_feedback_is_joined(
         "other": lambda: api.person().id,
         "trainer": lambda: api.person("trainer").id,
         "admin": lambda: api.admin.id,
-        "nobody": lambda: str(new_id()),
+        "unknown": lambda: str(new_id()),
     }
     about = make(task, owner.id)
     correction = feedback(about, people[author](), **truth)
@@ -154,12 +154,12 @@ def test_trainers_corrections_count_before_users_and_later_before_earlier(api: A
 def test_by_majority_each_person_has_one_vote_and_trainers_outvote_users(api: ApiClient, task: str) -> None:
     users = [api.person("trainer") for _ in range(3)]
     asker = api.person()
-    majority, fickle, tie, overruled = (prediction(task, asker.id) for _ in range(4))
-    api.send("/predictions", majority, fickle, tie, overruled)
+    majority, changed, tie, overruled = (prediction(task, asker.id) for _ in range(4))
+    api.send("/predictions", majority, changed, tie, overruled)
     corrections = {
         "majority": [feedback(majority, users[0].id), feedback(majority, users[1].id)],
         "late": [feedback(majority, users[2].id, label="positive")],
-        "fickle": [feedback(fickle, users[0].id), feedback(fickle, users[0].id, label="positive")],
+        "changed": [feedback(changed, users[0].id), feedback(changed, users[0].id, label="positive")],
         "tie": [feedback(tie, users[0].id), feedback(tie, users[1].id, label="positive")],
         "user": [feedback(overruled, asker.id), feedback(overruled, asker.id)],
         "trainer": [feedback(overruled, users[0].id, label="positive")],
@@ -171,7 +171,7 @@ def test_by_majority_each_person_has_one_vote_and_trainers_outvote_users(api: Ap
 
     latest = {
         majority["id"]: corrections["late"][0]["id"],
-        fickle["id"]: corrections["fickle"][1]["id"],
+        changed["id"]: corrections["changed"][1]["id"],
         tie["id"]: corrections["tie"][1]["id"],
         overruled["id"]: corrections["trainer"][0]["id"],
     }
@@ -256,7 +256,7 @@ def test_prediction_and_feedback_in_concurrent_transactions_are_always_joined(
 
 
 @pytest.mark.parametrize("first", ["prediction", "feedback"])
-def test_the_second_waits_for_the_first_to_commit_and_then_joins(
+def test_the_second_transaction_waits_for_the_first_to_commit_and_then_joins(
     as_app: Engine, api: ApiClient, task: str, first: str, eventually: Callable[[Callable[[], bool]], None]
 ) -> None:
     user = api.person()
@@ -273,7 +273,7 @@ def test_the_second_waits_for_the_first_to_commit_and_then_joins(
         with Session(as_app) as session, session.begin():
             store[second](session, rows[second])
 
-    def somebody_waits() -> bool:
+    def a_lock_is_awaited() -> bool:
         query = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
         with as_app.connect() as connection:
             return bool(connection.scalar(query))
@@ -281,7 +281,7 @@ def test_the_second_waits_for_the_first_to_commit_and_then_joins(
     with ThreadPoolExecutor(1) as threads, Session(as_app) as session:
         store[first](session, rows[first])
         other = threads.submit(in_its_own_transaction)
-        eventually(somebody_waits)
+        eventually(a_lock_is_awaited)
         assert not other.done()
         session.commit()
         other.result(timeout=10)

@@ -23,24 +23,24 @@ from data_api.maintenance import erasure, tombstone_file
 from data_api.models.people.invitation import Invitation
 from tests.data.api import PASSWORD, ApiClient, SignedInUser, feedback, prediction
 
-SECRET = "the neighbours dog is called Zwiebel"
+SECRET = "my dog is called Zwiebel"
 
 
 @pytest.fixture(autouse=True)
-def no_replicas(as_owner: Engine) -> Iterator[None]:
+def no_instances(as_owner: Engine) -> Iterator[None]:
     """Deletes the instances of other tests, so that they are not awaited."""
 
-    def forget() -> None:
+    def delete_instances() -> None:
         with as_owner.begin() as connection:
             connection.execute(text("DELETE FROM replicas"))
 
-    forget()
+    delete_instances()
     yield
-    forget()
+    delete_instances()
 
 
 @pytest.fixture
-def somebody(api: ApiClient) -> SignedInUser:
+def person(api: ApiClient) -> SignedInUser:
     return api.person()
 
 
@@ -56,8 +56,8 @@ def rows_that_hold(engine: Engine, texts: list[str]) -> list[str]:
     return found
 
 
-def erase(api: ApiClient, somebody: SignedInUser, by: SignedInUser | None = None) -> dict[str, Any]:
-    response = api.client.delete(f"/users/{somebody.id}/data", headers=(by or api.admin).headers)
+def erase(api: ApiClient, person: SignedInUser, by: SignedInUser | None = None) -> dict[str, Any]:
+    response = api.client.delete(f"/users/{person.id}/data", headers=(by or api.admin).headers)
     assert response.status_code == 202, response.text
     found: dict[str, Any] = response.json()
     return found
@@ -77,36 +77,37 @@ def report(api: ApiClient, requested: dict[str, Any], replica: str = "r1", **rem
 
 
 def test_nothing_of_an_erased_person_is_left_in_any_table(
-    api: ApiClient, as_owner: Engine, somebody: SignedInUser, task: str
+    api: ApiClient, as_owner: Engine, person: SignedInUser, task: str
 ) -> None:
     trainer = api.person("trainer")
-    mine, corrected = prediction(task, somebody.id, row={"text": SECRET}), prediction(task, somebody.id)
+    mine, corrected = prediction(task, person.id, row={"text": SECRET}), prediction(task, person.id)
     corrected["row"] = {"text": f"{SECRET} again"}
     others = prediction(task, trainer.id)
     assert api.statuses("/predictions", mine, corrected, others) == ["stored"] * 3
     assert api.statuses(
         "/feedback",
-        feedback(mine, somebody.id, comment=f"it is about {SECRET}"),
+        feedback(mine, person.id, comment=f"it is about {SECRET}"),
         feedback(corrected, trainer.id, comment="a dog"),
         feedback(others, trainer.id),
     ) == ["stored"] * 3  # fmt: skip
-    api.key(somebody, "read")
-    api.client.patch(f"/users/{somebody.id}", json={"role": "trainer"}, headers=api.admin.headers)
-    texts = [somebody.email, SECRET]
+    api.key(person, "read")
+    api.client.patch(f"/users/{person.id}", json={"role": "trainer"}, headers=api.admin.headers)
+    texts = [person.email, SECRET]
     assert {found.split(":")[0] for found in rows_that_hold(as_owner, texts)} >= {"users", "feedback", "examples"}
 
-    requested = erase(api, somebody)
+    requested = erase(api, person)
     assert (requested["status"], requested["user_id"], requested["requested_by"]) == (
         "requested",
-        somebody.id,
+        person.id,
         api.admin.id,
     )
     assert requested["awaited"] == ["data-api", "ai-api"]
     assert erasure.run_pending(as_owner) >= 1
 
     assert rows_that_hold(as_owner, texts) == []
-    held = rows_that_hold(as_owner, [somebody.id])  # the tombstone, the history, and that tokens are refused
-    assert set(held) <= {f"{table}: {somebody.id}" for table in ("erasures", "deleted_users", "audit", "audit_details")}
+    remaining = rows_that_hold(as_owner, [person.id])  # the tombstone, the history, and that tokens are refused
+    allowed = ("erasures", "deleted_users", "audit", "audit_details")
+    assert set(remaining) <= {f"{table}: {person.id}" for table in allowed}
     assert [value["label"] for value in api.corrections(task)] == ["negative"], "other people's rows stay"
     after = get_erasure(api, requested)
     assert after["status"] == "awaiting"
@@ -116,26 +117,26 @@ def test_nothing_of_an_erased_person_is_left_in_any_table(
     assert removed["audit_details"] > 0
 
 
-def test_access_ends_with_the_request(api: ApiClient, somebody: SignedInUser) -> None:
-    _, key = api.key(somebody, "read")
-    erase(api, somebody)
-    assert api.client.get("/users/me", headers=somebody.headers).status_code == 401
+def test_access_ends_with_the_request(api: ApiClient, person: SignedInUser) -> None:
+    _, key = api.key(person, "read")
+    erase(api, person)
+    assert api.client.get("/users/me", headers=person.headers).status_code == 401
     assert api.client.get("/users/me", headers={"X-API-Key": key}).status_code == 401
-    form = {"username": somebody.email, "password": PASSWORD}
+    form = {"username": person.email, "password": PASSWORD}
     assert api.client.post("/auth/token", data=form).status_code == 401
-    refresh = api.client.post("/auth/refresh", json={"refresh_token": somebody.refresh})
+    refresh = api.client.post("/auth/refresh", json={"refresh_token": person.refresh})
     assert refresh.status_code == 401
 
 
 def test_an_erasure_is_finished_when_every_present_instance_has_reported(
-    api: ApiClient, as_owner: Engine, somebody: SignedInUser
+    api: ApiClient, as_owner: Engine, person: SignedInUser
 ) -> None:
     for replica in ("r1", "r2"):
         snapshot = api.client.get("/auth/snapshot", params={"replica": replica}, headers=api.service)
         assert snapshot.status_code == 200
-    requested = erase(api, somebody)
+    requested = erase(api, person)
     named = api.client.get("/auth/snapshot", headers=api.service).json()["erasures"]
-    assert {"id": requested["id"], "user_id": somebody.id} in named
+    assert {"id": requested["id"], "user_id": person.id} in named
 
     report(api, requested, "r1", outbox=2, pictures=1)
     report(api, requested, "r1", outbox=1)
@@ -150,12 +151,12 @@ def test_an_erasure_is_finished_when_every_present_instance_has_reported(
 
 
 def test_an_instance_that_was_reported_as_ended_is_not_awaited(
-    api: ApiClient, as_owner: Engine, somebody: SignedInUser
+    api: ApiClient, as_owner: Engine, person: SignedInUser
 ) -> None:
-    for replica in ("ended", "alive"):
+    for replica in ("ended", "running"):
         api.client.get("/auth/snapshot", params={"replica": replica}, headers=api.service)
-    requested = erase(api, somebody)
-    report(api, requested, "alive")
+    requested = erase(api, person)
+    report(api, requested, "running")
     erasure.run_pending(as_owner)
     assert "ai-api ended" in get_erasure(api, requested)["awaited"]
     for _ in range(2):
@@ -164,36 +165,36 @@ def test_an_instance_that_was_reported_as_ended_is_not_awaited(
 
 
 def test_late_rows_of_an_erased_person_are_stored_without_them(
-    api: ApiClient, as_owner: Engine, somebody: SignedInUser, task: str
+    api: ApiClient, as_owner: Engine, person: SignedInUser, task: str
 ) -> None:
     trainer = api.person("trainer")
-    erase(api, somebody)
-    late = prediction(task, somebody.id, row={"text": SECRET})
+    erase(api, person)
+    late = prediction(task, person.id, row={"text": SECRET})
     assert api.statuses("/predictions", late, prediction(task, trainer.id)) == ["stored", "stored"]
-    results = api.send("/feedback", feedback(late, somebody.id, comment=SECRET), feedback(late, trainer.id))
+    results = api.send("/feedback", feedback(late, person.id, comment=SECRET), feedback(late, trainer.id))
     assert [result["status"] for result in results] == ["refused", "stored"]
     assert results[0]["reason"] == "Its user was erased."
 
-    kept = api.client.get(f"/predictions/{late['id']}", headers=api.service).json()
-    assert (kept["user_id"], kept["row"], kept["request_id"]) == (None, {}, None)
-    assert kept["answer"]["label"] == "positive"
-    assert [value["reason"] for value in kept["feedback"]] == ["The prediction's row was erased."]
+    stored = api.client.get(f"/predictions/{late['id']}", headers=api.service).json()
+    assert (stored["user_id"], stored["row"], stored["request_id"]) == (None, {}, None)
+    assert stored["answer"]["label"] == "positive"
+    assert [value["reason"] for value in stored["feedback"]] == ["The prediction's row was erased."]
     assert api.corrections(task) == []
     assert rows_that_hold(as_owner, [SECRET]) == []
 
 
-def test_people_can_erase_only_themselves(api: ApiClient, somebody: SignedInUser) -> None:
-    neighbour = api.person("trainer")
-    path = f"/users/{somebody.id}/data"
-    assert api.client.delete(path, headers=neighbour.headers).status_code == 403
-    _, key = api.key(somebody, "read")
-    assert api.client.delete(path, headers={"X-API-Key": key}).status_code == 403, "a key does not open this call"
-    requested = erase(api, somebody, by=somebody)
-    assert requested["requested_by"] == somebody.id
+def test_people_can_erase_only_themselves(api: ApiClient, person: SignedInUser) -> None:
+    trainer = api.person("trainer")
+    path = f"/users/{person.id}/data"
+    assert api.client.delete(path, headers=trainer.headers).status_code == 403
+    _, key = api.key(person, "read")
+    assert api.client.delete(path, headers={"X-API-Key": key}).status_code == 403, "an API key is not enough"
+    requested = erase(api, person, by=person)
+    assert requested["requested_by"] == person.id
 
 
-def test_a_second_request_for_erasure_returns_the_first(api: ApiClient, somebody: SignedInUser) -> None:
-    assert erase(api, somebody)["id"] == erase(api, somebody)["id"]
+def test_a_second_request_for_erasure_returns_the_first(api: ApiClient, person: SignedInUser) -> None:
+    assert erase(api, person)["id"] == erase(api, person)["id"]
 
 
 def test_an_unknown_person_cannot_be_erased(api: ApiClient) -> None:
@@ -204,21 +205,21 @@ def test_an_unknown_person_cannot_be_erased(api: ApiClient) -> None:
 
 
 def test_a_deleted_user_is_erased_with_all_remaining_data(
-    api: ApiClient, as_owner: Engine, somebody: SignedInUser, task: str
+    api: ApiClient, as_owner: Engine, person: SignedInUser, task: str
 ) -> None:
-    assert api.statuses("/predictions", prediction(task, somebody.id, row={"text": SECRET})) == ["stored"]
-    api.client.delete(f"/users/{somebody.id}", headers=api.admin.headers)
-    erase(api, somebody)
+    assert api.statuses("/predictions", prediction(task, person.id, row={"text": SECRET})) == ["stored"]
+    api.client.delete(f"/users/{person.id}", headers=api.admin.headers)
+    erase(api, person)
     erasure.run_pending(as_owner)
-    assert rows_that_hold(as_owner, [somebody.email, SECRET]) == []
+    assert rows_that_hold(as_owner, [person.email, SECRET]) == []
 
 
 def test_an_interrupted_erasure_is_completed_by_the_next_run(
-    api: ApiClient, as_owner: Engine, somebody: SignedInUser, task: str, monkeypatch: pytest.MonkeyPatch
+    api: ApiClient, as_owner: Engine, person: SignedInUser, task: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(erasure, "BATCH", 2)
-    api.send("/predictions", *(prediction(task, somebody.id, row={"text": SECRET}) for _ in range(7)))
-    requested = erase(api, somebody)
+    api.send("/predictions", *(prediction(task, person.id, row={"text": SECRET}) for _ in range(7)))
+    requested = erase(api, person)
     some, rounds = crud.erase_some, iter(range(2))
 
     def die(session: Session, erasure_id: UUID, most: int) -> bool:
@@ -236,9 +237,9 @@ def test_an_interrupted_erasure_is_completed_by_the_next_run(
 
 
 def test_tombstones_are_in_the_file_before_an_erasure_is_finished(
-    api: ApiClient, as_owner: Engine, somebody: SignedInUser, tmp_path: Path
+    api: ApiClient, as_owner: Engine, person: SignedInUser, tmp_path: Path
 ) -> None:
-    requested = erase(api, somebody)
+    requested = erase(api, person)
     report(api, requested, outbox=0)
     (tmp_path / "full").touch()
     erasure.run_pending(as_owner, tmp_path / "full" / "erased.jsonl")
@@ -250,22 +251,22 @@ def test_tombstones_are_in_the_file_before_an_erasure_is_finished(
 
 
 def test_a_restored_database_erases_the_people_in_the_tombstone_file_again(
-    api: ApiClient, as_owner: Engine, somebody: SignedInUser, task: str, tmp_path: Path
+    api: ApiClient, as_owner: Engine, person: SignedInUser, task: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "erased.jsonl"
-    api.send("/predictions", prediction(task, somebody.id, row={"text": SECRET}))
-    gone = Tombstone(new_id(), UUID(somebody.id), datetime(2026, 11, 1, tzinfo=UTC))
+    api.send("/predictions", prediction(task, person.id, row={"text": SECRET}))
+    gone = Tombstone(new_id(), UUID(person.id), datetime(2026, 11, 1, tzinfo=UTC))
     tombstone_file.add(file, [gone])
     assert erasure.replay(as_owner, file) == 1
-    assert rows_that_hold(as_owner, [somebody.email, SECRET]) == []
+    assert rows_that_hold(as_owner, [person.email, SECRET]) == []
     assert get_erasure(api, {"id": gone.id})["requested_by"] is None
-    assert erasure.replay(as_owner, file) == 0, "a start after that has nothing to do"
+    assert erasure.replay(as_owner, file) == 0, "the next start erases no one"
 
     with as_owner.begin() as connection:  # what a backup of before the erasure brings back of a person known as erased
-        values = {"id": somebody.id, "email": somebody.email}
+        values = {"id": person.id, "email": person.email}
         connection.execute(text("INSERT INTO users (id, email, role) VALUES (:id, :email, 'user')"), values)
     assert erasure.replay(as_owner, file, repeat=True) >= 1
-    assert rows_that_hold(as_owner, [somebody.email]) == []
+    assert rows_that_hold(as_owner, [person.email]) == []
 
 
 def test_a_damaged_tombstone_file_is_an_error_and_not_an_empty_file(tmp_path: Path) -> None:
@@ -278,13 +279,13 @@ def test_a_damaged_tombstone_file_is_an_error_and_not_an_empty_file(tmp_path: Pa
 
 
 def test_erasure_deletes_pending_invitations_and_their_audit_values(
-    api: ApiClient, as_owner: Engine, somebody: SignedInUser
+    api: ApiClient, as_owner: Engine, person: SignedInUser
 ) -> None:
-    email = somebody.email
+    email = person.email
     with Session(as_owner) as session, session.begin():
         hashed, until = str(new_id()), datetime(2100, 1, 1, tzinfo=UTC)
         session.add(Invitation(id=new_id(), hash=hashed, email=email, role="user", expires_at=until))
-    erase(api, somebody)
+    erase(api, person)
     erasure.run_pending(as_owner)
     assert rows_that_hold(as_owner, [email]) == []
 

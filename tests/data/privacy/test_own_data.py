@@ -1,4 +1,4 @@
-"""The export of a person's own data, and of nobody else's."""
+"""The export of a person's own data, without data of other people."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def taken(api: ApiClient, headers: dict[str, str]) -> dict[str, list[dict[str, A
 
 def test_a_person_gets_all_their_own_data(api: ApiClient, task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(own_data, "PAGE_ROWS", 2)
-    somebody, trainer = api.person(), api.person("trainer")
-    key_id, key = api.key(somebody, "read")
-    mine = [prediction(task, somebody.id) for _ in range(5)]
+    user, trainer = api.person(), api.person("trainer")
+    key_id, key = api.key(user, "read")
+    mine = [prediction(task, user.id) for _ in range(5)]
     others = prediction(task, trainer.id)
     api.send("/predictions", *mine, others)
-    api.send("/feedback", feedback(mine[0], somebody.id, comment="no"), feedback(mine[1], trainer.id))
-    api.client.patch(f"/users/{somebody.id}", json={"role": "trainer"}, headers=api.admin.headers)
-    found = taken(api, api.sign_in(somebody.email, "correct horse battery staple").headers)
+    api.send("/feedback", feedback(mine[0], user.id, comment="no"), feedback(mine[1], trainer.id))
+    api.client.patch(f"/users/{user.id}", json={"role": "trainer"}, headers=api.admin.headers)
+    found = taken(api, api.sign_in(user.email, "correct horse battery staple").headers)
     assert set(found) == {
         f"{name}.ndjson" for name in ("profile", "api_keys", "predictions", "feedback", "examples", "history")
     }
-    assert [one["email"] for one in found["profile.ndjson"]] == [somebody.email]
+    assert [one["email"] for one in found["profile.ndjson"]] == [user.email]
     assert [one["id"] for one in found["api_keys.ndjson"]] == [key_id]
     assert {one["id"] for one in found["predictions.ndjson"]} == {one["id"] for one in mine}
     assert len(found["predictions.ndjson"]) == 5
@@ -48,10 +48,10 @@ def test_a_person_gets_all_their_own_data(api: ApiClient, task: str, monkeypatch
 
 
 def test_an_admins_audit_lines_do_not_hold_values_about_others(api: ApiClient) -> None:
-    admin, somebody = api.person("admin"), api.person()
-    api.client.patch(f"/users/{somebody.id}", json={"role": "trainer"}, headers=admin.headers)
+    admin, user = api.person("admin"), api.person()
+    api.client.patch(f"/users/{user.id}", json={"role": "trainer"}, headers=admin.headers)
     history = taken(api, admin.headers)["history.ndjson"]
-    changed = next(one for one in history if one["entity_id"] == somebody.id)
+    changed = next(one for one in history if one["entity_id"] == user.id)
     assert (changed["fields"], changed["before"], changed["after"]) != ([], {}, {})
     assert (changed["before"], changed["after"]) == (None, None)
 
@@ -77,6 +77,6 @@ def test_the_zip_is_sent_while_it_is_made() -> None:
 
 
 def test_a_person_without_data_gets_empty_files(api: ApiClient) -> None:
-    somebody: SignedInUser = api.person()
-    found = taken(api, somebody.headers)
+    user: SignedInUser = api.person()
+    found = taken(api, user.headers)
     assert found["predictions.ndjson"] == []

@@ -32,8 +32,8 @@ OLD, NEXT = Month.of(LAST_YEAR), Month.of(LAST_YEAR).next
 @pytest.fixture
 def owner(settings: Settings) -> Iterator[Engine]:
     """A database of this module, empty but for partitions of two months a year ago."""
-    prepare(settings, "kept")
-    engine = engine_as(settings, OWNER, settings.secret("postgres_owner_password"), "kept")
+    prepare(settings, "retention")
+    engine = engine_as(settings, OWNER, settings.secret("postgres_owner_password"), "retention")
     with engine.begin() as connection:
         connection.execute(text("TRUNCATE predictions, examples, feedback, samples, retention"))
         partition.make(connection, LAST_YEAR, 1)

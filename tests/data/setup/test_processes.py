@@ -44,8 +44,8 @@ def run(command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
 @pytest.fixture(scope="module")
 def server(secrets_dir: Path, open_folder: Callable[[str], Path], free_port: Callable[[], int]) -> Iterator[Postgres]:
     """A Postgres of this module, which tests kill, freeze and restart."""
-    kept = {**FAST, "synchronous_commit": "on"}  # acknowledged rows survive a crash of Postgres
-    server = Postgres(open_folder("fragile") / "data", free_port(), secrets_dir / "postgres_password", kept)
+    durable = {**FAST, "synchronous_commit": "on"}  # acknowledged rows survive a crash of Postgres
+    server = Postgres(open_folder("fragile") / "data", free_port(), secrets_dir / "postgres_password", durable)
     server.start()
     done = run("setup", environment(secrets_dir, server.port))
     assert done.returncode == 0, done.stderr
@@ -132,11 +132,11 @@ def frozen(server: Postgres) -> Iterator[None]:
     """A Postgres that keeps its connections open and does not respond."""
     assert server.process is not None
     postmaster = psutil.Process(server.process.pid)
-    everybody = [postmaster, *postmaster.children(recursive=True)]
-    for process in everybody:
+    processes = [postmaster, *postmaster.children(recursive=True)]
+    for process in processes:
         process.suspend()
     yield
-    for process in everybody:
+    for process in processes:
         process.resume()
 
 
@@ -170,7 +170,7 @@ def test_a_stopped_postgres_is_a_quick_503_and_recovers_at_once(
 def test_a_postgres_restart_under_load_fails_some_calls_and_loses_no_row(
     service: httpx.Client, server: Postgres, eventually: Eventually
 ) -> None:
-    task, kept, statuses, done = f"load-{uuid4().hex}", set[str](), Counter[int](), Event()
+    task, acknowledged, statuses, done = f"load-{uuid4().hex}", set[str](), Counter[int](), Event()
 
     def send(_: int) -> None:
         while not done.is_set():
@@ -178,22 +178,22 @@ def test_a_postgres_restart_under_load_fails_some_calls_and_loses_no_row(
             response = service.post("/predictions", json={"rows": rows})
             statuses[response.status_code] += 1
             if response.status_code == 200:
-                kept.update(row["id"] for row in rows)
+                acknowledged.update(row["id"] for row in rows)
 
     with ThreadPoolExecutor(4) as threads:
         senders = threads.map(send, range(4))
         try:
-            eventually(lambda: len(kept) > 200)
+            eventually(lambda: len(acknowledged) > 200)
             server.kill()
             eventually(lambda: statuses[503] > 4)
             server.start()
-            before = len(kept)
-            eventually(lambda: len(kept) > before + 200)
+            before = len(acknowledged)
+            eventually(lambda: len(acknowledged) > before + 200)
         finally:
             done.set()
         list(senders)
     assert set(statuses) == {200, 503}
-    assert kept - set(stored(service, task)) == set()
+    assert acknowledged - set(stored(service, task)) == set()
 
 
 def stored(service: httpx.Client, task: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Who may import whom, in both packages."""
+"""Which modules may import which others, in both packages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
-# One line a layer; a layer knows every line below it. Words in one string know each other, strings do not.
+# One line per layer. A module may import the modules of the lines below, and those in the same string.
 LAYERS: dict[str, list[list[str]]] = {
     "ai_api": [
         ["__main__"],
@@ -44,21 +44,21 @@ PACKAGES = pytest.mark.parametrize("package", sorted(LAYERS))
 
 
 @PACKAGES
-def test_every_module_has_a_place(package: str) -> None:
+def test_every_module_has_a_layer(package: str) -> None:
     placed = {name for layer in LAYERS[package] for family in layer for name in family.split()}
     present = {source for source, _, _ in imports(package)}
-    assert present - placed - FREE == set(), "say in LAYERS who may import these"
+    assert present - placed - FREE == set(), "add these to LAYERS"
 
 
 @PACKAGES
-def test_the_table_names_no_module_that_is_not_there(package: str) -> None:
+def test_every_module_in_the_table_exists(package: str) -> None:
     placed = {name for layer in LAYERS[package] for family in layer for name in family.split()}
     present = {source for source, _, _ in imports(package)}
     assert placed - present == set()
 
 
 @PACKAGES
-def test_imports_only_point_down(package: str) -> None:
+def test_modules_import_only_from_layers_below(package: str) -> None:
     wrong = [
         f"{path}: {source} imports {target}"
         for source, target, path in imports(package)
@@ -68,19 +68,19 @@ def test_imports_only_point_down(package: str) -> None:
 
 
 @PACKAGES
-def test_settings_are_read_where_the_pieces_are_wired(package: str) -> None:
+def test_settings_are_imported_by_the_entry_points_only(package: str) -> None:
     wrong = [path for source, target, path in imports(package) if target == "settings" and source not in READS_SETTINGS]
     assert wrong == []
 
 
-def test_the_services_know_each_other_over_http_only() -> None:
+def test_the_services_do_not_import_each_other() -> None:
     for package, other in (("ai_api", "data_api"), ("data_api", "ai_api")):
         for path in ROOTS[package].rglob("*.py"):
             assert not {name for name in imported(ast.parse(path.read_text())) if name.split(".")[0] == other}, path
 
 
 @pytest.mark.parametrize(
-    ("library", "home"),
+    ("library", "modules"),
     [
         ("procrastinate", {"jobs/database.py", "jobs/worker.py"}),
         (
@@ -90,13 +90,13 @@ def test_the_services_know_each_other_over_http_only() -> None:
         ("psycopg", {"jobs/database.py", "jobs/store.py", "jobs/lock.py"}),
     ],
 )
-def test_a_library_has_one_home_in_ai_api(library: str, home: set[str]) -> None:
+def test_a_library_is_imported_by_its_modules_only(library: str, modules: set[str]) -> None:
     users = {
         path.relative_to(ROOTS["ai_api"]).as_posix()
         for path in ROOTS["ai_api"].rglob("*.py")
         if any(name.split(".")[0] == library for name in imported(ast.parse(path.read_text())))
     }
-    assert users <= home
+    assert users <= modules
 
 
 def may_import(package: str, source: str, target: str) -> bool:

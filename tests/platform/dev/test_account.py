@@ -1,4 +1,4 @@
-"""Postgres as root: in folders that nobody else may enter, without `useradd`, and without the right to change users."""
+"""Postgres as root: in folders that only their owner may enter, without `useradd`, or unable to change the user."""
 
 from __future__ import annotations
 
@@ -58,10 +58,10 @@ def namespace() -> Account:
 def test_data_in_a_closed_folder_is_kept_there_between_starts(closed: Path) -> None:
     server = server_in(closed)
     with running(server) as connection, connection, connection.cursor() as cursor:
-        cursor.execute("create table kept as select 42 as number")
+        cursor.execute("create table numbers as select 42 as number")
     assert (closed / "data" / "PG_VERSION").exists()
     with running(server) as connection, connection.cursor() as cursor:
-        cursor.execute("select number from kept")
+        cursor.execute("select number from numbers")
         assert cursor.fetchone() == (42,)
 
 
@@ -111,22 +111,22 @@ def test_root_that_may_not_change_its_user_runs_postgres_in_a_user_namespace(
     assert account().prefix[:3] == found.prefix[:3]
     server = server_in(closed)
     with running(server) as connection, connection, connection.cursor() as cursor:
-        cursor.execute("create table kept as select 42 as number")
+        cursor.execute("create table numbers as select 42 as number")
     assert (closed / "data" / "PG_VERSION").stat().st_uid == os.geteuid()
     monkeypatch.undo()
     server = server_in(closed)  # the same data under another account
     with running(server) as connection, connection.cursor() as cursor:
-        cursor.execute("select number from kept")
+        cursor.execute("select number from numbers")
         assert cursor.fetchone() == (42,)
 
 
 def test_a_machine_without_useradd_takes_the_user_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accounts, "OS_USER", "volant-nobody-has-made-this")
+    monkeypatch.setattr(accounts, "OS_USER", "volant-no-such-user")
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert accounts.own_user(create=True).pw_name == "nobody"
 
 
-def test_what_cannot_work_is_refused_before_anything_is_installed(tmp_path: Path) -> None:
+def test_root_that_cannot_run_postgres_is_refused_before_anything_is_installed(tmp_path: Path) -> None:
     done = subprocess.run(
         ["setpriv", "--bounding-set=-setuid,-setgid,-setfcap", "--inh-caps=-all", sys.executable, "-m",
          "scripts.dev.account"],

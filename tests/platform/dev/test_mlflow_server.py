@@ -108,12 +108,12 @@ def test_postgres_reads_any_password_from_the_file(
     path.write_text(pass_file(password))
     path.chmod(0o600)
     monkeypatch.setenv("PGPASSFILE", str(path))
-    kept = (secrets_dir / "postgres_mlflow_password").read_text().strip()
+    old_password = (secrets_dir / "postgres_mlflow_password").read_text().strip()
     try:
         admin.cursor().execute("ALTER ROLE volant_mlflow PASSWORD %s", (password,))
         psycopg2.connect(host="127.0.0.1", port=databases.port, user="volant_mlflow", dbname="mlflow").close()
     finally:
-        admin.cursor().execute("ALTER ROLE volant_mlflow PASSWORD %s", (kept,))
+        admin.cursor().execute("ALTER ROLE volant_mlflow PASSWORD %s", (old_password,))
         admin.close()
 
 

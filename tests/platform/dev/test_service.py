@@ -60,7 +60,7 @@ def test_a_service_that_keeps_exiting_is_restarted_after_growing_pauses(tmp_path
         until(lambda: service.restarts >= 3, "the service")
         assert lines[0] == "it: exited (status 3); restarting it"
         time_of_three = service.restarts
-    assert service.restarts == time_of_three, "a stopped service stays down"
+    assert service.restarts == time_of_three, "a stopped service is not restarted"
 
 
 def test_the_output_of_a_service_is_tagged_and_logged(tmp_path: Path) -> None:

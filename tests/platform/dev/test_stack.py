@@ -72,12 +72,12 @@ def test_data_is_kept_between_starts(root: Path) -> None:
     stack = SmallStack(root, own_ports())
     with started(stack):
         connection = stack.connect()
-        connection.cursor().execute("CREATE TABLE kept (n int)")
+        connection.cursor().execute("CREATE TABLE numbers (n int)")
         connection.commit()
         connection.close()
     with started(stack):
         connection = stack.connect()
-        connection.cursor().execute("SELECT n FROM kept")
+        connection.cursor().execute("SELECT n FROM numbers")
         connection.close()
 
 

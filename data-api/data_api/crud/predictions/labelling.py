@@ -1,6 +1,6 @@
 """Selects the predictions that a person should label next: a random share, disagreement between people, uncertainty.
 
-Only the newest predictions of a task are considered. Predictions that somebody has labelled, or that are assigned to
+Only the newest predictions of a task are considered. Predictions that a person has labelled, or that are assigned to
 another person, are left out. The first part of every selection is random: a prediction is in the random share if the
 hash of its id is below the share, whatever it contains, and the share is taken in the order of these hashes.
 Predictions of the share that people have already corrected are recorded as samples on the way: otherwise the share

@@ -24,7 +24,7 @@ from data_api.models.rate_limit import RateLimit
 
 BATCH = 5_000
 GRACE = timedelta(days=1)
-"""How long expired rows are kept, so that they can be looked at."""
+"""How long expired rows stay in the table, so that an operator can inspect them."""
 NOT_ACCEPTED = timedelta(days=30)
 """The same for invitations that were not accepted."""
 RETIRED = timedelta(days=90)
