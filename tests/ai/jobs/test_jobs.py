@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -33,19 +33,6 @@ print('{"kind": "result", "version": 7, "promoted": true, "reason": "first versi
 ENDLESS = 'import sys; print(\'{"kind": "progress", "step": 0}\', flush=True); sys.stdin.read()'
 CRASHING = "import os; os.kill(os.getpid(), 9)"
 FAILING = 'print(\'{"kind": "error", "error": "TrainingFailed", "detail": "no rows"}\'); raise SystemExit(1)'
-
-
-@pytest.fixture
-def conninfo(queue_conninfo: str) -> Iterator[str]:
-    """The queue database, with no jobs in it."""
-    empty(queue_conninfo)
-    yield queue_conninfo
-    empty(queue_conninfo)
-
-
-def empty(conninfo: str) -> None:
-    with psycopg.connect(conninfo) as connection:
-        connection.execute("truncate training_jobs, training_events, procrastinate_jobs cascade")
 
 
 @pytest.fixture

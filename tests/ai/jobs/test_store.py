@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import psycopg
@@ -13,19 +12,6 @@ from ai_api.jobs.job import Job, JobLost
 from ai_api.jobs.store import JobStore
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def conninfo(queue_conninfo: str) -> Iterator[str]:
-    """The queue database, with no jobs in it."""
-    empty(queue_conninfo)
-    yield queue_conninfo
-    empty(queue_conninfo)
-
-
-def empty(conninfo: str) -> None:
-    with psycopg.connect(conninfo) as connection:
-        connection.execute("truncate training_jobs, training_events, procrastinate_jobs cascade")
 
 
 @pytest.fixture

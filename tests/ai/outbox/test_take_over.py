@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -42,23 +42,8 @@ class Receiver:
 
 
 @pytest.fixture
-async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
-    made = Outbox(tmp_path, max_rows=10_000)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def receiver() -> Receiver:
     return Receiver()
-
-
-@pytest.fixture
-async def client(receiver: Receiver) -> AsyncIterator[DataClient]:
-    made = DataClient("http://data", "key")
-    made._opened = httpx.AsyncClient(base_url="http://data", transport=httpx.MockTransport(receiver))
-    yield made
-    await made.close()
 
 
 async def until(is_true: Callable[[], bool]) -> None:

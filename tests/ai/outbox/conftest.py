@@ -1,0 +1,27 @@
+"""An outbox in a temporary folder, and a client whose data-api is the `receiver` of the test's file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ai_api.data_client import DataClient
+from ai_api.outbox.outbox import Outbox
+
+
+@pytest.fixture
+async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
+    opened = Outbox(tmp_path, max_rows=10_000)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+async def client(receiver: Callable[[httpx.Request], httpx.Response]) -> AsyncIterator[DataClient]:
+    made = DataClient("http://data", "key")
+    made._opened = httpx.AsyncClient(base_url="http://data", transport=httpx.MockTransport(receiver))
+    yield made
+    await made.close()
