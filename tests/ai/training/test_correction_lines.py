@@ -80,7 +80,7 @@ def test_a_line_without_its_row_or_label_is_left_out_and_counted(caplog: pytest.
     lines = [{name: value for name, value in line().items() if name != missing} for missing in ("row", "label")]
     with caplog.at_level(logging.WARNING):
         assert read_corrections(TWEETS, LABELS, lines) == []
-    assert caplog.messages == ["2 corrections do not fit today's rows or labels and are left out"]
+    assert caplog.messages == ["2 corrections do not fit the present row schema or labels and are left out"]
 
 
 def marked(row: dict[str, object], version: int) -> dict[str, object]:
