@@ -100,7 +100,7 @@ class Traffic:
                 self.ledger.predicted[prediction["prediction_id"]] = body["version"]
 
 
-def until(true: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+def until(true: Callable[[], Any], what: str, seconds: float = 300) -> Any:
     """The first true result of `true`; AssertionError naming `what` when there is none in time.
 
     The pauses between calls grow, because each call takes time from what is waited for.

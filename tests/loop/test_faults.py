@@ -135,7 +135,7 @@ def test_ai_api_started_while_mlflow_is_away_serves_from_its_cache(small: Volant
         until(
             lambda: small.predicts("tweets", TWEET) and small.predicts("housing", HOUSE),
             "predictions from the cache",
-            30,
+            300,
         )
         ready = httpx.get(f"{small.url}/health/ready", trust_env=False)
         assert ready.status_code == 200

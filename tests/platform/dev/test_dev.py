@@ -106,7 +106,7 @@ def test_make_dev_serves_and_a_second_start_serves_the_same_version(root: Path, 
 
         children = psutil.Process(dev.process.pid).children(recursive=True)
         dev.process.send_signal(signal.SIGINT)
-        dev.until(r"^\[dev\] every process has ended", 60)
+        dev.until(r"^\[dev\] every process has ended", 300)
         assert dev.process.wait(10) == 0
         assert not [child for child in children if child.is_running()]
 
