@@ -137,9 +137,8 @@ def test_ai_api_started_while_mlflow_is_away_serves_from_its_cache(small: Volant
             "predictions from the cache",
             300,
         )
-        ready = httpx.get(f"{small.url}/health/ready", trust_env=False)
-        assert ready.status_code == 200
         health = f"{small.url}/health/ready"
+        until(lambda: httpx.get(health, trust_env=False).status_code == 200, "every champion to serve from the cache")
         until(lambda: "MLflow does not respond" in httpx.get(health, trust_env=False).text, "the note")
     finally:
         small.service("mlflow").start()
