@@ -20,6 +20,9 @@ from tests import selection, shared
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+for variable in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):  # `make test` is not the parent of the makes that tests start
+    os.environ.pop(variable, None)
+
 
 @pytest.hookimpl(tryfirst=True)  # before -m selects
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
