@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import random
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import httpx
 import psycopg
@@ -98,20 +96,6 @@ class Traffic:
                 versions.append(body["version"])
             for prediction in body["predictions"]:
                 self.ledger.predicted[prediction["prediction_id"]] = body["version"]
-
-
-def until(true: Callable[[], Any], what: str, seconds: float = 300) -> Any:
-    """The first true result of `true`; AssertionError naming `what` when there is none in time.
-
-    The pauses between calls grow, because each call takes time from what is waited for.
-    """
-    start = time.monotonic()
-    while True:
-        if found := true():
-            return found
-        waited = time.monotonic() - start
-        assert waited < seconds, f"waited {seconds:.0f} s for {what}"
-        time.sleep(min(0.05 + waited / 20, 0.5))
 
 
 @dataclass(frozen=True)

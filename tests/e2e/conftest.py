@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.e2e.composed import Composed
-from tests.traffic import until
+from tests.waiting import until
 
 
 @pytest.fixture(scope="session")

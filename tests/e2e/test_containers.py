@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.e2e.composed import Composed
-from tests.traffic import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.composed
 

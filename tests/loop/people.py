@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 
 from scripts.dev.stack import Stack
-from tests.traffic import until
+from tests.waiting import until
 
 PASSWORD = "a long enough passphrase"
 

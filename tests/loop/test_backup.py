@@ -16,7 +16,8 @@ from scripts.settings import PORTS
 from tests.loop.conftest import QUICK
 from tests.loop.people import Person, erase, sign_up
 from tests.loop.volant import Volant
-from tests.traffic import Traffic, stored, until
+from tests.traffic import Traffic, stored
+from tests.waiting import until
 
 TWEET: dict[str, object] = {"text": "late again, thanks"}
 SECRET = "my dog is called Zwiebel"

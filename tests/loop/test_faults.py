@@ -16,7 +16,8 @@ from ai_api.outbox.outbox import append_once
 from scripts.dev.stack import responds
 from tests.loop.people import Person, erase, sign_up
 from tests.loop.volant import Volant
-from tests.traffic import Traffic, stored, until
+from tests.traffic import Traffic, stored
+from tests.waiting import until
 
 TWEET: dict[str, object] = {"text": "late again, thanks"}
 HOUSE: dict[str, object] = {

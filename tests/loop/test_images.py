@@ -17,7 +17,7 @@ from tests.ai.support.drawn import plain
 from tests.loop.people import Person, erase, sign_up
 from tests.loop.test_loop import retrain
 from tests.loop.volant import Volant
-from tests.traffic import until
+from tests.waiting import until
 
 MARK = "zebra-4711"
 CONTENT = draw(3, (120, 120), np.random.default_rng(0))

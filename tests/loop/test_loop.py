@@ -15,7 +15,8 @@ from ai_api.sources import Source
 from ai_api.tasks import find_tasks
 from tests.loop.people import Person, sign_up
 from tests.loop.volant import Volant
-from tests.traffic import Traffic, stored, until
+from tests.traffic import Traffic, stored
+from tests.waiting import until
 
 ROWS = {"tweets": 12_000, "housing": 4_000}
 """Rows that users send in one round of the loop of a campaign; the starter was not trained on them."""

@@ -12,7 +12,7 @@ import pytest
 
 from tests.loop.typed import blocks, typed
 from tests.loop.volant import Volant
-from tests.traffic import until
+from tests.waiting import until
 
 README = blocks("README.md")
 IMAGES = "/predict/products"

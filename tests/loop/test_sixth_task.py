@@ -12,7 +12,7 @@ from sklearn.datasets import load_wine
 from tests.loop.conftest import started
 from tests.loop.people import Person
 from tests.loop.volant import Volant
-from tests.traffic import until
+from tests.waiting import until
 
 FILE = Path(__file__).with_name("wine.py")
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.loop.people import PASSWORD, Person, admin, sign_up
 from tests.loop.volant import Volant
-from tests.traffic import until
+from tests.waiting import until
 
 ROW = {"text": "late again, thanks"}
 BODY = {"task": "tweets", "inputs": ROW}

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 
 from scripts.dev.stack import Stack
-from tests.traffic import until
+from tests.waiting import until
 
 
 class Volant(Stack):

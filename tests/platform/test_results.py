@@ -14,7 +14,7 @@ import pytest
 from ai_api.tasks import find_tasks
 from scripts.results import is_folded, is_quick, trainings
 from tests.platform.checkout import Checkout
-from tests.traffic import until
+from tests.waiting import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

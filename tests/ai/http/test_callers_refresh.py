@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ import pytest
 from ai_api.auth import Callers
 from ai_api.data_client import DataClient
 from ai_api.errors import DataUnavailable, NotSignedIn
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -70,12 +71,6 @@ async def running(data_api: DataAPI, folder: Path, refresh_seconds: float = 0.01
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(is_true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not is_true():
-            await asyncio.sleep(0.005)
-
-
 def is_known(callers: Callers, key: str) -> bool:
     try:
         callers.identify({"x-api-key": key})
@@ -87,23 +82,23 @@ def is_known(callers: Callers, key: str) -> bool:
 async def test_new_keys_are_known_after_a_refresh_in_the_background(tmp_path: Path) -> None:
     data_api = DataAPI("first")
     async with running(data_api, tmp_path) as callers:
-        await until(lambda: callers.are_known)
+        await eventually(lambda: callers.are_known)
         assert not is_known(callers, "second")
         data_api.keys.append("second")
-        await until(lambda: is_known(callers, "second"))
+        await eventually(lambda: is_known(callers, "second"))
 
 
 async def test_the_refresh_goes_on_after_data_api_was_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data_api = DataAPI("first")
     async with running(data_api, tmp_path) as callers:
-        await until(lambda: callers.are_known)
+        await eventually(lambda: callers.are_known)
         with caplog.at_level("INFO", logger="ai_api.auth"):
             data_api.is_away = True
-            await until(lambda: len(caplog.messages) > 0)
+            await eventually(lambda: len(caplog.messages) > 0)
             data_api.keys.append("second")
             data_api.is_away = False
-            await until(lambda: is_known(callers, "second"))
-            await until(lambda: len(caplog.messages) > 1)
+            await eventually(lambda: is_known(callers, "second"))
+            await eventually(lambda: len(caplog.messages) > 1)
     failed, refreshed = caplog.messages
     assert "could not be refreshed" in failed, "one message however many refreshes fail"
     assert "refreshed again" in refreshed

@@ -1,8 +1,8 @@
-"""An outbox in a temporary folder, and a client whose data-api is the `receiver` of the test's file."""
+"""An outbox in a temporary folder, and a client whose data-api is a `receiver` in memory."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -10,6 +10,12 @@ import pytest
 
 from ai_api.data_client import DataClient
 from ai_api.outbox.outbox import Outbox
+from tests.ai.outbox.receiver import Receiver
+
+
+@pytest.fixture
+def receiver() -> Receiver:
+    return Receiver()
 
 
 @pytest.fixture
@@ -20,7 +26,7 @@ async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
 
 
 @pytest.fixture
-async def client(receiver: Callable[[httpx.Request], httpx.Response]) -> AsyncIterator[DataClient]:
+async def client(receiver: Receiver) -> AsyncIterator[DataClient]:
     made = DataClient("http://data", "key")
     made._opened = httpx.AsyncClient(base_url="http://data", transport=httpx.MockTransport(receiver))
     yield made

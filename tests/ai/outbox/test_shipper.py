@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Callable
+import math
 from pathlib import Path
 
 import httpx
@@ -14,42 +13,10 @@ from ai_api.data_client import DataClient
 from ai_api.errors import DataUnavailable
 from ai_api.outbox.outbox import Outbox
 from ai_api.outbox.shipper import Shipper
+from tests.ai.outbox.receiver import Receiver
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
-
-
-class Receiver:
-    """data-api in memory: stores rows by id, refuses `bad` rows, and whole calls that contain a `poison` row."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, dict[str, object]] = {}
-        self.away = False
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        if self.away:
-            raise httpx.ConnectError("away")
-        rows = json.loads(request.content)["rows"]
-        if any(row["id"].startswith("poison") for row in rows):
-            return httpx.Response(422, json={"error": "InvalidRequest"})
-        results: list[dict[str, str | None]] = []
-        for row in rows:
-            if row["id"].startswith("bad"):
-                results.append({"status": "refused", "reason": "unknown task"})
-            else:
-                results.append({"status": "duplicate" if row["id"] in self.rows else "stored", "reason": None})
-                self.rows[row["id"]] = row
-        return httpx.Response(200, json={"results": results})
-
-
-@pytest.fixture
-def receiver() -> Receiver:
-    return Receiver()
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 async def test_events_leave_the_outbox_only_when_data_api_has_them(
@@ -57,11 +24,11 @@ async def test_events_leave_the_outbox_only_when_data_api_has_them(
 ) -> None:
     await outbox.put("prediction", [{"id": "a"}, {"id": "b"}])
     shipper = Shipper(outbox, client, rows=1)
-    receiver.away = True
+    receiver.failures = math.inf
     with pytest.raises(DataUnavailable):
         await shipper.ship_once()
     assert len(outbox) == 2
-    receiver.away = False
+    receiver.failures = 0
     assert await shipper.ship_once() == 1
     assert (list(receiver.rows), len(outbox)) == (["a"], 1)
 
@@ -98,13 +65,13 @@ async def test_with_a_wrong_service_key_events_wait_and_the_error_names_the_key(
 async def test_the_outbox_drains_when_data_api_responds_again(
     outbox: Outbox, client: DataClient, receiver: Receiver
 ) -> None:
-    receiver.away = True
+    receiver.failures = math.inf
     shipper = Shipper(outbox, client, rows=100)
     running = asyncio.create_task(shipper.run())
     await outbox.put("prediction", [{"id": str(number)} for number in range(250)])
-    await until(lambda: shipper.last_error is not None)
-    receiver.away = False
-    await until(lambda: len(outbox) == 0)
+    await eventually(lambda: shipper.last_error is not None)
+    receiver.failures = 0
+    await eventually(lambda: len(outbox) == 0)
     assert len(receiver.rows) == 250
-    await until(lambda: shipper.last_error is None)
+    await eventually(lambda: shipper.last_error is None)
     running.cancel()

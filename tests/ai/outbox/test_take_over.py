@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
 
 from ai_api.data_client import DataClient
@@ -16,40 +13,10 @@ from ai_api.outbox import outbox as outbox_module
 from ai_api.outbox.file import OutboxFile
 from ai_api.outbox.outbox import Outbox, append_once
 from ai_api.outbox.shipper import LONGEST_PAUSE_SECONDS, Shipper
+from tests.ai.outbox.receiver import Receiver
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
-
-
-class Receiver:
-    """Stores rows; refuses whole calls that hold an id that begins with `poison`."""
-
-    def __init__(self) -> None:
-        self.calls: list[list[str]] = []
-        self.stored: list[str] = []
-        self.failures = 0
-        """How many more calls fail."""
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        if self.failures:
-            self.failures -= 1
-            raise httpx.ConnectError("away")
-        ids = [row["id"] for row in json.loads(request.content)["rows"]]
-        self.calls.append(ids)
-        if any(id_.startswith("poison") for id_ in ids):
-            return httpx.Response(422, json={"error": "InvalidRequest"})
-        self.stored += ids
-        return httpx.Response(200, json={"results": [{"status": "stored", "reason": None} for _ in ids]})
-
-
-@pytest.fixture
-def receiver() -> Receiver:
-    return Receiver()
-
-
-async def until(is_true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not is_true():
-            await asyncio.sleep(0.005)
 
 
 async def ids(outbox: Outbox) -> list[str]:
@@ -120,7 +87,7 @@ async def test_the_shipper_takes_over_and_sends_what_ended_processes_left(
 ) -> None:
     append_once(tmp_path, "promotion", {"id": "p"})
     task = asyncio.create_task(Shipper(outbox, client, rows=10).run())
-    await until(lambda: receiver.stored == ["p"])
+    await eventually(lambda: list(receiver.rows) == ["p"])
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -153,7 +120,7 @@ async def test_pauses_double_up_to_the_longest_while_data_api_does_not_respond(
     pauses = await pauses_of(Shipper(outbox, client, rows=10), 8, monkeypatch)
     assert pauses[1:5] == [pause * 2 for pause in pauses[:4]]
     assert pauses[5:7] == [min(pauses[4] * 2, LONGEST_PAUSE_SECONDS), LONGEST_PAUSE_SECONDS]
-    assert (receiver.stored, pauses[7]) == (["a"], pauses[0]), "after a success the pauses are short again"
+    assert (list(receiver.rows), pauses[7]) == (["a"], pauses[0]), "after a success the pauses are short again"
 
 
 async def test_full_batches_are_sent_without_a_pause_and_an_empty_outbox_is_polled_with_one(
@@ -172,5 +139,5 @@ async def test_an_event_that_spoils_its_call_is_found_by_halving_wherever_it_is(
     await outbox.put("prediction", [{"id": id_} for id_ in order])
     await Shipper(outbox, client, rows=10).ship_once()
     healthy = [id_ for id_ in order if not id_.startswith("poison")]
-    assert receiver.stored == healthy
+    assert list(receiver.rows) == healthy
     assert (len(outbox), outbox.dead_letters) == (0, len(order) - len(healthy))

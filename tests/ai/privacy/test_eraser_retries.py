@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -15,6 +15,7 @@ from ai_api.images.blobs import Blobs
 from ai_api.outbox.outbox import Outbox
 from ai_api.privacy import eraser as eraser_module
 from ai_api.privacy.eraser import Eraser
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -63,12 +64,6 @@ def eraser_of(outbox: Outbox, client: DataClient, folder: Path, erased: dict[str
     return Eraser(outbox, Blobs(str(folder / "blobs")), client, lambda: erased)
 
 
-async def until(is_true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not is_true():
-            await asyncio.sleep(0.005)
-
-
 async def test_an_erasure_is_tried_again_in_the_background_until_it_is_reported(
     outbox: Outbox, client: DataClient, data_api: DataAPI, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,9 +71,9 @@ async def test_an_erasure_is_tried_again_in_the_background_until_it_is_reported(
     monkeypatch.setattr(eraser_module, "LOOK_SECONDS", 3_600.0)
     data_api.is_away = True
     task = asyncio.create_task(eraser_of(outbox, client, tmp_path, {"ann": "e1"}).run())
-    await until(lambda: data_api.calls >= 2)
+    await eventually(lambda: data_api.calls >= 2)
     data_api.is_away = False
-    await until(lambda: bool(data_api.reported))
+    await eventually(lambda: bool(data_api.reported))
     assert [path for path, _ in data_api.reported] == ["/erasures/e1/parts"]
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from ai_api.images.blobs import Blobs
 from ai_api.images.reference import ImageRef
 from ai_api.privacy import expirer
 from ai_api.privacy.expirer import Expirer
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -59,11 +59,6 @@ async def test_a_store_that_does_not_respond_is_tried_again(
     for name in ("FIRST_SECONDS", "PAUSE_SECONDS"):
         monkeypatch.setattr(expirer, name, 0.01)
     running = asyncio.create_task(Expirer(blobs, lambda: {"shop": 30}).run())
-    await asyncio.wait_for(until(lambda: blobs.get(IMAGE.digest) is None), 10)
+    await eventually(lambda: blobs.get(IMAGE.digest) is None)
     running.cancel()
     assert "not erased yet task=shop" in caplog.text
-
-
-async def until(true: Callable[[], bool]) -> None:
-    while not true():
-        await asyncio.sleep(0.01)

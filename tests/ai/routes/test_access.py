@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.ai.routes.http_errors import MARK, assert_error
 from tests.ai.routes.test_predict import ROW
 from tests.ai.support.app import RunningApp
-from tests.traffic import until
+from tests.waiting import until
 
 BODY = {"task": "tweets", "inputs": ROW}
 

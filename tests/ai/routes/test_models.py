@@ -7,7 +7,7 @@ import pytest
 
 from tests.ai.routes.http_errors import MARK, assert_error
 from tests.ai.support.app import RunningApp
-from tests.traffic import until
+from tests.waiting import until
 
 
 def serving(client: httpx.Client, task: str = "tweets") -> int:

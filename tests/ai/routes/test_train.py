@@ -13,7 +13,7 @@ import pytest
 from ai_api.jobs.worker import WorkerTiming, work
 from tests.ai.routes.http_errors import MARK, assert_error
 from tests.ai.support.app import RunningApp
-from tests.traffic import until
+from tests.waiting import until
 
 TIMING = WorkerTiming(heartbeat_seconds=0.5, stalled_seconds=5, job_timeout_seconds=60)
 GOOD = """

@@ -22,6 +22,7 @@ from ai_api.serving.model_loader import ModelLoader
 from ai_api.serving.task_loader import BatchLimits
 from ai_api.task import Kind, Recipe, Row, Task
 from tests.ai.support.memory_registry import MemoryRegistry
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 
@@ -84,12 +85,6 @@ async def running(registry: MemoryRegistry, state_file: Path, keep: int = 1) -> 
             await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
-        while not true():
-            await asyncio.sleep(0.005)
-
-
 async def predict(loader: ModelLoader, wanted: int | str | None = None) -> float:
     live = await loader.get("sums", wanted)
     (output,) = (await live.batcher.submit([Number(x=1)])).outputs
@@ -110,10 +105,10 @@ async def test_a_champion_counts_as_loading_until_the_registry_was_asked(tmp_pat
     registry = MemoryRegistry()
     async with running(registry, tmp_path / "champions.json") as loader:
         assert loader.is_loading("sums"), "the registry was not asked yet"
-        await until(lambda: not loader.is_loading("sums"))
+        await eventually(lambda: not loader.is_loading("sums"))
     registry.add(model(3), champion=True)
     async with running(registry, tmp_path / "champions.json") as loader:
-        await until(lambda: not loader.is_loading("sums"))
+        await eventually(lambda: not loader.is_loading("sums"))
         assert serves(loader, 3)()
         with pytest.raises(UnknownTask):
             await loader.get("quotients")
@@ -123,10 +118,10 @@ async def test_the_champion_of_the_registry_takes_over_and_the_old_one_finishes_
     registry = MemoryRegistry()
     registry.models, registry.aliases["sums"] = {1: model(1), 2: model(2)}, 1
     async with running(registry, tmp_path / "champions.json") as loader:
-        await until(serves(loader, 1))
+        await eventually(serves(loader, 1))
         old = await loader.get("sums")
         registry.aliases["sums"] = 2
-        await until(serves(loader, 2))
+        await eventually(serves(loader, 2))
         assert await predict(loader) == 3.0
         assert (await old.batcher.submit([Number(x=1)])).outputs == [{"value": 2.0}]
 
@@ -142,16 +137,16 @@ async def test_a_version_that_fails_its_check_does_not_serve_and_the_reason_is_k
     registry = MemoryRegistry()
     registry.models, registry.aliases["sums"] = {1: model(1), 2: bad}, 1
     async with running(registry, tmp_path / "champions.json") as loader:
-        await until(serves(loader, 1))
+        await eventually(serves(loader, 1))
         registry.aliases["sums"] = 2
-        await until(lambda: loader.refused("sums") is not None)
+        await eventually(lambda: loader.refused("sums") is not None)
         assert await predict(loader) == 2.0
         refused = loader.refused("sums")
         assert refused is not None
         assert refused.number == 2
         loads = len(registry.loads)
         registry.aliases["sums"] = 1
-        await until(lambda: loader.refused("sums") is None)
+        await eventually(lambda: loader.refused("sums") is None)
         assert len(registry.loads) == loads, "a refused version is not loaded again"
 
 
@@ -159,11 +154,11 @@ async def test_the_last_champion_serves_after_a_restart_while_the_registry_is_aw
     registry = MemoryRegistry()
     registry.models, registry.aliases["sums"] = {1: model(1)}, 1
     async with running(registry, tmp_path / "champions.json") as loader:
-        await until(serves(loader, 1))
-        await until(lambda: (tmp_path / "champions.json").exists())
+        await eventually(serves(loader, 1))
+        await eventually(lambda: (tmp_path / "champions.json").exists())
     registry.is_away, registry.cached = True, {1}
     async with running(registry, tmp_path / "champions.json") as loader:
-        await until(serves(loader, 1))
+        await eventually(serves(loader, 1))
         assert loader.registry_responds is False
 
 
@@ -174,18 +169,18 @@ async def test_a_version_that_cannot_be_fetched_yet_is_tried_again(tmp_path: Pat
     async with running(registry, tmp_path / "champions.json") as loader:
         await asyncio.sleep(0)
         registry.is_away = False
-        await until(serves(loader, 1))
+        await eventually(serves(loader, 1))
 
 
 async def test_a_version_that_cannot_be_loaded_for_lack_of_disk_is_not_refused_but_tried_again(tmp_path: Path) -> None:
     registry = MemoryRegistry()
     registry.models, registry.aliases["sums"], registry.is_disk_full = {1: model(1)}, 1, True
     async with running(registry, tmp_path / "champions.json") as loader:
-        await until(lambda: loader._loaders["sums"].failed is not None)
+        await eventually(lambda: loader._loaders["sums"].failed is not None)
         assert loader.refused("sums") is None
         registry.is_disk_full = False
-        await until(serves(loader, 1))
-        await until(lambda: registry.kept == {1})
+        await eventually(serves(loader, 1))
+        await eventually(lambda: registry.kept == {1})
 
 
 @pytest.mark.parametrize("wanted", ["²", "9" * 5_000, -1, 10**400, 0, "9"])
@@ -199,7 +194,7 @@ async def test_other_versions_predict_by_number_and_only_the_last_few_stay_loade
     registry = MemoryRegistry()
     registry.models, registry.aliases["sums"] = {number: model(number) for number in (1, 2, 3)}, 1
     async with running(registry, tmp_path / "champions.json", keep=1) as loader:
-        await until(serves(loader, 1))
+        await eventually(serves(loader, 1))
         assert [await predict(loader, 2), await predict(loader, "3"), await predict(loader, 1)] == [3.0, 4.0, 2.0]
         assert await predict(loader, 2) == 3.0
         assert registry.loads == [1, 2, 3, 2]

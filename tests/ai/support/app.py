@@ -20,7 +20,7 @@ from ai_api.settings import Settings
 from tests.ai.support.data_api import MemoryDataAPI, User
 from tests.ai.support.memory_registry import MemoryRegistry
 from tests.ai.support.models import RECIPES, small_models
-from tests.traffic import until
+from tests.waiting import until
 
 URL = "http://volant"
 SECRETS = ("service_key", "mlflow_password", "postgres_queue_password")

@@ -17,6 +17,7 @@ from ai_api.data_client import DataClient
 from ai_api.errors import DataUnavailable, NotSignedIn
 from ai_api.settings import Settings as AISettings
 from tests.data.api import ApiClient, SignedInUser
+from tests.waiting import eventually
 
 WITHIN_SECONDS = 30
 
@@ -85,10 +86,12 @@ def test_ended_tokens_and_keys_are_refused_by_ai_api_after_its_next_snapshot(
     async def watch() -> float:
         looking = asyncio.create_task(callers.run())
         try:
-            await until(lambda: callers.are_known and knows(callers, by_key) and knows(callers, person.headers))
+            await eventually(lambda: callers.are_known and knows(callers, by_key) and knows(callers, person.headers))
             await asyncio.to_thread(end, api, person, key_id)
             start = time.monotonic()
-            await until(lambda: knows(callers, by_key) != keys_too and knows(callers, person.headers) != tokens_too)
+            await eventually(
+                lambda: knows(callers, by_key) != keys_too and knows(callers, person.headers) != tokens_too
+            )
             return time.monotonic() - start
         finally:
             looking.cancel()
@@ -100,13 +103,6 @@ def test_ai_api_polls_the_snapshot_often_enough() -> None:
     """One poll that just missed a revocation, the wait for the next one, and as long again for a slow response."""
     seconds: float = AISettings.model_fields["auth_refresh_seconds"].default
     assert 2 * seconds + 2 < WITHIN_SECONDS
-
-
-async def until(question: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not question():
-        assert time.monotonic() < deadline, "the condition never became true"
-        await asyncio.sleep(0.02)
 
 
 def test_an_expired_key_is_refused_by_ai_api_without_a_new_snapshot(

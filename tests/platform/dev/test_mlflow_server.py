@@ -16,7 +16,7 @@ import pytest
 
 from scripts.dev.postgres import Postgres
 from scripts.mlflow_server import allowed_hosts, is_ready, pass_file, reachable_host
-from tests.traffic import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.process
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from scripts.dev.service import Service, ServiceSpec
-from tests.traffic import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.process
 

@@ -19,7 +19,7 @@ from scripts.dev.service import Service, ServiceSpec
 from scripts.dev.stack import Stack, StackError, StopRequested
 from scripts.settings import PORTS
 from tests.stack import own_ports
-from tests.traffic import until
+from tests.waiting import until
 
 pytestmark = pytest.mark.process
 
