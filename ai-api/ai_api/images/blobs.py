@@ -17,7 +17,7 @@ import logging
 import re
 import uuid
 from collections.abc import Callable, Iterator, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import partial
 from itertools import chain
@@ -34,6 +34,8 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 CHUNK = 500
 """Images erased between two readings of all references."""
+ATTEMPTS = 100
+"""How often an image is written anew while other processes erase it."""
 
 
 class Blobs:
@@ -53,12 +55,13 @@ class Blobs:
         """Stores the image for this person's rows of a task; returns when it is there."""
         reference, stored = f"{self._of(owner)}/{_safe(task, 'a task')}/{image.digest}", self._bytes(image.digest)
         with _storing():
-            while True:
+            for _ in range(ATTEMPTS):
                 self._fs.pipe_file(reference, b"")
-                if not self._fs.exists(stored):
-                    self._write(stored, image.read())
+                if not self._fs.exists(stored) and not self._write(stored, image.read()):
+                    continue
                 if self._fs.exists(reference):  # else it was erased meanwhile, and perhaps the bytes too
                     return
+            raise BlobsUnavailable
 
     def get(self, digest: str) -> ImageRef | None:
         """The image, whose bytes are read on demand; None when it is not stored (any more)."""
@@ -112,7 +115,7 @@ class Blobs:
             )
             for digest, path in moved.items():
                 if digest in referenced and not self._fs.exists(self._bytes(digest)):
-                    self._fs.mv(path, self._bytes(digest))
+                    self._move(path, self._bytes(digest))
                 else:
                     self._remove(path)
                 erased += digest not in referenced
@@ -122,36 +125,58 @@ class Blobs:
         return erased
 
     def _set_aside(self, digest: str) -> str | None:
-        """Renames the bytes; their new path, None when there are none. Deletes what a killed process left."""
+        """Renames the bytes; their new path, None when there are none.
+
+        What another process has set aside or not yet renamed is taken from it, also when that process was killed: only
+        one process has the bytes at a time, and it decides whether they stay. A part of a file is deleted.
+        """
         path = self._bytes(digest)
-        for left in self._fs.glob(f"{path}.*"):
-            self._remove(left)
-        if not self._fs.exists(path):
-            return None
         beside = f"{path}.{uuid.uuid4().hex}"
-        self._fs.mv(path, beside)
-        return beside
+        found = self._move(path, beside)
+        for left in self._fs.glob(f"{path}.*"):
+            if left == beside:
+                continue
+            if not found and self._move(left, beside):
+                found = self._is_whole(beside, digest)
+            if not found:
+                self._remove(beside)
+            self._remove(left)
+        return beside if found else None
+
+    def _is_whole(self, path: str, digest: str) -> bool:
+        try:
+            return _sha256(self._fs.cat_file(path)) == digest
+        except FileNotFoundError:
+            return False
 
     def _referenced(self, excluded: Set[str]) -> set[str]:
         """The digests of all references but the excluded ones."""
         owners = (self._references(f"{self._root}/owners/{owner}") for owner in self._owners())
         return {_digest(path) for references in owners for path in references if path not in excluded}
 
-    def _write(self, path: str, content: bytes) -> None:
-        """Atomic: readers see the whole file or none."""
+    def _write(self, path: str, content: bytes) -> bool:
+        """Atomic: readers see the whole file or none. False when an erasing process took it before it was in place."""
         beside = f"{path}.{uuid.uuid4().hex}"
         self._fs.pipe_file(beside, content)
-        self._fs.mv(beside, path)
+        return self._move(beside, path)
+
+    def _move(self, path: str, new_path: str) -> bool:
+        """False when there is no such file (any more)."""
+        try:
+            self._fs.mv(path, new_path)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _read(self, digest: str) -> bytes:
         with _storing():
             content: bytes = self._fs.cat_file(self._bytes(digest))
-        if hashlib.sha256(content).hexdigest() != digest:
+        if _sha256(content) != digest:
             raise BlobsUnavailable("The image store holds a damaged image.")
         return content
 
     def _remove(self, path: str) -> None:
-        if self._fs.exists(path):
+        with suppress(FileNotFoundError):
             self._fs.rm_file(path)
 
     def _owners(self) -> Iterator[str]:
@@ -180,6 +205,10 @@ def _safe(name: str, what: str) -> str:
     if not NAME.fullmatch(name):
         raise ValueError(f"{what} is named by letters, digits, - and _")
     return name
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _digest(reference: str) -> str:

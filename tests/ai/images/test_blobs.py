@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -251,6 +251,59 @@ def test_concurrent_writers_and_an_eraser_lose_no_image_of_another_person(tmp_pa
     blobs = Blobs(str(tmp_path))
     assert [blobs.get(image.digest) for image in images] == images
     assert all(found.read() for image in images if (found := blobs.get(image.digest)))
+
+
+def test_an_image_that_two_processes_erase_stays_for_a_person_who_sent_it_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Blobs(str(tmp_path)), Blobs(str(tmp_path))
+    first.put(RED, "anna", "shop")
+    read_all = first._referenced
+    of_second = iter([set[str](), {RED.digest}])
+
+    def second_erases() -> None:
+        """When the first process has set the image aside. It takes the image from the first and puts it back."""
+        monkeypatch.setattr(second, "_referenced", lambda _: next(of_second))
+        (tmp_path / "owners/bert/shop").mkdir(parents=True)
+        (tmp_path / "owners/bert/shop" / RED.digest).touch()
+        second.erase("anna")
+
+    between = iter([lambda: None, second_erases])
+
+    def referenced(excluded: Set[str]) -> set[str]:
+        next(between)()
+        return read_all(excluded)
+
+    monkeypatch.setattr(first, "_referenced", referenced)
+    first.erase("anna")
+    assert files(tmp_path) == {f"bytes/{RED.digest[:2]}/{RED.digest}", f"owners/bert/shop/{RED.digest}"}
+
+
+def test_an_image_that_is_taken_away_while_it_is_written_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = Blobs(str(tmp_path))
+    move, taken = blobs._move, list[str]()
+
+    def take_first(path: str, new_path: str) -> bool:
+        if not taken:
+            taken.append(path)
+            Path(path).unlink()
+        return move(path, new_path)
+
+    monkeypatch.setattr(blobs, "_move", take_first)
+    blobs.put(RED, "anna", "shop")
+    assert blobs.get(RED.digest) == RED
+
+
+def test_a_part_of_a_file_that_a_killed_process_left_is_deleted(tmp_path: Path) -> None:
+    blobs = Blobs(str(tmp_path))
+    blobs.put(RED, "anna", "shop")
+    stored = tmp_path / "bytes" / RED.digest[:2] / RED.digest
+    stored.rename(f"{stored}.half")
+    Path(f"{stored}.half").write_bytes(b"\x89PNG")
+    blobs.erase("anna")
+    assert files(tmp_path) == set()
 
 
 def test_damaged_bytes_are_refused(tmp_path: Path) -> None:
