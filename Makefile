@@ -2,6 +2,9 @@
 .PHONY: help venv venv-dev dev up down logs ps backup restore clean results check quick test test-slow test-stack campaign \
 	coverage format lock
 
+# Where it is set, as in many containers, each start would compile all libraries again: ten seconds and more.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTEST := .venv/bin/python -m pytest
 TWO_AT_A_TIME := -n 2 --no-loadscope-reorder
 CAMPAIGNS := faults load loops fuzz training
