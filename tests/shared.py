@@ -14,6 +14,7 @@ STACKS = {
     "tests/loop/test_loop.py": "small",
     "tests/loop/test_readme.py": "small",
     "tests/loop/test_readme_images.py": "small",
+    "tests/loop/test_sixth_task.py": "small",
     "tests/loop/test_two_services.py": "small",
 }
 """By file, the fixture of the stack that it uses."""

@@ -2,31 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
-import pytest
 from sklearn.datasets import load_wine
 
-from tests.loop.conftest import started
 from tests.loop.people import Person
 from tests.loop.volant import Volant
 from tests.waiting import until
 
-FILE = Path(__file__).with_name("wine.py")
 
-
-@pytest.fixture(scope="module")
-def wine_stack(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
-    """Volant with a tasks folder that holds this one file."""
-    folder = open_folder("tasks")
-    shutil.copy(FILE, folder)
-    yield from started(open_folder("wine_stack"), AI_TASKS="wine", AI_TASKS_DIR=str(folder))
-
-
-def test_a_task_from_outside_trains_serves_and_learns_from_corrections(wine_stack: Volant) -> None:
-    person = Person(wine_stack, api_key=wine_stack.key)
+def test_a_task_from_outside_trains_serves_and_learns_from_corrections(small: Volant) -> None:
+    person = Person(small, api_key=small.key)
     shown = person.http.get("/models/wine").json()
     assert (shown["serving"]["version"], shown["recipes"]) == (1, ["naive-bayes", "forest"])
     assert shown["serving"]["metrics"]["macro_recall"] > 0.9
@@ -38,9 +22,9 @@ def test_a_task_from_outside_trains_serves_and_learns_from_corrections(wine_stac
     for prediction in predictions:
         truth = {"prediction_id": prediction["prediction_id"], "label": prediction["label"]}
         assert person.http.post("/feedback", json=truth).status_code == 202
-    wine_stack.drained()
+    small.drained()
 
-    wine_stack.idle()
+    small.idle()
     job = person.http.post("/retrain", json={"task": "wine", "recipe": "forest"}).json()["id"]
     until(lambda: person.http.get(f"/jobs/{job}").json()["status"] == "succeeded", "the retraining", 240)
     result = person.http.get(f"/jobs/{job}").json()["result"]
