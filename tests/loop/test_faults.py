@@ -124,7 +124,7 @@ def test_a_round_of_kills_loses_no_prediction(small: Volant) -> None:
 
 @pytest.mark.parametrize("name", ["data-api", "mlflow", "postgres"])
 def test_predictions_go_on_while_a_service_is_away(small: Volant, name: str) -> None:
-    predict_without(small, name, seconds=5)
+    predict_without(small, name, seconds=2)
 
 
 def test_ai_api_started_while_mlflow_is_away_serves_from_its_cache(small: Volant) -> None:
