@@ -10,8 +10,10 @@ from uuid import uuid4
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import URL, Engine, create_engine
 
+from data_api import security
 from data_api.database import address
 from data_api.main import create_app
 from data_api.settings import Settings
@@ -19,6 +21,14 @@ from data_api.setup.cluster import APP, OWNER
 from data_api.setup.provisioning import provision
 from scripts.dev.postgres import Postgres
 from tests.data.api import ApiClient
+
+
+@pytest.fixture(scope="session", autouse=True)
+def fast_hashes() -> Iterator[None]:
+    """Password hashes of the same format that take no time: tests make hundreds of people."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(security, "Argon2Hasher", lambda **_: Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1))
+        yield
 
 
 @pytest.fixture(scope="session")

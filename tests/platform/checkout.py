@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class Checkout:
         for name in FILES:
             shutil.copy(REPOSITORY / name, folder / name)
         shutil.copytree(REPOSITORY / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / ".venv").symlink_to(REPOSITORY / ".venv")
+        (folder / ".venv").symlink_to(sys.prefix)
         programs = folder / "programs"
         programs.mkdir()
         (programs / "docker").write_text(DOCKER)

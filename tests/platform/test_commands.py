@@ -152,6 +152,8 @@ def test_a_fault(): pass
 @pytest.mark.campaign(part="loops")
 def test_a_loop(): pass
 """
+ONLY_NEEDED_PLUGINS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "xdist.plugin,pytest_cov.plugin"}
+"""Those whose options the Makefile uses. Loading all that are installed takes seconds in each of pytest's processes."""
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,9 @@ def test_each_target_of_tests_runs_the_tests_with_its_markers(
 ) -> None:
     (checkout.folder / "tests").mkdir()
     (checkout.folder / "tests" / "test_selection.py").write_text(TESTS)
-    environment = {name: "" for name in os.environ if name.startswith("PYTEST_")}
+    settings = checkout.folder / "pyproject.toml"
+    settings.write_text(re.sub(r"^pytest_alembic_.*\n", "", settings.read_text(), flags=re.MULTILINE))
+    environment = {name: "" for name in os.environ if name.startswith("PYTEST_")} | ONLY_NEEDED_PLUGINS
     done = checkout.make(*words, environment=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{passed} passed" in done.stdout

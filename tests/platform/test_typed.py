@@ -1,25 +1,20 @@
-"""The commands of `data-api` as a user types them: the installed program, in processes of its own."""
+"""Every command of `data-api` that ends, by its whole command line. Tests of the stack and of the pages type the
+installed program.
+"""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
 from scripts.dev.postgres import Postgres
-from tests.platform.checkout import REPOSITORY
-
-pytestmark = pytest.mark.process
+from tests.data.command import data_api
 
 
-def typed(environment: Mapping[str, str], program: str, *words: str) -> str:
+def typed(environment: Mapping[str, str], *words: str) -> str:
     """The output of a command, which must succeed."""
-    command = [str(Path(sys.executable).with_name(program)), *words]
-    done = subprocess.run(command, env=dict(environment), cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{program} {' '.join(words)}:\n{done.stdout}\n{done.stderr}"
+    done = data_api(environment, *words)
+    assert done.returncode == 0, f"{' '.join(words)}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
@@ -30,12 +25,12 @@ def test_every_command_of_data_api_that_ends(
         "DATA_TOMBSTONES_FILE": str(tmp_path / "erased.jsonl"),
         "DATA_LOG_LEVEL": "WARNING",
     }
-    typed(environment, "data-api", "setup")
-    typed(environment, "data-api", "maintain")
-    typed(environment, "data-api", "erase-again")
-    assert "/invitation" in typed(environment, "data-api", "admin", "create", "--email", "typed@example.org")
-    before = typed(environment, "data-api", "keys", "list").splitlines()
-    after = typed(environment, "data-api", "keys", "rotate").splitlines()
+    typed(environment, "setup")
+    typed(environment, "maintain")
+    typed(environment, "erase-again")
+    assert "/invitation" in typed(environment, "admin", "create", "--email", "typed@example.org")
+    before = typed(environment, "keys", "list").splitlines()
+    after = typed(environment, "keys", "rotate").splitlines()
     assert len(after) > len(before)
-    at_once = typed(environment, "data-api", "keys", "rotate", "--at-once")
-    assert at_once == typed(environment, "data-api", "keys", "list")
+    at_once = typed(environment, "keys", "rotate", "--at-once")
+    assert at_once == typed(environment, "keys", "list")

@@ -72,6 +72,7 @@ def test_sql_in_any_parameter_is_treated_as_text(api: ApiClient, app: FastAPI, s
     found = string_parameters(app)
     assert len(found) > 20
     before = state()
+    callers: dict[tuple[str, str], dict[str, str]] = {}
     for method, path, call, parameter in found:
         others = {one["name"]: str(new_id()) for one in call["parameters"] if one["in"] == "path"}
         for payload in PAYLOADS if is_text(parameter["schema"]) else PAYLOADS[:2]:
@@ -81,8 +82,10 @@ def test_sql_in_any_parameter_is_treated_as_text(api: ApiClient, app: FastAPI, s
             else:
                 query[parameter["name"]] = payload
             address = path.format(**others)
-            response = api.client.request(method, address, params=query, headers=api.admin.headers)
+            caller = callers.setdefault((method, path), api.admin.headers)
+            response = api.client.request(method, address, params=query, headers=caller)
             if response.status_code == 403:
+                callers[method, path] = api.service
                 response = api.client.request(method, address, params=query, headers=api.service)
             assert response.status_code < 500, (method, path, parameter["name"], payload, response.text)
             assert "$argon2id$" not in response.text

@@ -24,6 +24,7 @@ from data_api.maintenance.steps import STEPS, MaintenancePlan
 from data_api.metrics import ERASURES_OLDEST, ERASURES_OPEN
 from data_api.settings import Settings
 from data_api.setup.cluster import OWNER
+from tests.data.command import data_api
 from tests.data.conftest import engine_as, prepare
 from tests.data.setup.test_processes import environment
 
@@ -186,8 +187,7 @@ def test_the_command_runs_one_round_or_repeats(
         partitions_ahead=5,
         tombstones_file=tmp_path / "erased.jsonl",
     )
-    command = [sys.executable, "-m", "data_api", "maintain"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=180, check=False, cwd=REPOSITORY)
+    done = data_api(env, "maintain")
     assert done.returncode == 0, done.stderr
     assert "step=partitions rows=2" in done.stdout
 
@@ -196,7 +196,8 @@ def test_the_command_runs_one_round_or_repeats(
 
     port = free_port()
     env["DATA_MAINTAIN_METRICS_PORT"] = str(port)
-    with subprocess.Popen([*command, "--every", "1"], env=env, stdout=subprocess.PIPE, cwd=REPOSITORY) as process:
+    command = [sys.executable, "-m", "data_api", "maintain", "--every", "1"]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, cwd=REPOSITORY) as process:
         try:
             for _ in range(2):
                 with untouched.begin() as connection:

@@ -7,9 +7,11 @@ from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
+from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from data_api import security
 from data_api.crud.people import refresh_token, sign_in
 from data_api.errors import Overloaded
 from data_api.security import Passwords
@@ -37,6 +39,7 @@ def test_an_unknown_user_and_one_without_a_password_get_the_same_error(
 
 
 def test_an_unknown_user_costs_as_many_hashes_as_a_known_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(security, "Argon2Hasher", Argon2Hasher)  # with the parameters of the service
     passwords = Passwords(at_once=1)
     stored_hash = passwords.hash(PASSWORD)
     calls: list[str] = []

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
@@ -16,6 +12,7 @@ from data_api.errors import DataAPIError, EmailTaken, InvalidRequest
 from data_api.ids import new_id
 from data_api.settings import Settings
 from tests.data.api import PASSWORD, ApiClient
+from tests.data.command import data_api
 from tests.data.setup.test_processes import environment
 
 
@@ -112,15 +109,11 @@ def test_no_command_takes_a_password_as_an_argument(prepared: Settings, capsys: 
     ],
     ids=["a link", "taken"],
 )
-def test_the_real_process_prints_plain_lines(
-    api: ApiClient, prepared: Settings, arguments: list[str], code: int, out: str, tmp_path: Path
+def test_the_whole_command_prints_plain_lines(
+    api: ApiClient, prepared: Settings, arguments: list[str], code: int, out: str
 ) -> None:
     filled = [argument.format(email=f"{new_id()}@example.org") for argument in arguments]
-    env: dict[str, Any] = environment(prepared.secrets_dir, prepared.postgres_port)
-    done = subprocess.run(
-        [sys.executable, "-m", "data_api", *filled],
-        env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = data_api(environment(prepared.secrets_dir, prepared.postgres_port), *filled)
     assert done.returncode == code, done.stderr
     assert out in (done.stdout if code == 0 else done.stderr)
     assert len((done.stdout + done.stderr).splitlines()) <= 4

@@ -1,4 +1,4 @@
-"""The real process, started from the command line: over real HTTP, with failures of Postgres and recovery."""
+"""The real process over real HTTP, with failures of Postgres and recovery; and starts that end with an error."""
 
 from __future__ import annotations
 
@@ -18,9 +18,13 @@ from uuid import uuid4
 import httpx
 import psutil
 import pytest
+from fastapi.testclient import TestClient
 
+from data_api.main import create_app
 from scripts.dev.postgres import FAST, Postgres
 from tests.data.api import prediction
+from tests.data.command import data_api
+from tests.data.conftest import settings_for
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 Eventually = Callable[[Callable[[], bool]], None]
@@ -36,18 +40,13 @@ def environment(secrets_dir: Path, postgres_port: int, **others: object) -> dict
     }
 
 
-def run(command: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    arguments = [sys.executable, "-m", "data_api", *command.split()]
-    return subprocess.run(arguments, env=env, cwd="/", capture_output=True, text=True, timeout=60, check=False)
-
-
 @pytest.fixture(scope="module")
 def server(secrets_dir: Path, open_folder: Callable[[str], Path], free_port: Callable[[], int]) -> Iterator[Postgres]:
     """A Postgres of this module, which tests kill, freeze and restart."""
     durable = {**FAST, "synchronous_commit": "on"}  # acknowledged rows survive a crash of Postgres
     server = Postgres(open_folder("fragile") / "data", free_port(), secrets_dir / "postgres_password", durable)
     server.start()
-    done = run("setup", environment(secrets_dir, server.port))
+    done = data_api(environment(secrets_dir, server.port), "setup")
     assert done.returncode == 0, done.stderr
     assert "ready database=volant new_partitions=4" in done.stdout
     yield server
@@ -217,23 +216,11 @@ def test_the_log_is_plain_text_lines(service: httpx.Client, log: Path, eventuall
     assert "Traceback" not in log.read_text()
 
 
-def test_a_database_without_tables_is_not_ready(
-    server: Postgres, secrets_dir: Path, free_port: Callable[[], int], eventually: Eventually
-) -> None:
-    port = free_port()
-    env = environment(secrets_dir, server.port, port=port, metrics_port=free_port(), postgres_database="mlflow")
-    with subprocess.Popen([sys.executable, "-m", "data_api", "serve"], env=env, stdout=subprocess.DEVNULL) as process:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-
-            def responses() -> bool:
-                try:
-                    return client.get("/health/live").status_code == 200
-                except httpx.TransportError:
-                    return False
-
-            eventually(responses)
-            assert client.get("/health/ready").status_code == 503
-        process.terminate()
+def test_a_database_without_tables_is_not_ready(server: Postgres, secrets_dir: Path) -> None:
+    settings = settings_for(secrets_dir, server.port, postgres_database="mlflow")
+    with TestClient(create_app(settings)) as client:
+        assert client.get("/health/live").status_code == 200
+        assert client.get("/health/ready").status_code == 503
 
 
 @pytest.mark.parametrize("command", ["setup", "serve"])
@@ -250,7 +237,7 @@ def test_a_start_without_a_secret_names_it_in_one_line(
         (tmp_path / name).unlink()
     else:
         (tmp_path / name).write_text(content)
-    done = run(command, environment(tmp_path, 1))
+    done = data_api(environment(tmp_path, 1), command)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
     assert name in done.stderr
@@ -261,7 +248,9 @@ def test_a_malformed_signing_key_stops_the_start(secrets_dir: Path, tmp_path: Pa
     for secret in secrets_dir.iterdir():
         (tmp_path / secret.name).write_text(secret.read_text())
     (tmp_path / "signing_key").write_text("not hex")
-    done = run("serve", environment(tmp_path, 1))
+    arguments = [sys.executable, "-m", "data_api", "serve"]
+    env = environment(tmp_path, 1)
+    done = subprocess.run(arguments, env=env, cwd="/", capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
     assert "signing_key" in done.stderr
 
@@ -269,20 +258,20 @@ def test_a_malformed_signing_key_stops_the_start(secrets_dir: Path, tmp_path: Pa
 def test_setup_reports_an_unreachable_postgres_and_a_wrong_password(
     server: Postgres, secrets_dir: Path, tmp_path: Path, free_port: Callable[[], int]
 ) -> None:
-    away = run("setup", environment(secrets_dir, free_port(), setup_wait_seconds=1))
+    away = data_api(environment(secrets_dir, free_port(), setup_wait_seconds=1), "setup")
     assert (away.returncode, len(away.stderr.splitlines())) == (1, 1)
     assert "does not take connections" in away.stderr
     for secret in secrets_dir.iterdir():
         (tmp_path / secret.name).write_text(secret.read_text())
     (tmp_path / "postgres_password").write_text("another")
-    refused = run("setup", environment(tmp_path, server.port))
+    refused = data_api(environment(tmp_path, server.port), "setup")
     assert (refused.returncode, len(refused.stderr.splitlines())) == (1, 1)
     assert "postgres_password" in refused.stderr
     assert "another" not in refused.stderr.replace("another one", "")
 
 
 def test_help_lists_the_commands() -> None:
-    done = run("--help", dict(os.environ) | {"PYTHONPATH": str(REPOSITORY / "data-api")})
+    done = data_api(os.environ, "--help")
     assert done.returncode == 0
     assert "setup" in done.stdout
     assert "serve" in done.stdout

@@ -22,6 +22,7 @@ from scripts.dev.ports import free_port
 from scripts.dev.postgres import FAST, Postgres
 from scripts.dev.stack import Stack
 from scripts.settings import REPOSITORY
+from tests.data.command import data_api
 from tests.platform.checkout import Checkout
 
 pytestmark = pytest.mark.process
@@ -76,8 +77,7 @@ def test_every_store_of_make_dev_is_restored(volant: Callable[[str], Stack]) -> 
     server = Postgres(one.root / "data" / "postgres", int(one.settings["POSTGRES_PORT"]), password_of(one), FAST)
     server.start()
     try:
-        command = [sys.executable, "-m", "data_api", "setup"]
-        subprocess.run(command, env=one.settings, check=True, capture_output=True, cwd=one.root)
+        assert data_api(one.settings, "setup").returncode == 0
         with psycopg.connect(conninfo(one, "queue", "volant_queue"), autocommit=True) as connection:
             connection.execute("create table waiting as select 42 as job")
         for name in ("mlflow.db", "mlflow-auth.db"):

@@ -249,7 +249,9 @@ def recipe_lines() -> list[str]:
 
 
 def test_every_estimator_is_listed() -> None:
-    assert named("docs/tasks.md", {name for name, _ in find_estimators()}) == set()
+    ours = {name for (name, _), entry in find_estimators().items() if entry.build.__module__.startswith("ai_api.")}
+    assert len(ours) > 5
+    assert named("docs/tasks.md", ours) == set()
 
 
 def test_every_feature_is_listed() -> None:

@@ -54,8 +54,9 @@ class SmallStack(Stack):
         )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def root(open_folder: Callable[[str], Path]) -> Path:
+    """One folder for all tests, as making a cluster of Postgres takes longer than to start it."""
     return open_folder("small-stack")
 
 
