@@ -49,11 +49,8 @@ def server(
         assert process.poll() is None, log.read_text()
         yield psutil.Process(process.pid), url
     finally:
-        children = psutil.Process(process.pid).children(recursive=True)
         process.terminate()
         process.wait(20)
-        _, running = psutil.wait_procs(children, timeout=10)
-        assert running == [], "MLflow's processes end with it"
 
 
 def test_no_password_stands_on_a_command_line_or_in_an_environment(
