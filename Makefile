@@ -56,7 +56,7 @@ quick: venv-dev ## The tests that start no process and train on little data: at 
 test: venv-dev ## Every test but the slow ones, the campaigns and those of the composed stack; TESTS=tests/ai picks some
 	$(PYTEST) $(TWO_AT_A_TIME) --durations 15 $(TESTS)
 
-test-slow: venv-dev ## The tests that need a browser, notebooks, pipelines or full data
+test-slow: venv-dev ## The tests that need a browser, a Volant of their own, pipelines or full data
 	$(PYTEST) $(TWO_AT_A_TIME) -m slow --durations 15 $(TESTS)
 
 test-stack: venv-dev ## Start the composed stack under a name of its own, test it from outside, take it down

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import psycopg
+import pytest
 
 from scripts.backup.sets import restore, save
 from scripts.backup.stores import ProcessStores
@@ -23,6 +24,7 @@ TWEET: dict[str, object] = {"text": "late again, thanks"}
 SECRET = "my dog is called Zwiebel"
 
 
+@pytest.mark.slow
 def test_an_empty_volant_predicts_after_a_restore(small: Volant, open_folder: Callable[[str], Path]) -> None:
     ann = sign_up(small, "ann@example.org")
     (private,) = ann.http.post("/predict", json={"task": "tweets", "inputs": {"text": SECRET}}).json()["predictions"]

@@ -126,6 +126,7 @@ def trained(trainer: subprocess.Popen[bytes], registry: Registry) -> dict[str, i
     return found
 
 
+@pytest.mark.slow
 def test_a_trainer_trains_a_first_version_of_every_task_and_stops_on_sigterm(
     starters: dict[str, int], module_registry: Registry
 ) -> None:
@@ -164,6 +165,7 @@ def test_migrate_can_be_repeated(run: Run) -> None:
     assert (migrated.returncode, migrated.stdout) == (0, "The queue database is up to date.\n")
 
 
+@pytest.mark.slow
 def test_a_version_trained_by_hand_is_promoted_and_rolled_back(
     run: Run, starters: dict[str, int], module_registry: Registry, environment: Mapping[str, str]
 ) -> None:

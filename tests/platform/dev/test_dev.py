@@ -22,7 +22,7 @@ import pytest
 from tests.platform.checkout import Checkout
 from tests.stack import QUICK, own_ports
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.slow]
 
 DEV = (sys.executable, "-m", "scripts.dev")
 
