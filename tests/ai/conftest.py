@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as __main__ does, and for the same reason
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # `make test` has a process for each core
 
 if TYPE_CHECKING:
     from ai_api.registry.registry import Registry
@@ -30,7 +32,21 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def mlflow_url(secrets_dir: Path, open_folder: Callable[[str], Path], free_port: Callable[[], int]) -> Iterator[str]:
+def quick_records() -> Iterator[None]:
+    """Trainings measure latency with few calls, and list the installed packages once for all versions."""
+    from ai_api.evaluation import latency
+    from ai_api.training import record
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(latency, "MOST_CALLS", latency.LEAST_CALLS)
+        patch.setattr(record, "packages", cache(record.packages))
+        yield
+
+
+@pytest.fixture(scope="session")
+def mlflow_url(
+    secrets_dir: Path, open_folder: Callable[[str], Path], free_port: Callable[[], int], quick_records: None
+) -> Iterator[str]:
     """MLflow as `make dev` runs it, with credentials, on SQLite."""
     folder, port = open_folder("mlflow"), free_port()
     command = [
