@@ -59,19 +59,20 @@ def mlflow_url(
     url, auth = f"http://127.0.0.1:{port}", ("volant", (secrets_dir / "mlflow_password").read_text().strip())
     deadline = time.monotonic() + START_SECONDS
     try:
-        while not responds(f"{url}/api/2.0/mlflow/users/get?username=volant", auth):
-            assert time.monotonic() < deadline, f"MLflow did not start: {log.read_text()}"
-            assert server.poll() is None, f"MLflow ended: {log.read_text()}"
-            time.sleep(0.2)
+        with httpx.Client(base_url=url, auth=auth, timeout=1, trust_env=False) as client:
+            while not responds(client, "/api/2.0/mlflow/users/get?username=volant"):
+                assert time.monotonic() < deadline, f"MLflow did not start: {log.read_text()}"
+                assert server.poll() is None, f"MLflow ended: {log.read_text()}"
+                time.sleep(0.2)
         yield url
     finally:
         server.terminate()
         server.wait(START_SECONDS)
 
 
-def responds(url: str, auth: tuple[str, str]) -> bool:
+def responds(client: httpx.Client, path: str) -> bool:
     try:
-        return httpx.get(url, auth=auth, timeout=1, trust_env=False).status_code == 200
+        return client.get(path).status_code == 200
     except httpx.HTTPError:
         return False
 
