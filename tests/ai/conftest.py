@@ -35,11 +35,11 @@ def anyio_backend() -> str:
 def quick_records() -> Iterator[None]:
     """Trainings measure latency with few calls, and list the installed packages once for all versions."""
     from ai_api.evaluation import latency
-    from ai_api.training import record
+    from ai_api.tracking import environment
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(latency, "MOST_CALLS", latency.LEAST_CALLS)
-        patch.setattr(record, "packages", cache(record.packages))
+        patch.setattr("ai_api.training.record.packages", cache(environment.packages))
         yield
 
 
