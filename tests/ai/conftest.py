@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import httpx
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # as __main__ does, and for the same reason
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # `make test` has a process for each core
 
 if TYPE_CHECKING:
     from ai_api.registry.registry import Registry
@@ -30,7 +32,21 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def mlflow_url(secrets_dir: Path, open_folder: Callable[[str], Path], free_port: Callable[[], int]) -> Iterator[str]:
+def quick_records() -> Iterator[None]:
+    """Trainings measure latency with few calls, and list the installed packages once for all versions."""
+    from ai_api.evaluation import latency
+    from ai_api.tracking import environment
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(latency, "MOST_CALLS", latency.LEAST_CALLS)
+        patch.setattr("ai_api.training.record.packages", cache(environment.packages))
+        yield
+
+
+@pytest.fixture(scope="session")
+def mlflow_url(
+    secrets_dir: Path, open_folder: Callable[[str], Path], free_port: Callable[[], int], quick_records: None
+) -> Iterator[str]:
     """MLflow as `make dev` runs it, with credentials, on SQLite."""
     folder, port = open_folder("mlflow"), free_port()
     command = [
@@ -43,19 +59,20 @@ def mlflow_url(secrets_dir: Path, open_folder: Callable[[str], Path], free_port:
     url, auth = f"http://127.0.0.1:{port}", ("volant", (secrets_dir / "mlflow_password").read_text().strip())
     deadline = time.monotonic() + START_SECONDS
     try:
-        while not responds(f"{url}/api/2.0/mlflow/users/get?username=volant", auth):
-            assert time.monotonic() < deadline, f"MLflow did not start: {log.read_text()}"
-            assert server.poll() is None, f"MLflow ended: {log.read_text()}"
-            time.sleep(0.2)
+        with httpx.Client(base_url=url, auth=auth, timeout=1, trust_env=False) as client:
+            while not responds(client, "/api/2.0/mlflow/users/get?username=volant"):
+                assert time.monotonic() < deadline, f"MLflow did not start: {log.read_text()}"
+                assert server.poll() is None, f"MLflow ended: {log.read_text()}"
+                time.sleep(0.2)
         yield url
     finally:
         server.terminate()
         server.wait(START_SECONDS)
 
 
-def responds(url: str, auth: tuple[str, str]) -> bool:
+def responds(client: httpx.Client, path: str) -> bool:
     try:
-        return httpx.get(url, auth=auth, timeout=1, trust_env=False).status_code == 200
+        return client.get(path).status_code == 200
     except httpx.HTTPError:
         return False
 

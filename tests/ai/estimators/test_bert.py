@@ -9,42 +9,24 @@ import numpy as np
 import pytest
 import skops.io
 from numpy.typing import NDArray
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from ai_api.errors import InvalidParams, MissingWeights
 from ai_api.estimators import build_estimator
 from ai_api.estimators.bert import TransformerClassifier, _shuffled
-from ai_api.features.torchvision_patch import patch_torchvision
 from ai_api.inference import TOLERANCE
 from ai_api.task import Kind
+from tests.ai.support.weights import ENCODER, give_encoder
 
 pytestmark = pytest.mark.training
 
-WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", "a", "day", "flight", "with", "us")
-QUICK = {"package": "tiny", "epochs": 8, "learning_rate": 5e-3, "batch_size": 16}
+WORDS = ("good", "bad", "a", "day", "flight", "with", "us")
+QUICK = {"package": ENCODER, "epochs": 8, "learning_rate": 5e-3, "batch_size": 16}
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of weights with an untrained encoder of two layers, as Hugging Face's hub lays one out."""
-    patch_torchvision()
-    from transformers import BertConfig, BertModel
-
-    folder = tmp_path_factory.mktemp("weights")
-    tokenizer = Tokenizer(models.WordPiece({word: place for place, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    shape: dict[str, Any] = {
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 64,
-        "max_position_embeddings": 16,
-    }
-    BertModel(BertConfig(vocab_size=len(WORDS), hidden_size=32, **shape)).save_pretrained(folder / "tiny")
-    tokenizer.save(str(folder / "tiny" / "tokenizer.json"))
-    return folder
+    """A folder of weights with an untrained encoder."""
+    return give_encoder(tmp_path_factory.mktemp("weights"), WORDS)
 
 
 @pytest.fixture(autouse=True)
@@ -60,8 +42,8 @@ def build(*, seed: int = 0, **params: Any) -> TransformerClassifier:
 
 def _texts() -> NDArray[np.object_]:
     random = np.random.default_rng(0)
-    fill = [" ".join(random.choice(WORDS[6:], size=random.integers(1, 9))) for _ in range(100)]
-    return np.array([f"{words} {WORDS[4 + place % 2]}" for place, words in enumerate(fill)], dtype=object)
+    fill = [" ".join(random.choice(WORDS[2:], size=random.integers(1, 9))) for _ in range(100)]
+    return np.array([f"{words} {WORDS[place % 2]}" for place, words in enumerate(fill)], dtype=object)
 
 
 TEXTS = _texts()

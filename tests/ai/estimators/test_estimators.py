@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -82,6 +83,12 @@ def inputs_of(name: str) -> object:
     return QUICK.get(name, Quick()).inputs()
 
 
+@cache
+def fitted_one(name: str, kind: Kind) -> BaseEstimator:
+    """Fitted once for the tests that only predict with it or save it."""
+    return build(name, kind, seed=7).fit(inputs_of(name), TRUTHS[kind])
+
+
 def outputs(fitted: BaseEstimator, inputs: object) -> NDArray[np.float64]:
     """Probabilities, or values."""
     return np.asarray((fitted.predict_proba if is_classifier(fitted) else fitted.predict)(inputs))
@@ -96,7 +103,7 @@ def test_it_is_of_its_kind_and_has_a_docstring(name: str, kind: Kind) -> None:
 @pytest.mark.parametrize(("name", "kind"), ENTRIES)
 def test_it_is_saved_without_untrusted_types_and_predicts_the_same_after_reloading(name: str, kind: Kind) -> None:
     inputs = inputs_of(name)
-    fitted = clone(build(name, kind)).fit(inputs, TRUTHS[kind])
+    fitted = fitted_one(name, kind)
     saved = skops.io.dumps(fitted)
     types = skops.io.get_untrusted_types(data=saved)
     assert [strange for strange in types if not strange.startswith(TRUSTED)] == []
@@ -113,7 +120,7 @@ def test_it_is_saved_without_untrusted_types_and_predicts_the_same_after_reloadi
 @pytest.mark.parametrize(("name", "kind"), ENTRIES)
 def test_a_row_has_the_same_prediction_alone_and_in_a_batch(name: str, kind: Kind) -> None:
     inputs = inputs_of(name)
-    fitted = build(name, kind).fit(inputs, TRUTHS[kind])
+    fitted = fitted_one(name, kind)
     together = outputs(fitted, inputs)[:5]
     alone = [outputs(fitted, inputs[place : place + 1]) for place in range(5)]  # type: ignore[index]
     np.testing.assert_allclose(np.concatenate(alone), together, atol=TOLERANCE)
@@ -122,7 +129,8 @@ def test_a_row_has_the_same_prediction_alone_and_in_a_batch(name: str, kind: Kin
 @pytest.mark.parametrize(("name", "kind"), ENTRIES)
 def test_the_same_seed_gives_the_same_predictions(name: str, kind: Kind) -> None:
     inputs = inputs_of(name)
-    one, other = (outputs(build(name, kind, seed=7).fit(inputs, TRUTHS[kind]), inputs) for _ in range(2))
+    one = outputs(fitted_one(name, kind), inputs)
+    other = outputs(clone(build(name, kind, seed=7)).fit(inputs, TRUTHS[kind]), inputs)
     np.testing.assert_allclose(one, other, atol=1e-6, rtol=0)
 
 

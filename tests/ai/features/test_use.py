@@ -16,6 +16,8 @@ from ai_api.features.use import SavedModel
 from tests.ai.support.weights import minilm_folder
 
 pytestmark = pytest.mark.training
+tensorflow = pytest.mark.slow
+"""Of tests that import TensorFlow, which takes many seconds."""
 
 NAME = "universal-sentence-encoder"
 TEXTS = ["late again, thanks", "i love this", "x", "", "\U0001f600", "late again, thanks"] * 60
@@ -66,6 +68,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
     return lambda name: folder / name
 
 
+@tensorflow
 @pytest.mark.parametrize("name", ["Called", "Named", "Signed"])
 def test_a_saved_model_is_read_as_published(
     name: str, published: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
@@ -81,6 +84,7 @@ def test_a_saved_model_is_read_as_published(
     assert features.transform([]).shape == (0, 16)
 
 
+@tensorflow
 def test_the_digest_covers_graph_and_variables(
     published: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -108,6 +112,7 @@ def test_the_error_of_a_missing_folder_names_what_to_fetch_and_where_to_put_it(
     assert str(tmp_path / NAME) in str(missing.value)
 
 
+@tensorflow
 @pytest.mark.parametrize("content", [b"", b"no graph"])
 def test_a_folder_that_holds_something_else_is_refused(
     content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -11,7 +11,6 @@ import time
 import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -66,7 +65,7 @@ def test_an_image_is_accepted_as_base64_as_a_data_url_and_as_bytes(format_: str)
         encoded(Image.new("1", (9, 9)), "BMP"),
         encoded(Image.new("RGB", (1, 1))),
         encoded(Image.new("L", (9, 9)), "GIF", save_all=True, append_images=[Image.new("L", (9, 9), 200)] * 50),
-        encoded(Image.fromarray(np.zeros((4_000, 6_000), np.uint8))),
+        encoded(Image.new("L", (6_000, 4_000)), compress_level=1),
     ],
     ids=["CMYK", "16 bits", "alpha", "palette", "bilevel", "one pixel", "animation", "24 million pixels"],
 )

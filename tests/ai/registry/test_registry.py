@@ -18,10 +18,10 @@ from ai_api.pipeline import build_pipeline
 from ai_api.registry.files import SAMPLE_ROWS, digest_of, requirements_of
 from ai_api.registry.registry import Registry
 from ai_api.registry.versions import RunRecord, TrainingRecord
-from ai_api.task import Task
+from ai_api.task import Recipe, Task
 from ai_api.training.candidate import make_candidate
 from tests.ai.conftest import open_registry
-from tests.ai.support.small import small_housing, small_task, small_tweets
+from tests.ai.support.small import quick, small_housing, small_task, small_tweets
 from tests.ai.training.frauds import TABLE, small_frauds
 
 
@@ -49,7 +49,7 @@ def record(task: Task, pipeline: Pipeline, held_out: Table, **more: object) -> T
 
 @pytest.fixture(scope="module")
 def house() -> tuple[Task, Pipeline, Table]:
-    task = small_housing("house")
+    task = small_housing("house", 400)
     return task, *fitted(task, "forest")
 
 
@@ -141,9 +141,9 @@ def test_a_version_has_the_packages_that_it_requires() -> None:
 
 
 def test_images_of_the_sample_are_saved_with_a_version(registry: Registry) -> None:
-    task = replace(small_task("products"), name="pictures")
-    image = next(recipe for recipe in task.recipes if recipe.estimator == "cnn")
-    pipeline, held_out = fitted(task, image.name)
+    recipe = quick(Recipe("forest", image="pixels"))
+    task = replace(small_task("products"), name="pictures", recipes=(recipe,))
+    pipeline, held_out = fitted(task, recipe.name)
     version = registry.runs.log_version(task.name, pipeline, record(task, pipeline, held_out))
     model = registry.load(task.name, version.number)
     rows = [row for row, _ in model.sample]
@@ -156,7 +156,7 @@ def test_images_of_the_sample_are_saved_with_a_version(registry: Registry) -> No
 
 @pytest.mark.parametrize("kind", ["house", "text"])
 def test_a_loaded_version_predicts_its_sample_as_recorded_alone_and_in_a_batch(registry: Registry, kind: str) -> None:
-    task = small_housing(f"sample-{kind}") if kind == "house" else small_tweets(f"sample-{kind}")
+    task = small_housing(f"sample-{kind}", 400) if kind == "house" else small_tweets(f"sample-{kind}", 400)
     pipeline, held_out = fitted(task, task.recipes[0].name)
     version = registry.runs.log_version(task.name, pipeline, record(task, pipeline, held_out))
     model = registry.load(task.name, version.number)

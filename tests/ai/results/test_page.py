@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,16 +16,18 @@ from ai_api.commands.results import write_unseen
 from ai_api.datasets import Table
 from ai_api.images.reference import ImageRef
 
-WINE = Path(__file__).resolve().parents[2] / "loop" / "wine.py"
+WINE = (Path(__file__).resolve().parents[2] / "loop" / "wine.py").read_text()
+FOREST, SMALL_FOREST = 'Recipe("forest")', 'Recipe("forest", params={"n_estimators": 20})'
 Run = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def environment(mlflow_url: str, secrets_dir: Path, open_folder: Callable[[str], Path]) -> Iterator[Path]:
-    """The settings of a machine where only MLflow runs, with one task."""
+    """The settings of a machine where only MLflow runs, with one task, whose forest is small."""
     folder = open_folder("results")
     (folder / "tasks").mkdir()
-    shutil.copy(WINE, folder / "tasks")
+    assert FOREST in WINE
+    (folder / "tasks" / "wine.py").write_text(WINE.replace(FOREST, SMALL_FOREST))
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {
             "AI_TASKS": "wine",

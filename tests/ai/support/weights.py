@@ -5,12 +5,17 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from ai_api.features.text import MINILM
+from ai_api.features.torchvision_patch import patch_torchvision
 
 WORDS = ("late", "again", "thanks", "love", "hate", "great", "awful", "happy", "broken", "train", "phone", "today", ",")
+ENCODER = "tiny"
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
 
 def give_weights(folder: Path, words: Iterable[str] = WORDS) -> Path:
@@ -23,6 +28,28 @@ def give_weights(folder: Path, words: Iterable[str] = WORDS) -> Path:
     (folder / "sentence-transformers").mkdir()
     for name in ("universal-sentence-encoder", "sentence-transformers/all-mpnet-base-v2"):
         (folder / name).symlink_to(minilm_folder(), target_is_directory=True)
+    return folder
+
+
+def give_encoder(folder: Path, words: Iterable[str] = WORDS) -> Path:
+    """Adds ENCODER to a folder of weights: untrained, of two layers, as Hugging Face's hub lays one out."""
+    patch_torchvision()
+    from transformers import BertConfig, BertModel
+
+    vocabulary = {word: place for place, word in enumerate((*SPECIAL, *words))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")]
+    )
+    shape: dict[str, Any] = {
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "max_position_embeddings": 16,
+    }
+    BertModel(BertConfig(vocab_size=len(vocabulary), hidden_size=32, **shape)).save_pretrained(folder / ENCODER)
+    tokenizer.save(str(folder / ENCODER / "tokenizer.json"))
     return folder
 
 

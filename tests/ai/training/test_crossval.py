@@ -68,7 +68,7 @@ def test_the_same_seed_gives_the_same_figures() -> None:
 
 def test_parameters_are_tuned_inside_each_fold() -> None:
     messages: list[str] = []
-    recipe = Recipe("xgboost", params={"n_estimators": 5}, tune=2)
+    recipe = Recipe("forest", params={"n_estimators": 5}, tune=2)
     crossval(HOUSING, recipe, HERE, folds=2, report=lambda _, data: messages.append(str(data.get("message", ""))))
     assert sum(message.startswith("tuning: 2 of 2") for message in messages) == 2
 

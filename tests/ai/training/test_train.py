@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from ai_api.task import Recipe, Task
 from ai_api.tasks.housing import generate_housing
 from ai_api.training.corrections import read_corrections
 from ai_api.training.request import TrainingContext, TrainingRequest
-from ai_api.training.train import train
+from ai_api.training.train import TrainingResult, train
+from tests.ai.conftest import open_registry
 from tests.ai.support.small import small_housing, small_tweets
 from tests.ai.training.frauds import small_frauds
 
@@ -38,15 +39,51 @@ def promotions() -> list[Mapping[str, object]]:
 
 @pytest.fixture
 def context(registry: Registry, promotions: list[Mapping[str, object]], tmp_path: Path) -> TrainingContext:
+    return context_of(registry, promotions, tmp_path)
+
+
+def context_of(registry: Registry, promotions: list[Mapping[str, object]], folder: Path) -> TrainingContext:
     """A real registry; data-api without corrections, and no lock between processes."""
     by_gate = Promotions(registry, lambda _: contextlib.nullcontext(), promotions.append)
-    return TrainingContext(Source(tmp_path), registry, lambda _: [], by_gate, retry_seconds=2)
+    return TrainingContext(Source(folder), registry, lambda _: [], by_gate, retry_seconds=2)
 
 
 @pytest.fixture
 def task(request: pytest.FixtureRequest) -> Task:
     """A task that no other test has trained."""
     return small_housing(f"house-{uuid.uuid4().hex[:8]}")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A task whose first version serves. Tests that use it promote no other."""
+
+    request: TrainingRequest
+    context: TrainingContext
+    events: list[tuple[str, Mapping[str, object]]]
+    promotions: list[Mapping[str, object]]
+    first: TrainingResult
+
+    @property
+    def task(self) -> Task:
+        return self.request.task
+
+
+@pytest.fixture(scope="module")
+def trained(mlflow_url: str, secrets_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("trained")
+    promotions: list[Mapping[str, object]] = []
+    events: list[tuple[str, Mapping[str, object]]] = []
+    context = context_of(open_registry(mlflow_url, secrets_dir, folder / "versions"), promotions, folder)
+    request = request_for(small_housing(f"house-{uuid.uuid4().hex[:8]}"), seed=3, actor="ann")
+    first = train(request, context, lambda kind, data: events.append((kind, data)))
+    return Trained(request, context, events, promotions, first)
+
+
+@pytest.fixture(scope="module")
+def again(trained: Trained) -> TrainingResult:
+    """Trained by the same request, while the first version serves."""
+    return train(trained.request, trained.context)
 
 
 def request_for(task: Task, **more: object) -> TrainingRequest:
@@ -69,14 +106,11 @@ def lines(table: Table, truth: Callable[[float], float] = float, users: list[str
     ]
 
 
-def test_a_first_version_is_promoted_and_has_a_full_record(
-    task: Task, context: TrainingContext, promotions: list[Mapping[str, object]], mlflow_url: str
-) -> None:
+def test_a_first_version_is_promoted_and_has_a_full_record(trained: Trained, mlflow_url: str) -> None:
     from mlflow import MlflowClient
 
-    events: list[tuple[str, Mapping[str, object]]] = []
-    result = train(request_for(task, seed=3, actor="ann"), context, lambda kind, data: events.append((kind, data)))
-    version = context.registry.version(task.name, "champion")
+    task, events, result = trained.task, trained.events, trained.first
+    version = trained.context.registry.version(task.name, "champion")
     assert version.number == result.version.number
     assert (result.decision.promote, result.decision.reason) == (True, "first version")
     assert version.metrics["rmse"] < version.metrics["baseline_rmse"]
@@ -84,7 +118,7 @@ def test_a_first_version_is_promoted_and_has_a_full_record(
     assert result.report()["promoted"] is True
     assert [data["message"] for kind, data in events if kind == "progress"][-1] == "done"
     assert {str(data["name"]) for kind, data in events if kind == "metric"} == {"rmse", "mae", "r2"}
-    [promotion] = promotions
+    [promotion] = trained.promotions
     assert (promotion["version"], promotion["previous"], promotion["actor"]) == (version.number, None, "ann")
     assert uuid.UUID(str(promotion["id"])).version == 7
 
@@ -129,9 +163,9 @@ def test_a_version_with_a_threshold_records_its_costs(context: TrainingContext, 
 def test_a_search_for_parameters_records_its_history(task: Task, context: TrainingContext, mlflow_url: str) -> None:
     from mlflow import MlflowClient
 
-    recipe = Recipe("xgboost", params={"n_estimators": 5}, tune=3)
+    recipe = Recipe("forest", params={"n_estimators": 5}, tune=3)
     version = train(request_for(task, recipe=recipe), context).version
-    assert version.recipe == "xgboost"
+    assert version.recipe == "forest"
     client = MlflowClient(mlflow_url, mlflow_url)
     assert client.get_run(version.run_id).data.params["tune"] == "3"
     assert client.get_metric_history(version.run_id, "tune_best_rmse")
@@ -147,27 +181,26 @@ def test_a_training_without_promotions_only_logs_its_version(
     assert promotions == []
 
 
-def test_the_same_request_makes_a_version_with_the_same_predictions(task: Task, context: TrainingContext) -> None:
-    one, other = train(request_for(task), context).version, train(request_for(task), context).version
+def test_the_same_request_makes_a_version_with_the_same_predictions(trained: Trained, again: TrainingResult) -> None:
+    one, other = trained.first.version, again.version
+    assert one.number != other.number
     assert one.data_hash == other.data_hash
     assert one.metrics["rmse"] == pytest.approx(other.metrics["rmse"], abs=1e-9)
-    rows = [row for row, _ in context.registry.load(task.name, one.number).sample]
-    assert context.registry.load(task.name, one.number).predict(rows) == context.registry.load(
-        task.name, other.number
-    ).predict(rows)
+    model, same = (trained.context.registry.load(trained.task.name, version.number) for version in (one, other))
+    rows = [row for row, _ in model.sample]
+    assert model.predict(rows) == same.predict(rows)
 
 
 def test_an_equal_version_is_not_promoted_and_its_lineage_has_the_reason(
-    task: Task, context: TrainingContext, promotions: list[Mapping[str, object]]
+    trained: Trained, again: TrainingResult
 ) -> None:
-    first = train(request_for(task), context).version
-    second = train(request_for(task), context)
-    assert not second.decision.promote
-    assert "not clearly better" in second.decision.reason
-    assert context.registry.champion(task.name) == first.number
-    assert len(promotions) == 1
-    lineage = context.registry.version(task.name, second.version.number).lineage
-    assert (lineage["promoted"], lineage["reason"]) == ("false", second.decision.reason)
+    registry, task = trained.context.registry, trained.task
+    assert not again.decision.promote
+    assert "not clearly better" in again.decision.reason
+    assert registry.champion(task.name) == trained.first.version.number
+    assert len(trained.promotions) == 1
+    lineage = registry.version(task.name, again.version.number).lineage
+    assert (lineage["promoted"], lineage["reason"]) == ("false", again.decision.reason)
 
 
 def test_a_version_made_better_by_corrections_is_promoted(task: Task, context: TrainingContext) -> None:
@@ -180,13 +213,12 @@ def test_a_version_made_better_by_corrections_is_promoted(task: Task, context: T
     assert context.registry.previous(task.name) == first.number
 
 
-def test_a_version_made_worse_by_wrong_corrections_is_not_promoted(task: Task, context: TrainingContext) -> None:
-    first = train(request_for(task, share=0.3), context).version
+def test_a_version_made_worse_by_wrong_corrections_is_not_promoted(trained: Trained) -> None:
     wrong = lines(generate_housing(900, seed=1), lambda value: 6 - value, ["poisoner"])
-    poisoned = train(request_for(task, share=0.3), replace(context, corrections=lambda _: wrong))
+    poisoned = train(trained.request, replace(trained.context, corrections=lambda _: wrong))
     assert not poisoned.decision.promote
     assert "worse" in poisoned.decision.reason
-    assert context.registry.champion(task.name) == first.number
+    assert trained.context.registry.champion(trained.task.name) == trained.first.version.number
 
 
 def test_a_classification_is_trained_as_a_regression_is(context: TrainingContext) -> None:
