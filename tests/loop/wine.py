@@ -30,11 +30,11 @@ class Wine(Row):
 
 
 def read_wine(_: Source) -> Table:
-    """Each wine twenty times, with measurement errors of one percent."""
+    """Each wine ten times, with measurement errors of one percent."""
     found = load_wine()
-    measured = np.repeat(found.data, 20, axis=0) * np.random.default_rng(0).normal(1, 0.01, (20 * len(found.data), 1))
+    measured = np.repeat(found.data, 10, axis=0) * np.random.default_rng(0).normal(1, 0.01, (10 * len(found.data), 1))
     rows = [dict(zip(Wine.model_fields, line, strict=True)) for line in measured.tolist()]
-    return Table(rows, np.array([f"grower {place + 1}" for place in np.repeat(found.target, 20)], dtype=object))
+    return Table(rows, np.array([f"grower {place + 1}" for place in np.repeat(found.target, 10)], dtype=object))
 
 
 @estimator("naive-bayes", kinds=[Kind.CLASSIFICATION], table="scaled")
