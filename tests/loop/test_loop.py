@@ -24,7 +24,7 @@ QUICK_ROWS = 1_500
 """Enough for a better version when the starter was trained on a twentieth of the rows."""
 CONFIRMS = {"tweets": True, "housing": False}
 """Whether users also confirm right predictions."""
-FALSE_CORRECTIONS = 2_000
+FALSE_CORRECTIONS = 1_000
 """Predictions that one user corrects wrongly."""
 
 

@@ -33,6 +33,7 @@ def test_tabular_tasks_are_cross_validated_and_tasks_with_texts_or_images_begin_
 
 
 @pytest.mark.process
+@pytest.mark.slow
 def test_a_run_that_is_terminated_leaves_no_process_behind(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "scripts.results", "--keep", str(tmp_path), "--out", str(tmp_path / "page.md")]
     with (tmp_path / "output").open("w") as output:
