@@ -16,8 +16,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from ai_api.auth import Callers
-from ai_api.data_client import DataClient
 from ai_api.errors import AIError, DataUnavailable, IdentityUnavailable, NotAllowed, NotSignedIn
+from tests.ai.support.data_api import client_of
 
 pytestmark = pytest.mark.anyio
 
@@ -93,8 +93,7 @@ def signed_with_the_public_key() -> str:
 
 
 async def callers_with(tmp_path: Path, respond: Callable[[], httpx.Response], stale_seconds: float = 60) -> Callers:
-    client = DataClient("http://data", "key")
-    client._opened = httpx.AsyncClient(base_url="http://data", transport=httpx.MockTransport(lambda request: respond()))
+    client = client_of(lambda request: respond())
     return Callers(client, tmp_path / "callers.json", refresh_seconds=1, stale_seconds=stale_seconds)
 
 

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from ai_api.auth import Callers
-from ai_api.data_client import DataClient
 from ai_api.errors import DataUnavailable, NotSignedIn
+from tests.ai.support.data_api import client_of
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -54,8 +54,7 @@ class DataAPI:
 
 @asynccontextmanager
 async def made(data_api: DataAPI, folder: Path, refresh_seconds: float = 0.01) -> AsyncIterator[Callers]:
-    client = DataClient("http://data", "key")
-    client._opened = httpx.AsyncClient(base_url="http://data", transport=httpx.MockTransport(data_api))
+    client = client_of(data_api)
     yield Callers(client, folder / "callers.json", refresh_seconds=refresh_seconds, stale_seconds=60)
     await client.close()
 

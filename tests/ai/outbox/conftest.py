@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from ai_api.data_client import DataClient
 from ai_api.outbox.outbox import Outbox
 from tests.ai.outbox.receiver import Receiver
+from tests.ai.support.data_api import client_of
 
 
 @pytest.fixture
@@ -27,7 +27,6 @@ async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
 
 @pytest.fixture
 async def client(receiver: Receiver) -> AsyncIterator[DataClient]:
-    made = DataClient("http://data", "key")
-    made._opened = httpx.AsyncClient(base_url="http://data", transport=httpx.MockTransport(receiver))
+    made = client_of(receiver)
     yield made
     await made.close()

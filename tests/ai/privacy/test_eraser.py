@@ -10,13 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ai_api.data_client import DataClient
 from ai_api.errors import NotSignedIn
 from ai_api.images.blobs import Blobs
 from ai_api.images.reference import ImageRef
 from ai_api.outbox.outbox import Outbox
 from ai_api.outbox.shipper import Shipper
 from ai_api.privacy.eraser import Eraser
+from tests.ai.support.data_api import client_of
 
 pytestmark = pytest.mark.anyio
 
@@ -55,8 +55,7 @@ class Instance:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data_api = DataAPI()
-        self.client = DataClient("http://data", "key")
-        self.client._opened = httpx.AsyncClient(base_url="http://data", transport=httpx.MockTransport(self.data_api))
+        self.client = client_of(self.data_api)
         self.outbox = Outbox(folder / "outbox", max_rows=1_000)
         self.blobs = Blobs(str(folder / "blobs"))
         self.erased: dict[str, str] = {}

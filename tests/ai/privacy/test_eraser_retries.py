@@ -15,6 +15,7 @@ from ai_api.images.blobs import Blobs
 from ai_api.outbox.outbox import Outbox
 from ai_api.privacy import eraser as eraser_module
 from ai_api.privacy.eraser import Eraser
+from tests.ai.support.data_api import client_of
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -47,8 +48,7 @@ def data_api() -> DataAPI:
 
 @pytest.fixture
 async def client(data_api: DataAPI) -> AsyncIterator[DataClient]:
-    made = DataClient("http://data", "key")
-    made._opened = httpx.AsyncClient(base_url="http://data", transport=httpx.MockTransport(data_api))
+    made = client_of(data_api)
     yield made
     await made.close()
 

@@ -7,7 +7,7 @@ import hashlib
 import json
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -20,6 +20,16 @@ from ai_api.data_client import DataClient
 
 SCOPES = ("predict", "feedback", "read", "train")
 KEY_ID = "k1"
+
+
+Handler = Callable[[httpx.Request], httpx.Response] | Callable[[httpx.Request], Coroutine[None, None, httpx.Response]]
+
+
+def client_of(handler: Handler, key: str = "key") -> DataClient:
+    """A client whose requests go to `handler`, without a network."""
+    made = DataClient("http://data", key)
+    made._opened = httpx.AsyncClient(base_url="http://data", transport=httpx.MockTransport(handler))
+    return made
 
 
 @dataclass(frozen=True)
@@ -46,9 +56,7 @@ class MemoryDataAPI:
 
     def client(self) -> DataClient:
         """A client of ai-api that reaches this."""
-        made = DataClient("http://data", "service key")
-        made._opened = httpx.AsyncClient(base_url="http://data", transport=httpx.MockTransport(self))
-        return made
+        return client_of(self, "service key")
 
     def add_user(self, role: str = "user", scopes: Sequence[str] = SCOPES) -> User:
         """A person whose key is in the next snapshot."""
