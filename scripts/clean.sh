@@ -4,6 +4,7 @@ set -eu
 cd "$(dirname "$0")/.."
 secrets=$(sh scripts/setting.sh AI_SECRETS_DIR)
 state=$(sh scripts/setting.sh AI_STATE_DIR)
+keys=$(sh scripts/setting.sh AI_VERSION_KEYS_DIR)
 
 # The lock of `make dev`, held until everything is deleted.
 python=$(command -v .venv/bin/python || command -v python3 || true)
@@ -39,6 +40,8 @@ if docker info >/dev/null 2>&1; then
 fi
 rm -rf data/postgres data/logs data/mlflow.db data/mlflow-auth.db data/processes.json data/server.log mlruns/*
 rm -rf "$state"
+rm -f "$keys"/*.json
+rmdir "$keys" 2>/dev/null || true
 for name in $(sh scripts/secrets.sh --names); do
     rm -f "$secrets/$name"
 done

@@ -5,6 +5,7 @@ set -eu
 dir=${1:?usage: scripts/secrets.sh DIR}
 names="postgres_password postgres_owner_password postgres_app_password postgres_queue_password
     postgres_mlflow_password mlflow_admin_password mlflow_password mlflow_flask_key signing_key service_key
+    version_signing_key approval_signing_key
     admin_password grafana_password kuma_password"
 if [ "$dir" = --names ]; then
     printf '%s\n' $names demo_api_key

@@ -26,7 +26,7 @@ PORTS = {
 PUBLISHED = {"MLFLOW_PORT", "DATA_PORT", "AI_PORT"}
 """Ports that listen on VOLANT_BIND; the others listen on the loopback only."""
 
-FOLDERS = ("AI_SECRETS_DIR", "AI_STATE_DIR", "AI_RAW_DIR", "VOLANT_BACKUPS_DIR")
+FOLDERS = ("AI_SECRETS_DIR", "AI_STATE_DIR", "AI_VERSION_KEYS_DIR", "AI_RAW_DIR", "VOLANT_BACKUPS_DIR")
 
 
 def read(root: Path, overrides: Mapping[str, str] | None = None) -> dict[str, str]:

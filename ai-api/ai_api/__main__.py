@@ -8,11 +8,15 @@ import os
 import sys
 from collections.abc import Sequence
 
-from .commands import champions, results, services, training
+from .commands import champions, results, services, training, versions
 from .errors import AIError
 from .settings import Settings
 
-COMMANDS = {command.name: command for module in (services, training, results, champions) for command in module.COMMANDS}
+COMMANDS = {
+    command.name: command
+    for module in (services, training, results, champions, versions)
+    for command in module.COMMANDS
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -27,6 +27,7 @@ from .privacy.eraser import Eraser
 from .privacy.expirer import Expirer
 from .registry.promotion import Promotions
 from .registry.registry import Registry
+from .registry.signatures import PublicKeys, SigningKey
 from .routes import feedback, health, images, models, predict, train
 from .serving.feedback import FeedbackRecorder
 from .serving.model_loader import ModelLoader
@@ -79,14 +80,16 @@ def create_app(settings: Settings, *, registry: Registry | None = None, client: 
 
 
 def open_registry(settings: Settings) -> Registry:
-    """The registry that the settings describe. MLflow is not called yet."""
+    """The registry that the settings describe, which signs what an admin promotes. MLflow is not called yet."""
     return Registry(
         settings.mlflow_url,
         "volant",
         settings.secret("mlflow_password"),
         settings.versions_dir,
-        settings.mlflow_timeout_seconds,
-        settings.device,
+        keys=PublicKeys(settings.version_keys_dir),
+        signer=SigningKey(settings.secret("approval_signing_key")),
+        timeout_seconds=settings.mlflow_timeout_seconds,
+        device=settings.device,
     )
 
 
@@ -101,7 +104,8 @@ def wire(
     """The pieces that the calls need, and the background loops by name. Models compute on the executor."""
     outbox = Outbox(settings.outbox_dir, max_rows=settings.outbox_max_rows, synchronous=settings.outbox_synchronous)
     callers = restored_callers(settings, client, outbox.name)
-    loader = model_loader(settings, tasks, registry, executor)
+    changes = promotions(settings, registry, outbox)
+    loader = model_loader(settings, tasks, registry, executor, changes.record_move)
     shipper = Shipper(outbox, client, rows=settings.ship_rows)
     blobs = Blobs(settings.blobs)
     eraser = Eraser(outbox, blobs, client, lambda: callers.erased)
@@ -114,7 +118,7 @@ def wire(
         blobs=blobs,
         shipper=shipper,
         registry=registry,
-        promotions=promotions(settings, registry, outbox),
+        promotions=changes,
         jobs=jobs,
         max_rows=settings.max_rows,
     )
@@ -141,7 +145,13 @@ def restored_callers(settings: Settings, client: DataClient, instance: str) -> C
     return callers
 
 
-def model_loader(settings: Settings, tasks: Mapping[str, Task], registry: Registry, executor: Executor) -> ModelLoader:
+def model_loader(
+    settings: Settings,
+    tasks: Mapping[str, Task],
+    registry: Registry,
+    executor: Executor,
+    record_move: Callable[[str], None],
+) -> ModelLoader:
     """A loader that has loaded no version yet."""
     return ModelLoader(
         tasks,
@@ -151,6 +161,7 @@ def model_loader(settings: Settings, tasks: Mapping[str, Task], registry: Regist
         executor=executor,
         watch_seconds=settings.watch_seconds,
         keep=settings.keep_versions,
+        record_move=record_move,
     )
 
 

@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     """Folder with one file per secret. `scripts/secrets.sh` makes it."""
     state_dir: Path = Path("data/state")
     """Folder that must survive a restart: the outbox, the cache of versions, the snapshot of callers."""
+    version_keys_dir: Path = Path("data/version_keys")
+    """Folder with the public keys that verify the signatures of versions, for ai-api and trainers."""
     raw_dir: Path = Path("data/raw")
     """Folder into which data sets are downloaded, once."""
     data_mirror: Path | None = None

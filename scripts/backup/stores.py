@@ -22,6 +22,8 @@ PACK = settings.REPOSITORY / "scripts/backup/pack.py"
 DUMP = ("pg_dump", "--format=custom", "--compress=1")
 RESTORE = ("pg_restore", "--clean", "--if-exists", "--create", "--exit-on-error", "--dbname=postgres")
 SQLITE = ("mlflow.db", "mlflow-auth.db")
+WRITERS = {"version_keys.tar": "queue-setup"}
+"""The container that may write to a folder which the one that reads it for a backup may not change."""
 
 
 class StoreError(Exception):
@@ -56,7 +58,10 @@ class ProcessStores:
         self.secrets = stack.secrets
         state = Path(stack.settings["AI_STATE_DIR"])
         blobs = blob_folder(stack.settings, state)
-        self.folders = {"outbox.tar": state / "outbox", "artifacts.tar": stack.root / "mlruns"}
+        keys = Path(stack.settings["AI_VERSION_KEYS_DIR"])
+        self.folders = {
+            "outbox.tar": state / "outbox", "version_keys.tar": keys, "artifacts.tar": stack.root / "mlruns"
+        }  # fmt: skip
         if blobs:
             self.folders["blobs.tar"] = blobs
         self.parts: Sequence[str] = ["outbox.tar", "volant.dump", "queue.dump", *SQLITE, *list(self.folders)[1:]]
@@ -132,7 +137,11 @@ class ContainerStores:
     def __init__(self, compose: Sequence[str], environment: Mapping[str, str]) -> None:
         self._compose = list(compose)
         self.secrets = Path(environment["AI_SECRETS_DIR"])
-        self.places = {"outbox.tar": ("ai-api", "/state/outbox"), "artifacts.tar": ("mlflow", "/artifacts")}
+        self.places = {
+            "outbox.tar": ("ai-api", "/state/outbox"),
+            "version_keys.tar": ("ai-api", "/version-keys"),
+            "artifacts.tar": ("mlflow", "/artifacts"),
+        }
         if blobs := blob_folder(environment, Path("/state")):
             self.places["blobs.tar"] = ("ai-api", str(blobs))
         dumps = ["volant.dump", "queue.dump", "mlflow.dump"]
@@ -170,6 +179,7 @@ class ContainerStores:
                 self._exec("postgres", program, "-U", SUPERUSER, *arguments, source=source)
             else:
                 service, folder = self.places[part]
+                service = WRITERS.get(part, service)
                 python = ["--entrypoint", "python3", service, "-c", PACK.read_text(), "unpack", folder]
                 run([*self._compose, "run", "--rm", "--no-deps", "-T", *python], source)
 

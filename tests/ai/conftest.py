@@ -84,9 +84,17 @@ def registry(mlflow_url: str, secrets_dir: Path, tmp_path: Path) -> Registry:
 
 
 def open_registry(url: str, secrets_dir: Path, cache: Path) -> Registry:
+    """The registry with the trainers' key. Its public key lies beside the cache."""
     from ai_api.registry.registry import Registry
+    from ai_api.registry.signatures import PublicKeys, SigningKey
 
-    return Registry(url, "volant", (secrets_dir / "mlflow_password").read_text().strip(), cache, timeout_seconds=10)
+    keys, signer = (
+        PublicKeys(cache.parent / "version_keys"),
+        SigningKey((secrets_dir / "version_signing_key").read_text().strip()),
+    )
+    keys.publish([signer])
+    password = (secrets_dir / "mlflow_password").read_text().strip()
+    return Registry(url, "volant", password, cache, keys=keys, signer=signer, timeout_seconds=10)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from ai_api.errors import InvalidParams, UnknownRecipe
 from ai_api.features import image
 from ai_api.inference import TOLERANCE, labels_of, predict
 from ai_api.pipeline import build_pipeline, check_params, for_serving
-from ai_api.registry.files import requirements_of
+from ai_api.registry.requirements import requirements_of
 from ai_api.sources import Source
 from ai_api.task import Recipe, Task
 from ai_api.tasks import find_tasks

@@ -21,7 +21,7 @@ def test_promotions_are_stored_once_and_readable_by_every_signed_in_user(api: Ap
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"action": "explode"}, "action: Input should be 'promote' or 'rollback'"),
+        ({"action": "explode"}, "action: Input should be 'promote', 'rollback' or 'remove'"),
         ({"metrics": {"f1": "\0"}}, "metrics: must not hold NUL characters"),
         ({"previous": -1}, "previous: Input should be greater than or equal to 1"),
         ({"created_at": "2020-01-01T00:00:00Z"}, "has an unknown field"),

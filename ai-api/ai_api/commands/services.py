@@ -1,4 +1,4 @@
-"""The long-running processes, serve and work; and migrate, which prepares the database for them."""
+"""The long-running processes, serve and work; and migrate, which prepares database and keys for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ai_api.errors import JobRunning, QueueUnavailable, RegistryUnavailable
 from ai_api.settings import Settings
 
 from . import Command
-from .wiring import all_tasks, open_registry
+from .wiring import admins_key, all_tasks, open_registry, trainers_key
 
 if TYPE_CHECKING:
     from ai_api.jobs.job import Job
@@ -50,11 +50,13 @@ def serve(settings: Settings, _: Namespace) -> None:
 
 
 def migrate(settings: Settings, _: Namespace) -> None:
-    """Creates the tables of the queue database."""
+    """Creates the tables of the queue database, and publishes the public keys that verify versions."""
     from ai_api.jobs.database import migrate
+    from ai_api.registry.signatures import PublicKeys
 
     asyncio.run(migrate(settings.queue_conninfo))
-    print("The queue database is up to date.")
+    PublicKeys(settings.version_keys_dir).publish((trainers_key(settings), admins_key(settings)))
+    print("The queue database is up to date, and the public keys of versions are published.")
 
 
 def work(settings: Settings, _: Namespace) -> None:
@@ -133,8 +135,9 @@ COMMANDS = (
     ),
     Command(
         "migrate",
-        "create the tables of the queue",
-        "Creates the tables of the queue database. Safe to repeat.",
+        "create the tables of the queue, and publish the public keys of versions",
+        "Creates the tables of the queue database, and publishes the public keys that verify the signatures of versions"
+        " into AI_VERSION_KEYS_DIR. Safe to repeat.",
         migrate,
     ),
 )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from .signatures import Signature
 from .versions import FinishedRun, TrainingRecord, Version
 
 if TYPE_CHECKING:
@@ -33,15 +34,21 @@ def version_of(entry: ModelVersion, model: RegisteredModel) -> Version:
         row_version=int(tags.get("row_version", "1")),
         data_hash=tags.get("data_hash", ""),
         digest=tags.get("digest", ""),
+        registered_at=created(model),
+        signature=Signature.parse(tags.get("signature", "")),
         lineage=json.loads(tags.get("lineage", "{}"))
         | {name: tags[name] for name in ("promoted", "reason") if name in tags},
     )
 
 
-def version_tags(record: TrainingRecord, digest: str) -> dict[str, str]:
-    """The tags from which `version_of` reads a version back."""
+def created(model: RegisteredModel) -> datetime:
+    """When the registered model was created: it tells models of one name apart."""
+    return datetime.fromtimestamp(model.creation_timestamp / 1000, UTC)
+
+
+def version_tags(record: TrainingRecord) -> dict[str, str]:
+    """The tags from which `version_of` reads a version back, but for those of `signature_tags`."""
     tags = {
-        "digest": digest,
         "recipe": record.recipe,
         "metrics": json.dumps(dict(record.metrics)),
         "labels": json.dumps(record.labels),
@@ -51,6 +58,11 @@ def version_tags(record: TrainingRecord, digest: str) -> dict[str, str]:
         "lineage": json.dumps(dict(record.lineage)),
     }
     return {f"{PREFIX}{name}": value for name, value in tags.items()}
+
+
+def signature_tags(digest: str, signature: Signature) -> dict[str, str]:
+    """The tags of a version's digest and signature."""
+    return {f"{PREFIX}digest": digest, f"{PREFIX}signature": signature.text()}
 
 
 def finished_run_of(run: Run, task: str, kind: str) -> FinishedRun:

@@ -4,18 +4,11 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import importlib.util
 import json
-import re
-import sys
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import packages_distributions, version
-from io import BytesIO
 from pathlib import Path
 
 from sklearn.pipeline import Pipeline
@@ -25,86 +18,62 @@ from ai_api.images.reference import decode_row, encode_row
 from ai_api.inference import predict
 from ai_api.task import Modality
 
+from .allowed_types import check_types
 from .versions import LoadedModel, TrainingRecord, Version
 
 FOLDER = "model"
 """Name of the folder among the artifacts of a run and in the cache."""
+PIPELINE, ROW, SAMPLE = "model.skops", "row.json", "sample.json"
 SAMPLE_ROWS = 32
-
-TRUSTED = (
-    "ai_api.datasets.normalise", "ai_api.features.", "ai_api.estimators.", "ai_api.tasks.", "sklearn.ensemble.",
-    "sklearn.tree.",
-)  # fmt: skip
-"""Types beyond skops's own list that a version may contain: full names, or packages that end in a dot."""
-
-REQUIREMENTS = ("scikit-learn", "skops", "numpy", "pandas")
-MODULE = re.compile(r'"__module__": "([\w.]+)"')
 
 
 @dataclass(frozen=True)
-class Requirements:
-    """What loading a pipeline takes: types to trust beyond skops's own list, and pinned packages to install."""
+class VersionFiles:
+    """A version's files as they were read, once: the digest is that of the very bytes which are loaded."""
 
-    types: list[str]
-    packages: list[str]
+    digest: str
+    size: int
+    content: Mapping[str, bytes]
+    """The files that are loaded, by name. Others, such as MLflow's description of the model, only have a digest."""
 
+    @classmethod
+    def read(cls, folder: Path) -> VersionFiles:
+        """Every file in the folder; ModelRefused when it contains a link or anything else that is no plain file.
 
-def requirements_of(pipeline: Pipeline) -> Requirements:
-    """ModelRefused when the pipeline contains a type that is not on our list."""
-    import skops.io
+        The digest is sha256 over the names and contents.
+        """
+        digest, size, content = hashlib.sha256(), 0, {}
+        for path in sorted(folder.rglob("*")):
+            mode = path.lstat().st_mode
+            if stat.S_ISDIR(mode):
+                continue
+            if not stat.S_ISREG(mode):
+                raise ModelRefused("Its files contain a link or another thing that is no plain file.")
+            raw, name = path.read_bytes(), path.relative_to(folder).as_posix()
+            digest.update(f"{name} {hashlib.sha256(raw).hexdigest()}\n".encode())
+            size += len(raw)
+            if name in (PIPELINE, ROW, SAMPLE):
+                content[name] = raw
+        return cls(digest.hexdigest(), size, content)
 
-    content = skops.io.dumps(pipeline)
-    types = trusted(skops.io.get_untrusted_types(data=content))
-    modules = set(MODULE.findall(zipfile.ZipFile(BytesIO(content)).read("schema.json").decode()))
-    modules |= {str(value) for name, value in pipeline.get_params().items() if name.endswith("__package")}
-    return Requirements(types, _packages(modules))
+    def load(self, version: Version, device: str) -> LoadedModel:
+        """The version; ModelRefused when a file is missing or malformed, or holds a class that is not allowed."""
+        import skops.io
 
-
-def _packages(modules: Iterable[str]) -> list[str]:
-    """`name==version` of the packages of these modules, and of those that our own modules among them have imported."""
-    own = {name for name in modules if name.startswith("ai_api.")}
-    roots = {name.partition(".")[0] for name in modules} | {
-        root for name in own for root in _imports(name) if root in sys.modules
-    }
-    packages = _packages_by_module()
-    names = {
-        packages[root][0] for root in roots - {"ai_api"} if root in packages and root not in sys.stdlib_module_names
-    }
-    pinned = {name: version(name).partition("+")[0] for name in sorted({*REQUIREMENTS, *names})}
-    return [f"{name}=={number}" for name, number in pinned.items()]
-
-
-@cache
-def _packages_by_module() -> Mapping[str, list[str]]:
-    """Package names by the name of their top module. Reads the records of all installed files, so once a process."""
-    return packages_distributions()
-
-
-def _imports(module: str) -> Iterator[str]:
-    """The top names of all modules that a module's source imports, inside functions too."""
-    spec = importlib.util.find_spec(module)
-    if spec is None or spec.origin is None:
-        return
-    for node in ast.walk(ast.parse(Path(spec.origin).read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.partition(".")[0]
-
-
-def trusted(types: Sequence[str]) -> list[str]:
-    """The same types as a list; ModelRefused when one is not on our list."""
-    untrusted = [
-        name
-        for name in types
-        if not any(name == known or (known.endswith(".") and name.startswith(known)) for known in TRUSTED)
-    ]
-    if untrusted:
-        raise ModelRefused(
-            f"A version may not contain {', '.join(untrusted)}. If it should, add the type to TRUSTED in"
-            " registry/files.py."
-        )
-    return list(types)
+        if missing := [name for name in (PIPELINE, ROW, SAMPLE) if name not in self.content]:
+            raise ModelRefused(f"Its files lack {', '.join(missing)}.")
+        allowed = check_types(self.content[PIPELINE])
+        try:
+            pipeline = skops.io.loads(self.content[PIPELINE], trusted=allowed)
+            columns, schema = _columns_and_schema(self.content[ROW])
+            pairs = json.loads(self.content[SAMPLE])
+            sample = [(decode_row(pair["row"], columns), pair["answer"]) for pair in pairs]
+        except Exception as error:  # skops raises what the classes raise whose attributes it sets
+            raise ModelRefused(f"Its files cannot be loaded: {type(error).__name__}.") from error
+        if not isinstance(pipeline, Pipeline):
+            raise ModelRefused(f"Its {PIPELINE} holds no pipeline.")
+        pipeline.set_params(**{name: device for name in pipeline.get_params() if name.endswith("__device")})
+        return LoadedModel(version, pipeline, columns, schema, sample)
 
 
 def write_rows(folder: Path, pipeline: Pipeline, record: TrainingRecord) -> None:
@@ -115,35 +84,11 @@ def write_rows(folder: Path, pipeline: Pipeline, record: TrainingRecord) -> None
     pairs = [
         {"row": encode_row(row), "answer": prediction} for row, prediction in zip(sample, predictions, strict=True)
     ]
-    (folder / "sample.json").write_text(json.dumps(pairs))
+    (folder / SAMPLE).write_text(json.dumps(pairs))
     schema = {"version": record.row_version, "columns": columns, "schema": record.row.model_json_schema()}
-    (folder / "row.json").write_text(json.dumps(schema))
+    (folder / ROW).write_text(json.dumps(schema))
 
 
-def load(folder: Path, version: Version, device: str) -> LoadedModel:
-    """The version whose files are in the folder; ModelRefused when it needs types that are not on our list."""
-    import skops.io
-
-    path = folder / "model.skops"
-    pipeline: Pipeline = skops.io.load(path, trusted=trusted(skops.io.get_untrusted_types(file=path)))
-    pipeline.set_params(**{name: device for name in pipeline.get_params() if name.endswith("__device")})
-    row: Mapping[str, dict[str, str]] = json.loads((folder / "row.json").read_text())
-    columns = {name: Modality(modality) for name, modality in row["columns"].items()}
-    pairs = json.loads((folder / "sample.json").read_text())
-    sample = [(decode_row(pair["row"], columns), pair["answer"]) for pair in pairs]
-    return LoadedModel(version, pipeline, columns, dict(row["schema"]), sample)
-
-
-def size_of(folder: Path) -> int:
-    """Bytes of every file in the folder."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-
-
-def digest_of(folder: Path) -> str:
-    """sha256 over the names and contents of every file in the folder."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(
-            f"{path.relative_to(folder).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode()
-        )
-    return digest.hexdigest()
+def _columns_and_schema(content: bytes) -> tuple[dict[str, Modality], dict[str, object]]:
+    row: Mapping[str, dict[str, str]] = json.loads(content)
+    return {name: Modality(modality) for name, modality in row["columns"].items()}, dict(row["schema"])

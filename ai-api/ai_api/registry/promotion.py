@@ -19,6 +19,10 @@ Lock = Callable[[str], AbstractContextManager[None]]
 """The promotion lock of a task: at most one process at a time moves its champion."""
 Announce = Callable[[Mapping[str, object]], None]
 """Puts a promotion event into an outbox, from which it reaches data-api."""
+IN_MLFLOW = "mlflow"
+"""The actor of a change that somebody made in MLflow."""
+MOVED = "The alias was moved in MLflow."
+REMOVED = "The alias was removed in MLflow."
 
 
 @dataclass(frozen=True)
@@ -61,16 +65,30 @@ class Promotions:
             )
         )
 
-    def rollback(self, task: str, *, reason: str, actor: str) -> tuple[int, int]:
-        """Back to the version that the champion replaced: (from, to). Conflict when there is none."""
+    def rollback(self, task: str, *, reason: str, actor: str) -> tuple[int | None, int]:
+        """Back to the version that served before the champion: (from, to). Conflict when there is none."""
         with self.lock(task):
             before, now = self.registry.rollback(task)
-            self.announce(
-                promotion_event(
-                    str(uuid7()), task, now, before, action="rollback", reason=reason, metrics={}, actor=actor
-                )
+            event = promotion_event(
+                str(uuid7()), task, now, before, action="rollback", reason=reason, metrics={}, actor=actor
             )
+            self.announce(event)
         return before, now
+
+    def record_move(self, task: str) -> None:
+        """Announces and records a champion that was moved or removed in MLflow since Volant's last record."""
+        with self.lock(task):
+            move = self.registry.moved(task)
+            if move is None:
+                return
+            if move.version is not None:
+                self.announce_promotion(move.version, move.before, reason=MOVED, actor=IN_MLFLOW)
+            elif move.before is not None:
+                event = promotion_event(
+                    str(uuid7()), task, move.before, None, action="remove", reason=REMOVED, metrics={}, actor=IN_MLFLOW
+                )
+                self.announce(event)
+            self.registry.record_move(task, move)
 
 
 def promotion_event(
@@ -79,13 +97,16 @@ def promotion_event(
     version: int,
     previous: int | None,
     *,
-    action: Literal["promote", "rollback"],
+    action: Literal["promote", "rollback", "remove"],
     reason: str,
     metrics: Mapping[str, float],
     actor: str,
     run_id: str | None = None,
 ) -> dict[str, object]:
-    """The body of data-api's POST /promotions. `id_` is a UUIDv7, `run_id` the MLflow run of the version."""
+    """The body of data-api's POST /promotions. `id_` is a UUIDv7, `run_id` the MLflow run of the version.
+
+    With the action "remove", `version` is the one that is not champion any more.
+    """
     return {
         "id": id_,
         "task": task,

@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING
 
 from sklearn.pipeline import Pipeline
 
+from ai_api.errors import ConfigurationError
+
 from .connection import MlflowConnection
-from .entities import PREFIX, finished_run_of, version_of, version_tags
-from .files import FOLDER, digest_of, size_of
+from .entities import PREFIX, finished_run_of, signature_tags, version_of, version_tags
+from .files import FOLDER, VersionFiles
 from .saving import save
+from .signatures import SigningKey, Statement
 from .versions import FinishedRun, RunRecord, TrainingRecord, Version
 
 if TYPE_CHECKING:
@@ -32,24 +35,33 @@ NOT_IN_NAMES = re.compile(r"[^\w. :/-]")
 class RunLog:
     """The runs of one MLflow server. A task's runs lie in the experiment of the same name. Every call blocks."""
 
-    def __init__(self, connection: MlflowConnection) -> None:
+    def __init__(self, connection: MlflowConnection, signer: SigningKey | None) -> None:
+        """`signer` is the trainer's key; only a process that logs versions needs one."""
         self._connection = connection
+        self._signer = signer
 
     def log_version(self, task: str, pipeline: Pipeline, record: TrainingRecord) -> Version:
-        """Saves a trained pipeline as the task's newest version, with its run: parameters, metrics, figures, report."""
+        """Saves a trained pipeline as the task's newest version, signed, with its run: parameters, metrics, figures,
+        report. ConfigurationError without a key to sign with.
+        """
+        if self._signer is None:
+            raise ConfigurationError("Only a trainer logs versions: it needs the secret `version_signing_key`.")
         with tempfile.TemporaryDirectory() as folder, self._connection.client() as client:
-            files = Path(folder) / FOLDER
-            save(files, pipeline, record)
-            record = replace(record, metrics={**record.metrics, "size_bytes": float(size_of(files))})
+            path = Path(folder) / FOLDER
+            save(path, pipeline, record)
+            files = VersionFiles.read(path)
+            record = replace(record, metrics={**record.metrics, "size_bytes": float(files.size)})
             run_id = _start_run(client, task, record, "training")
-            client.log_artifacts(run_id, str(files), FOLDER)
+            client.log_artifacts(run_id, str(path), FOLDER)
+            statement = Statement.of(task, files.digest, run_id, record)
+            signature = self._signer.sign(statement, "trainer")
             if self._connection.registered_model(task) is None:
                 client.create_registered_model(task)
             created = client.create_model_version(
                 task,
                 f"runs:/{run_id}/{FOLDER}",
                 run_id,
-                tags=version_tags(record, digest_of(files)),
+                tags=version_tags(record) | signature_tags(files.digest, signature),
                 description=record.description[:DESCRIPTION_CHARACTERS],
                 await_creation_for=0,
             )

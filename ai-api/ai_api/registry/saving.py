@@ -12,7 +12,8 @@ from ai_api.datasets import frame
 from ai_api.images.reference import ImageRef
 from ai_api.task import Modality
 
-from .files import requirements_of, write_rows
+from .files import write_rows
+from .requirements import requirements_of
 from .versions import TrainingRecord
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ MLFLOW_TYPES = {
 
 
 def save(folder: Path, pipeline: Pipeline, record: TrainingRecord) -> None:
-    """Writes every file of a version into `folder`. ModelRefused when the pipeline holds a type that is not trusted."""
+    """Writes every file of a version into `folder`. ModelRefused when the pipeline has a class that is not allowed."""
     import mlflow.sklearn
 
     requirements = requirements_of(pipeline)

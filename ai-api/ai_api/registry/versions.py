@@ -12,13 +12,19 @@ from sklearn.pipeline import Pipeline
 from ai_api.inference import ModelOutput, predict
 from ai_api.task import Modality, Row
 
+from .signatures import Signature, Statement
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
 class Version:
-    """One trained pipeline in the registry. `aliases` are those at the time of the call; a cached version has none."""
+    """One trained pipeline in the registry. `aliases` are those at the time of the call; a cached version has none.
+
+    Its identity is the digest of its files. A number is unique only within one registered model, which `registered_at`,
+    the creation time of that model, tells apart from one that was deleted and made anew.
+    """
 
     task: str
     number: int
@@ -32,12 +38,14 @@ class Version:
     row_version: int
     data_hash: str
     digest: str
+    registered_at: datetime
+    signature: Signature | None = None
     lineage: dict[str, str] = field(default_factory=dict)
 
     @property
-    def trained_here(self) -> bool:
-        """Whether one of our trainers made it: only they tag a version with the digest of its files."""
-        return bool(self.digest)
+    def statement(self) -> Statement:
+        """What its signature covers."""
+        return Statement.of(self.task, self.digest, self.run_id, self)
 
 
 @dataclass(frozen=True, kw_only=True)

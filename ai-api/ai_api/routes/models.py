@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from ai_api.errors import RegistryUnavailable
+from ai_api.errors import NotAllowed, RegistryUnavailable
 from ai_api.http.context import READING, Context, Ctx, Training, documented, errors
 from ai_api.registry.versions import Version
+from ai_api.serving.model_check import check_model
 from ai_api.serving.task_loader import LiveVersion
 from ai_api.task import Task, Text
 
@@ -19,7 +20,10 @@ router = APIRouter(tags=["models"], dependencies=documented)
 
 
 class VersionView(BaseModel):
-    """A trained pipeline. `synthetic`: it was trained on generated rows, so its metrics mean nothing."""
+    """A trained pipeline. `synthetic`: it was trained on generated rows, so its metrics mean nothing.
+
+    `signed_by`: trainer, admin or command line; None: it has no valid signature, so it does not serve.
+    """
 
     number: int
     recipe: str
@@ -31,6 +35,8 @@ class VersionView(BaseModel):
     synthetic: bool
     row_version: int
     data_hash: str
+    digest: str
+    signed_by: str | None
     lineage: dict[str, str]
 
 
@@ -100,18 +106,29 @@ async def get_model(task: str, ctx: Ctx) -> TaskDetail:
     """One task with its versions, their metrics and lineage."""
     wanted = ctx.loader.task(task)
     try:
-        versions: list[Version] | None = await asyncio.to_thread(ctx.registry.versions, task)
+        versions = await asyncio.to_thread(ctx.registry.versions, task)
     except RegistryUnavailable:
-        versions = None
-    views = None if versions is None else [VersionView.model_validate(asdict(version)) for version in versions]
+        views = None
+    else:
+        views = await asyncio.to_thread(lambda: [version_view(ctx, version) for version in versions])
     return TaskDetail(**task_view(ctx, wanted).model_dump(), versions=views)
 
 
 @router.post("/models/{task}/promote", responses=errors(404, 409, 413, 422))
 async def promote(task: str, body: PromoteRequest, ctx: Ctx, caller: Training) -> Promoted:
-    """Make a version the champion. A rollback makes the previous champion serve again."""
-    ctx.loader.task(task)
+    """Make a version the champion. A rollback makes the previous champion serve again.
+
+    A version without a valid signature, which none of your trainers made, is promoted by an admin only: its files and
+    classes are checked, and it is signed.
+    """
+    wanted = ctx.loader.task(task)
     version = await asyncio.to_thread(ctx.registry.version, task, body.version)
+    if not await asyncio.to_thread(ctx.registry.is_signed, version):
+        if caller.role != "admin":
+            raise NotAllowed("No trainer of yours made this version: only an admin may promote it, which signs it.")
+        version = await asyncio.to_thread(
+            ctx.registry.sign, version, f"admin:{caller.user_id}", partial(check_model, wanted)
+        )
     ctx.outbox.admit(1)  # without room for its event there is no promotion
     await asyncio.to_thread(ctx.promotions.promote, version, body.expected, reason=body.reason, actor=caller.user_id)
     return Promoted(task=task, version=body.version, previous=body.expected)
@@ -124,6 +141,16 @@ async def rollback(task: str, body: RollbackRequest, ctx: Ctx, caller: Training)
     ctx.outbox.admit(1)
     before, now = await asyncio.to_thread(ctx.promotions.rollback, task, reason=body.reason, actor=caller.user_id)
     return Promoted(task=task, version=now, previous=before)
+
+
+def version_view(ctx: Context, version: Version) -> VersionView:
+    """The version as GET /models/{task} shows it."""
+    signer = version.signature.by.partition(":")[0] if version.signature else None  # without the admin's id
+    signed_by = signer if ctx.registry.is_signed(version) else None
+    return VersionView(
+        **{name: getattr(version, name) for name in VersionView.model_fields if name != "signed_by"},
+        signed_by=signed_by,
+    )
 
 
 def task_view(ctx: Context, task: Task) -> TaskView:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 
-from ai_api.errors import RegistryUnavailable, UnknownTask
+from ai_api.errors import QueueUnavailable, RegistryUnavailable, UnknownTask, UnknownVersion
 from ai_api.metrics import REGISTRY_FAILURES
+from ai_api.registry.champion_alias import ChampionAlias
 from ai_api.registry.registry import Registry
+from ai_api.registry.versions import Version
 from ai_api.task import Task
 
 from .task_loader import BatchLimits, LiveVersion, RefusedVersion, TaskLoader
@@ -27,6 +29,7 @@ class ModelLoader:
     """One TaskLoader for each task. `state_file` lists the champions, so that a restart does not need MLflow.
 
     `keep` versions of a task stay loaded besides its champion. The registry is asked every `watch_seconds`.
+    `record_move` is called, in a thread, with a task whose champion was moved or removed in MLflow.
     """
 
     def __init__(
@@ -39,12 +42,15 @@ class ModelLoader:
         executor: Executor,
         watch_seconds: float,
         keep: int,
+        record_move: Callable[[str], object],
     ) -> None:
         self.tasks = tasks
         self.registry_responds = False
         self._registry = registry
         self._state_file = state_file
         self._watch_seconds = watch_seconds
+        self._record_move = record_move
+        self._recorded: dict[str, ChampionAlias] = {}
         self._loaders = {
             name: TaskLoader(task, registry, limits, executor=executor, keep=keep) for name, task in tasks.items()
         }
@@ -83,12 +89,14 @@ class ModelLoader:
 
     async def _restore(self) -> None:
         try:
-            champions: dict[str, int] = json.loads(self._state_file.read_text())
+            champions: dict[str, object] = json.loads(self._state_file.read_text())
         except (OSError, ValueError):
             return
-        for name, number in champions.items():
-            if name in self.tasks and self.serving(name) is None:
-                await self._swap(self._loaders[name], number)
+        for name, digest in champions.items():
+            if name in self.tasks and self.serving(name) is None and isinstance(digest, str):
+                version = await asyncio.to_thread(self._registry.cached, name, digest)
+                if version is not None:
+                    await self._swap(self._loaders[name], version)
 
     async def _follow_forever(self, loader: TaskLoader) -> None:
         while True:
@@ -97,26 +105,36 @@ class ModelLoader:
             await asyncio.sleep(self._watch_seconds)
 
     async def _follow(self, loader: TaskLoader) -> None:
+        task = loader.task.name
+        await loader.drop_unsigned()
         try:
-            number = await asyncio.to_thread(self._registry.champion, loader.task.name)
+            alias = await asyncio.to_thread(self._registry.alias, task)
+            loader.notice(alias.registered_at)
+            if loader.should_swap(alias) and alias.number is not None:
+                await self._swap(loader, await asyncio.to_thread(self._registry.version, task, alias.number))
+            if alias.was_moved_in_mlflow and self._recorded.get(task) != alias:
+                await asyncio.to_thread(self._record_move, task)
+                self._recorded[task] = alias
         except RegistryUnavailable:
             REGISTRY_FAILURES.inc()
             if self.registry_responds:
                 log.warning("MLflow does not respond; loaded versions go on serving")
             self.registry_responds = False
             return
+        except UnknownVersion:
+            log.warning("%s: its champion was deleted in MLflow", task)
+        except QueueUnavailable:
+            log.warning("%s: its champion was moved in MLflow, which cannot be recorded yet", task)
         self.registry_responds = True
-        if loader.should_swap(number) and number is not None:
-            await self._swap(loader, number)
 
-    async def _swap(self, loader: TaskLoader, number: int) -> None:
-        needed = await loader.swap(number)
+    async def _swap(self, loader: TaskLoader, version: Version) -> None:
+        needed = await loader.swap(version)
         if needed is not None:
             await asyncio.to_thread(self._tidy, loader.task.name, needed)
 
-    def _tidy(self, task: str, needed: set[int]) -> None:
+    def _tidy(self, task: str, needed: set[str]) -> None:
         """Writes the champions down for the next start, and drops the task's cached files except of versions needed."""
-        champions = {name: loader.champion.number for name, loader in self._loaders.items() if loader.champion}
+        champions = {name: loader.champion.digest for name, loader in self._loaders.items() if loader.champion}
         try:
             self._state_file.parent.mkdir(parents=True, exist_ok=True)
             beside = self._state_file.with_suffix(".new")

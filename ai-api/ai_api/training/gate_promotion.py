@@ -26,6 +26,11 @@ log = logging.getLogger(__name__)
 
 ONLY_LOGGED = GateDecision(False, "Not compared with a champion: this training only logs its version.")
 
+UNSIGNED = (
+    "Not promoted: the champion in MLflow, version {}, has no valid signature, so nothing is compared with it. Roll it"
+    " back, or sign it with `ai-api versions sign`."
+)
+
 
 @dataclass(frozen=True)
 class Challenger:
@@ -73,7 +78,10 @@ def _compare(
     if number is None:
         return FIRST
     task, parts = request.task, challenger.parts
-    champion = retry(lambda: context.registry.load(task.name, number))
+    champion_version = retry(lambda: context.registry.version(task.name, number))
+    if not context.registry.is_signed(champion_version):
+        return GateDecision(False, UNSIGNED.format(number))
+    champion = retry(lambda: context.registry.load(champion_version))
     if champion.version.synthetic and not parts.train.synthetic:
         return GateDecision(True, "Promoted: the champion was trained on generated rows, this version on real ones.")
     if parts.train.synthetic and not champion.version.synthetic:

@@ -66,7 +66,7 @@ def train(request: TrainingRequest, context: TrainingContext, report: ProgressRe
     next(step)
     if version:
         logged = version
-        pipeline = retry(lambda: context.registry.load(task.name, logged.number)).pipeline
+        pipeline = retry(lambda: context.registry.load(logged)).pipeline
     else:
         candidate = make_candidate(task, request.recipe, parts.train, request.seed, report)
         pipeline = candidate.pipeline
@@ -97,7 +97,8 @@ def _steps(report: ProgressReport) -> Iterator[None]:
 
 
 def _version_of_job(request: TrainingRequest, registry: Registry) -> Version | None:
-    """The version that an interrupted attempt of the same job has logged, or None."""
+    """The version that an interrupted attempt of the same job has logged and signed, or None."""
     if request.job is None:
         return None
-    return next((v for v in registry.versions(request.task.name) if v.lineage.get("job") == str(request.job)), None)
+    logged = (v for v in registry.versions(request.task.name) if v.lineage.get("job") == str(request.job))
+    return next((version for version in logged if registry.is_signed(version)), None)

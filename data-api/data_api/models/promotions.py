@@ -17,7 +17,7 @@ class Promotion(Base):
 
     __tablename__ = "promotions"
     __table_args__ = (
-        CheckConstraint("action IN ('promote', 'rollback')", name="action"),
+        CheckConstraint("action IN ('promote', 'rollback', 'remove')", name="action"),
         Index(None, "task", "id"),
     )
 

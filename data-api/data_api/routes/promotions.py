@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
@@ -30,7 +30,7 @@ def find(
     responder: Responder,
     task: Name | None = None,
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
-    action: Literal["promote", "rollback"] | None = None,
+    action: Action | None = None,
     after: Moment | None = None,
     before: Moment | None = None,
 ) -> Response:

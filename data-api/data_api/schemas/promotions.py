@@ -13,16 +13,19 @@ from data_api.ids import time_of
 from .base import Id7, Json, Moment, Name, NoNul, Schema, Version, row_schema
 from .bulk import RowParser
 
+Action = Literal["promote", "rollback", "remove"]
+"""What happened: a version became champion, came back, or was removed in MLflow without another in its place."""
+
 
 @row_schema
 class PromotionIn(TypedDict):
-    """A change of a champion."""
+    """A change of a champion. With the action `remove`, `version` is the one that is champion no more."""
 
     id: Id7
     task: Name
     version: Version
     previous: Version | None
-    action: Literal["promote", "rollback"]
+    action: Action
     reason: Annotated[str, Field(max_length=10_000), NoNul]
     metrics: NotRequired[Json]
     actor: NotRequired[Name | None]

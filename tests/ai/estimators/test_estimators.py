@@ -22,7 +22,7 @@ from ai_api.datasets import Truths
 from ai_api.errors import InvalidParams, MissingExtra, UnknownRecipe
 from ai_api.estimators import build_estimator, estimator, find_estimator, find_estimators
 from ai_api.inference import TOLERANCE
-from ai_api.registry.files import TRUSTED
+from ai_api.registry.allowed_types import check_types
 from ai_api.task import Kind
 
 pytestmark = pytest.mark.training
@@ -105,9 +105,7 @@ def test_it_is_saved_without_untrusted_types_and_predicts_the_same_after_reloadi
     inputs = inputs_of(name)
     fitted = fitted_one(name, kind)
     saved = skops.io.dumps(fitted)
-    types = skops.io.get_untrusted_types(data=saved)
-    assert [strange for strange in types if not strange.startswith(TRUSTED)] == []
-    again = skops.io.loads(saved, trusted=types)
+    again = skops.io.loads(saved, trusted=check_types(saved))
     np.testing.assert_array_equal(outputs(again, inputs), outputs(fitted, inputs))
     if kind is Kind.CLASSIFICATION:
         assert list(again.classes_) == ["down", "up"]

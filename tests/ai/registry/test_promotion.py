@@ -19,6 +19,7 @@ def version(number: int) -> Version:
     return Version(
         task="tweets", number=number, run_id=f"run {number}", recipe="logreg", created_at=datetime.now(UTC), aliases=(),
         metrics={"macro_recall": 0.7}, labels=None, synthetic=False, row_version=1, data_hash="", digest="",
+        registered_at=datetime.now(UTC),
     )  # fmt: skip
 
 

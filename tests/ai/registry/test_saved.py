@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ai_api.inference import TOLERANCE
-from ai_api.registry.files import load, size_of
+from ai_api.registry.files import VersionFiles
 from ai_api.registry.versions import Version
 
 SAVED = sorted(path for path in (Path(__file__).parent / "saved").iterdir() if path.is_dir())
@@ -34,8 +34,9 @@ def test_a_version_of_an_earlier_release_predicts_as_recorded(folder: Path) -> N
         row_version=1,
         data_hash="",
         digest=release,
+        registered_at=datetime(2026, 1, 1, tzinfo=UTC),
     )
-    model = load(folder, version, "cpu")
+    model = VersionFiles.read(folder).load(version, "cpu")
     assert model.sample
     for row, recorded in model.sample:
         [prediction] = model.predict([row])
@@ -46,4 +47,4 @@ def test_a_version_of_an_earlier_release_predicts_as_recorded(folder: Path) -> N
 
 def test_the_saved_versions_are_small() -> None:
     assert SAVED
-    assert all(size_of(folder) < 30_000 for folder in SAVED)
+    assert all(VersionFiles.read(folder).size < 30_000 for folder in SAVED)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import httpx
 import pytest
 
 from tests.ai.routes.http_errors import MARK, assert_error
+from tests.ai.routes.test_predict import ROW
 from tests.ai.support.app import RunningApp
 from tests.waiting import until
 
@@ -95,8 +98,41 @@ def test_nothing_is_promoted_while_the_queue_with_its_lock_is_unavailable(fresh:
 
 def test_a_champion_that_fails_its_check_is_shown_with_the_reason(fresh: RunningApp) -> None:
     client, registry = fresh.client(fresh.user), fresh.registry
-    registry.aliases["tweets"] = 3  # a version of another task: its sample does not fit
+    housing = registry.models[3]  # its sample does not fit the rows of tweets
+    registry.add(replace(housing, version=replace(housing.version, task="tweets", number=9)), champion=True)
     until(lambda: client.get("/models/tweets").json()["refused"], "the version to be refused")
     shown = client.get("/models/tweets").json()
     assert shown["serving"]["version"] == 1
-    assert shown["refused"]["version"] == 3
+    assert shown["refused"]["version"] == 9
+
+
+def test_a_version_without_a_signature_is_promoted_by_an_admin_only_which_signs_it(queued: RunningApp) -> None:
+    registry, body = queued.registry, {"version": 2, "expected": 1, "reason": "made elsewhere"}
+    registry.unsigned = {registry.models[2].version.digest}
+    trainer, admin = queued.client(queued.trainer), queued.client(queued.add_user("admin"))
+    assert trainer.get("/models/tweets").json()["versions"][0]["signed_by"] is None
+    assert_error(trainer.post("/predict", json={"task": "tweets", "inputs": ROW, "version": 2}), 409, "ModelRefused")
+    assert_error(trainer.post("/models/tweets/promote", json=body), 403, "NotAllowed")
+    assert registry.champion("tweets") == 1
+    assert admin.post("/models/tweets/promote", json=body).status_code == 200
+    shown = trainer.get("/models/tweets").json()["versions"][0]
+    assert shown["signed_by"] == "admin", "without the admin's id"
+    until(lambda: serving(trainer) == 2, "the signed version to serve")
+
+
+def test_a_champion_that_was_moved_in_mlflow_stands_in_the_history_as_made_there(queued: RunningApp) -> None:
+    registry = queued.registry
+    registry.recorded["tweets"], registry.aliases["tweets"] = 1, 2
+    until(lambda: serving(queued.client(queued.user)) == 2, "the version to serve")
+    until(lambda: registry.recorded["tweets"] == 2, "the move to be recorded")
+    del registry.aliases["tweets"]
+    until(lambda: registry.recorded["tweets"] is None, "the removal to be recorded")
+    queued.drain()
+    events = [
+        (event["action"], event["version"], event["previous"], event["reason"], event["actor"])
+        for event in queued.data_api.sent["promotions"].values()
+    ]
+    assert events == [
+        ("promote", 2, 1, "The alias was moved in MLflow.", "mlflow"),
+        ("remove", 2, None, "The alias was removed in MLflow.", "mlflow"),
+    ]

@@ -70,6 +70,7 @@ def model(
     version = Version(
         task="sums", number=1, run_id="r", recipe="sum", created_at=datetime.now(UTC), aliases=(), metrics={},
         labels=None, synthetic=False, row_version=row_version, data_hash="", digest="",
+        registered_at=datetime.now(UTC),
     )  # fmt: skip
     sample = SAMPLE if sample is None else sample
     return FunctionModel(version, cast("Pipeline", None), columns={}, schema={"function": function}, sample=sample)

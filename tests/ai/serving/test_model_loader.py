@@ -22,6 +22,7 @@ from ai_api.serving.model_loader import ModelLoader
 from ai_api.serving.task_loader import BatchLimits
 from ai_api.task import Kind, Recipe, Row, Task
 from tests.ai.support.memory_registry import MemoryRegistry
+from tests.ai.support.models import REGISTERED_AT
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -50,7 +51,8 @@ class BrokenModel(LoadedModel):
 def version(number: int, row_version: int = 1) -> Version:
     return Version(
         task="sums", number=number, run_id="r", recipe="sum", created_at=datetime.now(UTC), aliases=(), metrics={},
-        labels=None, synthetic=False, row_version=row_version, data_hash="", digest="",
+        labels=None, synthetic=False, row_version=row_version, data_hash="", digest=f"digest {number}",
+        registered_at=REGISTERED_AT,
     )  # fmt: skip
 
 
@@ -66,7 +68,10 @@ SUMS = Task(
 
 
 @asynccontextmanager
-async def running(registry: MemoryRegistry, state_file: Path, keep: int = 1) -> AsyncIterator[ModelLoader]:
+async def running(
+    registry: MemoryRegistry, state_file: Path, keep: int = 1, moves: list[str] | None = None
+) -> AsyncIterator[ModelLoader]:
+    moves = [] if moves is None else moves
     with ThreadPoolExecutor(1) as executor:
         loader = ModelLoader(
             {"sums": SUMS},
@@ -76,6 +81,7 @@ async def running(registry: MemoryRegistry, state_file: Path, keep: int = 1) -> 
             executor=executor,
             watch_seconds=0.01,
             keep=keep,
+            record_move=moves.append,
         )
         task = asyncio.create_task(loader.run())
         try:
@@ -156,7 +162,7 @@ async def test_the_last_champion_serves_after_a_restart_while_the_registry_is_aw
     async with running(registry, tmp_path / "champions.json") as loader:
         await eventually(serves(loader, 1))
         await eventually(lambda: (tmp_path / "champions.json").exists())
-    registry.is_away, registry.cached = True, {1}
+    registry.is_away, registry.cached_numbers = True, {1}
     async with running(registry, tmp_path / "champions.json") as loader:
         await eventually(serves(loader, 1))
         assert loader.registry_responds is False
@@ -164,7 +170,7 @@ async def test_the_last_champion_serves_after_a_restart_while_the_registry_is_aw
 
 async def test_a_version_that_cannot_be_fetched_yet_is_tried_again(tmp_path: Path) -> None:
     registry = MemoryRegistry()
-    (tmp_path / "champions.json").write_text('{"sums": 1, "gone": 3}')
+    (tmp_path / "champions.json").write_text('{"sums": "digest 1", "gone": "digest 3"}')
     registry.is_away, registry.models, registry.aliases["sums"] = True, {1: model(1)}, 1
     async with running(registry, tmp_path / "champions.json") as loader:
         await asyncio.sleep(0)
@@ -180,7 +186,7 @@ async def test_a_version_that_cannot_be_loaded_for_lack_of_disk_is_not_refused_b
         assert loader.refused("sums") is None
         registry.is_disk_full = False
         await eventually(serves(loader, 1))
-        await eventually(lambda: registry.kept == {1})
+        await eventually(lambda: registry.kept == {"digest 1"})
 
 
 @pytest.mark.parametrize("wanted", ["²", "9" * 5_000, -1, 10**400, 0, "9"])
@@ -212,3 +218,25 @@ def test_outputs_agree_when_they_differ_by_rounding_only() -> None:
     assert not agree(sure, {"label": "a", "score": 0.9, "probabilities": {"a": 0.9, "c": 0.1}})
     assert agree({"value": 100.0}, {"value": 100.05})
     assert not agree({"value": 100.0}, {"value": 101.0})
+
+
+async def test_a_champion_that_was_moved_in_mlflow_serves_and_is_recorded_once(tmp_path: Path) -> None:
+    registry, moves = MemoryRegistry(), list[str]()
+    registry.models, registry.aliases["sums"] = {1: model(1), 2: model(2)}, 1
+    async with running(registry, tmp_path / "champions.json", moves=moves) as loader:
+        await eventually(serves(loader, 1))
+        registry.recorded["sums"], registry.aliases["sums"] = 1, 2
+        await eventually(serves(loader, 2))
+        await eventually(lambda: moves == ["sums"])
+        registry.recorded["sums"] = 2
+        del registry.aliases["sums"]
+        await eventually(lambda: moves == ["sums", "sums"])
+        assert serves(loader, 2)(), "a champion whose alias was removed goes on serving"
+
+
+async def test_the_list_of_champions_of_an_earlier_release_is_passed_over(tmp_path: Path) -> None:
+    registry = MemoryRegistry()
+    registry.models, registry.aliases["sums"] = {1: model(1)}, 1
+    (tmp_path / "champions.json").write_text('{"sums": 1}')
+    async with running(registry, tmp_path / "champions.json") as loader:
+        await eventually(serves(loader, 1))

@@ -23,7 +23,7 @@ from tests.ai.support.models import RECIPES, small_models
 from tests.waiting import until
 
 URL = "http://volant"
-SECRETS = ("service_key", "mlflow_password", "postgres_queue_password")
+SECRETS = ("service_key", "mlflow_password", "postgres_queue_password", "approval_signing_key")
 NO_PORT = 1
 """Nothing listens here, so the queue is unavailable at once."""
 STOP_SECONDS = 30

@@ -12,7 +12,7 @@ import skops.io
 
 from ai_api.inference import labels_of
 from ai_api.pipeline import build_pipeline, for_serving
-from ai_api.registry.files import load, write_rows
+from ai_api.registry.files import VersionFiles, write_rows
 from ai_api.registry.versions import LoadedModel, TrainingRecord, Version
 from ai_api.task import Recipe
 from ai_api.training.fitting import fit
@@ -25,6 +25,7 @@ RECIPES: Mapping[str, tuple[Recipe, ...]] = {
 }
 """By task, the recipe of each of its versions."""
 SAMPLE_ROWS = 8
+REGISTERED_AT = datetime(2026, 10, 1, tzinfo=UTC)
 
 
 @cache
@@ -53,7 +54,7 @@ def small_model(name: str, recipe: Recipe, number: int) -> LoadedModel:
     with tempfile.TemporaryDirectory() as folder:
         skops.io.dump(pipeline, Path(folder) / "model.skops")
         write_rows(Path(folder), pipeline, record)
-        return load(Path(folder), version_of(record, name, number), "cpu")
+        return VersionFiles.read(Path(folder)).load(version_of(record, name, number), "cpu")
 
 
 def version_of(record: TrainingRecord, task: str, number: int) -> Version:
@@ -71,4 +72,5 @@ def version_of(record: TrainingRecord, task: str, number: int) -> Version:
         row_version=record.row_version,
         data_hash=record.data_hash,
         digest=f"digest {number}",
+        registered_at=REGISTERED_AT,
     )

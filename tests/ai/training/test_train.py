@@ -144,7 +144,7 @@ def test_a_version_with_a_threshold_records_its_costs(context: TrainingContext, 
 
     task = small_frauds(f"frauds-{uuid.uuid4().hex[:8]}")
     version = train(request_for(task, recipe=task.recipes[1]), context).version
-    model = context.registry.load(task.name, version.number)
+    model = context.registry.load(version)
     label, threshold = threshold_of(model.pipeline) or ("", 0.0)
     assert (label, threshold) == ("fraud", version.metrics["threshold"])
     assert {"cost_per_1000", "cost_per_1000_at_half", "weighted_to_real_pr_auc"} <= version.metrics.keys()
@@ -186,7 +186,7 @@ def test_the_same_request_makes_a_version_with_the_same_predictions(trained: Tra
     assert one.number != other.number
     assert one.data_hash == other.data_hash
     assert one.metrics["rmse"] == pytest.approx(other.metrics["rmse"], abs=1e-9)
-    model, same = (trained.context.registry.load(trained.task.name, version.number) for version in (one, other))
+    model, same = (trained.context.registry.load(version) for version in (one, other))
     rows = [row for row, _ in model.sample]
     assert model.predict(rows) == same.predict(rows)
 
