@@ -11,6 +11,7 @@ import argparse
 import base64
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from pathlib import Path
 ADMIN = "admin"
 WRITER = "volant"
 POSTGRES_ROLE = "volant_mlflow"
+AUTHORIZATION = "mlflow_authorization"
+"""The module that MLflow imports, copied into a folder of its own: beside this file are modules with common names."""
 START_SECONDS = 600
 
 
@@ -83,7 +86,9 @@ def database_uris(arguments: argparse.Namespace) -> tuple[str, str]:
 
 
 def auth_config(database_uri: str, admin_password: str) -> str:
-    """MLflow's auth settings. Every user may read; only the user that created something may change it."""
+    """MLflow's auth settings. Every user may read; only the user that created something may change it, and only
+    `volant` and the administrator create anything (mlflow_authorization.py).
+    """
     config = ConfigParser(interpolation=None)
     config["mlflow"] = {
         "default_permission": "READ",
@@ -91,6 +96,7 @@ def auth_config(database_uri: str, admin_password: str) -> str:
         "admin_username": ADMIN,
         "admin_password": admin_password,
         "auth_cache_ttl_seconds": "60",
+        "authorization_function": f"{AUTHORIZATION}:authorize",
     }
     text = StringIO()
     config.write(text)
@@ -116,6 +122,9 @@ def environment(arguments: argparse.Namespace, folder: Path) -> dict[str, str]:
     config = write_private(
         folder / "auth.ini", auth_config(users_uri, secret(arguments.secrets, "mlflow_admin_password"))
     )
+    modules = folder / "modules"
+    modules.mkdir()
+    shutil.copy(Path(__file__).with_name(f"{AUTHORIZATION}.py"), modules)
     passwords = {}
     if arguments.postgres:
         password = secret(arguments.secrets, "postgres_mlflow_password")
@@ -123,6 +132,7 @@ def environment(arguments: argparse.Namespace, folder: Path) -> dict[str, str]:
     return {
         **os.environ,
         **passwords,
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(modules), os.environ.get("PYTHONPATH")))),
         "MLFLOW_BACKEND_STORE_URI": records_uri,
         "MLFLOW_AUTH_CONFIG_PATH": str(config),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secret(arguments.secrets, "mlflow_flask_key"),

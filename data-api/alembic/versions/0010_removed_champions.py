@@ -17,6 +17,7 @@ NAME = "ck_promotions_action"
 
 def upgrade() -> None:
     replace("'promote', 'rollback', 'remove'")
+    op.execute(f"ALTER TABLE promotions VALIDATE CONSTRAINT {NAME}")
 
 
 def downgrade() -> None:
@@ -25,5 +26,5 @@ def downgrade() -> None:
 
 def replace(actions: str) -> None:
     """`NOT VALID` locks the table for a moment only: rows that there are need no check."""
-    op.drop_constraint(NAME, "promotions", type_="check")
+    op.execute(f"ALTER TABLE promotions DROP CONSTRAINT {NAME}")
     op.execute(f"ALTER TABLE promotions ADD CONSTRAINT {NAME} CHECK (action IN ({actions})) NOT VALID")

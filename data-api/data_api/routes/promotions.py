@@ -13,7 +13,7 @@ from data_api.http.caller import Reader
 from data_api.http.export import CSV, Responder
 from data_api.http.session import DbSession
 from data_api.schemas.base import Moment, Name, Page
-from data_api.schemas.promotions import PROMOTION, PromotionOut
+from data_api.schemas.promotions import PROMOTION, ChampionChange, PromotionOut
 
 router = APIRouter(prefix="/promotions", tags=["promotions"])
 
@@ -30,7 +30,7 @@ def find(
     responder: Responder,
     task: Name | None = None,
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
-    action: Action | None = None,
+    action: ChampionChange | None = None,
     after: Moment | None = None,
     before: Moment | None = None,
 ) -> Response:

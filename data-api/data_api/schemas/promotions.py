@@ -13,7 +13,7 @@ from data_api.ids import time_of
 from .base import Id7, Json, Moment, Name, NoNul, Schema, Version, row_schema
 from .bulk import RowParser
 
-Action = Literal["promote", "rollback", "remove"]
+ChampionChange = Literal["promote", "rollback", "remove"]
 """What happened: a version became champion, came back, or was removed in MLflow without another in its place."""
 
 
@@ -25,7 +25,7 @@ class PromotionIn(TypedDict):
     task: Name
     version: Version
     previous: Version | None
-    action: Action
+    action: ChampionChange
     reason: Annotated[str, Field(max_length=10_000), NoNul]
     metrics: NotRequired[Json]
     actor: NotRequired[Name | None]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -120,3 +121,63 @@ def test_postgres_reads_any_password_from_the_file(
 @pytest.mark.parametrize(("host", "reached"), [("0.0.0.0", "127.0.0.1"), ("192.168.1.5", "192.168.1.5")])
 def test_a_server_on_every_address_is_reached_on_the_loopback(host: str, reached: str) -> None:
     assert reachable_host(host) == reached
+
+
+@pytest.fixture(scope="module")
+def accounts(server: tuple[psutil.Process, str], secrets_dir: Path) -> Iterator[dict[str, httpx.Client]]:
+    """Clients of the administrator, of Volant's account, and of one that the administrator has made."""
+    passwords = {
+        "admin": (secrets_dir / "mlflow_admin_password").read_text().strip(),
+        "volant": (secrets_dir / "mlflow_password").read_text().strip(),
+        "stranger": "a long password 1",
+    }
+    base = f"{server[1]}/api/2.0/mlflow/"
+    with ExitStack() as stack:
+        clients = {
+            name: stack.enter_context(httpx.Client(base_url=base, auth=(name, password), trust_env=False, timeout=30))
+            for name, password in passwords.items()
+        }
+        stranger = {"username": "stranger", "password": passwords["stranger"]}
+        assert clients["admin"].post("users/create", json=stranger).status_code == 200
+        for kind in ("registered-models", "experiments"):
+            assert clients["volant"].post(f"{kind}/create", json={"name": "tweets"}).status_code == 200
+        yield clients
+
+
+def test_another_account_reads_and_creates_nothing_under_our_names(accounts: dict[str, httpx.Client]) -> None:
+    stranger = accounts["stranger"]
+    assert stranger.get("registered-models/get?name=tweets").status_code == 200
+    refused = [
+        ("POST", "registered-models/create", {"name": "housing"}),
+        ("POST", "registered-models/rename", {"name": "tweets", "new_name": "housing"}),
+        ("DELETE", "registered-models/delete", {"name": "tweets"}),
+        ("POST", "registered-models/alias", {"name": "tweets", "alias": "champion", "version": "1"}),
+        ("POST", "registered-models/set-tag", {"name": "tweets", "key": "volant.champion", "value": "1"}),
+        ("POST", "model-versions/create", {"name": "tweets", "source": "runs:/1/model"}),
+        ("POST", "model-versions/create", {"name": "housing", "source": "runs:/1/model"}),
+        ("POST", "experiments/create", {"name": "housing"}),
+        ("POST", "experiments/update", {"experiment_id": "1", "new_name": "housing"}),
+        ("POST", "runs/create", {"experiment_id": "1"}),
+    ]
+    for prefix in ("/api/2.0/mlflow/", "/ajax-api/2.0/mlflow/"):
+        for method, path, body in refused:
+            url = stranger.base_url.join(prefix + path)
+            assert stranger.request(method, url, json=body).status_code == 403, path
+    assert accounts["volant"].get("registered-models/get?name=housing").status_code == 404
+
+
+def test_an_account_that_may_edit_a_model_moves_its_alias_and_makes_no_version(
+    accounts: dict[str, httpx.Client],
+) -> None:
+    own, stranger = accounts["volant"], accounts["stranger"]
+    experiment = own.post("experiments/create", json={"name": "moved"}).json()["experiment_id"]
+    run = own.post("runs/create", json={"experiment_id": experiment}).json()["run"]["info"]
+    own.post("registered-models/create", json={"name": "moved"})
+    version = {"name": "moved", "source": run["artifact_uri"], "run_id": run["run_id"]}
+    assert own.post("model-versions/create", json=version).status_code == 200
+    grant = {"username": "stranger", "resource_type": "registered_model", "resource_id": "moved", "permission": "EDIT"}
+    granting = own.base_url.join("/api/3.0/mlflow/users/permissions/grant")
+    assert accounts["admin"].post(granting, json=grant).status_code == 200
+    alias = {"name": "moved", "alias": "champion", "version": "1"}
+    assert stranger.post("registered-models/alias", json=alias).status_code == 200
+    assert stranger.post("model-versions/create", json=version).status_code == 403
