@@ -106,6 +106,7 @@ def prediction(task: str, user: str | None = None, **others: object) -> dict[str
         "rollout": None,
         "request_id": "r-1",
         "timing": {"queue_ms": 0.4, "compute_ms": 2.5},
+        "run_id": "run 3",
         **others,
     }
 

@@ -20,6 +20,7 @@ from ai_api.inference import ModelOutput
 from ai_api.metrics import PREDICTIONS
 from ai_api.outbox.outbox import Outbox
 from ai_api.privacy.eraser import Eraser
+from ai_api.registry.versions import Version
 from ai_api.task import Modality, Row, Task
 
 from .batcher import BatchResult
@@ -83,7 +84,7 @@ class Predictor:
         role = role or ("champion" if version in (None, "champion") else "pinned")
         ids = [str(uuid7()) for _ in rows]
         events = [
-            prediction_event(id_, task, live.number, row, output, origin, role, timing)
+            prediction_event(id_, task, live.version, row, output, origin, role, timing)
             for id_, row, output in zip(ids, rows, batch.outputs, strict=True)
         ]
         with self._eraser.storing_for(origin.user_id):
@@ -115,7 +116,7 @@ def store_images(blobs: Blobs, images: Iterable[ImageRef], owner: str, task: str
 def prediction_event(
     id_: str,
     task: Task,
-    version: int,
+    version: Version,
     row: Row,
     output: ModelOutput,
     origin: Origin,
@@ -126,7 +127,8 @@ def prediction_event(
     return {
         "id": id_,
         "task": task.name,
-        "version": version,
+        "version": version.number,
+        "run_id": version.run_id or None,
         "row": row.model_dump(mode="json"),
         "row_schema": task.row_version,
         "answer": output,

@@ -54,7 +54,7 @@ class PredictionAdmin(TableView, model=Prediction):
     icon = "fa-solid fa-bullseye"
     column_list: ClassVar[list[Any]] = ["created_at", "task", "version", "label", "score", "value", "role", "user_id"]
     column_details_list: ClassVar[list[Any]] = [
-        "id", *column_list, "row", "row_schema", "answer", "rollout", "request_id", "queue_ms", "compute_ms",
+        "id", *column_list, "row", "row_schema", "answer", "rollout", "request_id", "queue_ms", "compute_ms", "run_id",
     ]  # fmt: skip
     column_export_list: ClassVar[list[Any]] = ["id", *column_list]
     column_filters: ClassVar[list[Any]] = [Equals("task", title="Task"), Equals("user_id", title="User")]

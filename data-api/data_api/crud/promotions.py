@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from data_api.ids import floor
@@ -50,7 +50,9 @@ def find(session: Session, wanted: PromotionFilter, limit: int, below: UUID | No
     return page(session, query, Promotion.id, limit, below)
 
 
-def latest(session: Session, task: str, version: int) -> Promotion | None:
-    """The last promotion of a version; one with a run id is preferred."""
-    query = select(Promotion).where(Promotion.task == task, Promotion.version == version)
+def latest(session: Session, task: str, version: int, run_id: str | None) -> Promotion | None:
+    """The last promotion of a version; one with a run id is preferred. With `run_id`, none of another run."""
+    query = select(Promotion).where(Promotion.task == task, Promotion.version == version, Promotion.action != "remove")
+    if run_id is not None:
+        query = query.where(or_(Promotion.run_id.is_(None), Promotion.run_id == run_id))
     return session.scalar(query.order_by(Promotion.run_id.is_(None), Promotion.id.desc()).limit(1))

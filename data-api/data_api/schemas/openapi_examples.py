@@ -69,6 +69,7 @@ STORED_PREDICTION: JsonObject = {
     "request_id": "checkout-4711",
     "queue_ms": 0.4,
     "compute_ms": 2.5,
+    "run_id": "6f1d0c4e5b7a4a0e9d3c2b1a0f9e8d7c",
 }
 GIVEN_FEEDBACK: JsonObject = {
     "id": FEEDBACK,
@@ -175,6 +176,7 @@ EXAMPLES: dict[str, JsonObject] = {
         },
         "request_id": "checkout-4711",
         "timing": {"queue_ms": 0.4, "compute_ms": 2.5},
+        "run_id": STORED_PREDICTION["run_id"],
     },
     "PredictionOut": STORED_PREDICTION,
     "PredictionWithFeedback": {**STORED_PREDICTION, "feedback": [GIVEN_FEEDBACK], "promotion": STORED_PROMOTION},

@@ -49,6 +49,7 @@ def test_a_prediction_is_stored_with_its_row_version_role_caller_and_request(
     assert (first["user_id"], first["request_id"]) == (service.trainer.id, "mine-2")
     assert first["answer"] == {key: value for key, value in predictions[0].items() if key != "prediction_id"}
     assert set(first["timing"]) == {"queue_ms", "compute_ms"}
+    assert first["run_id"] == "run 1"
 
 
 def test_one_row_can_be_sent_as_json_or_as_a_form_to_the_tasks_own_address(trainer: httpx.Client) -> None:

@@ -36,6 +36,7 @@ class Model:
     """A version with its queue, in one: predicts the designation of each row after a wait of 0.25 and 0.5 s of work."""
 
     number: int = 7
+    run_id: str = "run 7"
     error: Exception | None = None
     requested: list[tuple[str, int | str | None]] = field(default_factory=list)
     calls: list[list[Row]] = field(default_factory=list)
@@ -44,6 +45,10 @@ class Model:
 
     @property
     def batcher(self) -> Model:
+        return self
+
+    @property
+    def version(self) -> Model:
         return self
 
     async def get(self, task: str, version: int | str | None) -> Model:
@@ -116,6 +121,7 @@ async def test_predictions_are_returned_in_the_order_of_their_rows_and_stored_wi
         "id": predictions.ids[0],
         "task": "products",
         "version": 7,
+        "run_id": "run 7",
         "row": {"designation": "a", "description": None, "image": None},
         "row_schema": TASK.row_version,
         "answer": {"label": "a"},

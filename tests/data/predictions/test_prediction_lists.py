@@ -197,10 +197,12 @@ def test_a_cursor_is_valid_only_for_its_own_list(api: ApiClient, task: str, path
 
 
 def test_a_prediction_names_the_promotion_and_the_run_of_its_version(api: ApiClient, task: str) -> None:
-    row, other = prediction(task, version=4), prediction(task, version=5)
-    api.send("/predictions", row, other)
+    row, other = prediction(task, version=4, run_id="run-of-4"), prediction(task, version=5)
+    anew, before = prediction(task, version=4, run_id="run-of-another-4"), prediction(task, version=4, run_id=None)
+    api.send("/predictions", row, other, anew, before)
     first = promotion(task, version=4, run_id="run-of-4", reason="first")
     api.send("/promotions", first, promotion(task, version=3), promotion(f"{task}-other", version=4))
+    api.send("/promotions", promotion(task, version=4, action="remove", previous=None))
 
     def look(which: dict[str, Any]) -> Any:
         return api.client.get(f"/predictions/{which['id']}", headers=api.service).json()["promotion"]
@@ -209,3 +211,5 @@ def test_a_prediction_names_the_promotion_and_the_run_of_its_version(api: ApiCli
     found = look(row)
     assert (found["id"], found["run_id"], found["reason"]) == (first["id"], "run-of-4", "first")
     assert found["metrics"] == first["metrics"]
+    assert look(anew) is None, "the same number of a model made anew is another version"
+    assert look(before) == found

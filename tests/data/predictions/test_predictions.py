@@ -22,7 +22,19 @@ def test_a_prediction_is_found_as_it_was_sent(api: ApiClient, task: str) -> None
     sent = prediction(task)
     assert api.send("/predictions", sent) == [{"status": "stored", "reason": None}]
     found = api.client.get(f"/predictions/{sent['id']}", headers=api.service).json()
-    for name in ("id", "task", "version", "row", "row_schema", "answer", "user_id", "role", "rollout", "request_id"):
+    for name in (
+        "id",
+        "task",
+        "version",
+        "row",
+        "row_schema",
+        "answer",
+        "user_id",
+        "role",
+        "rollout",
+        "request_id",
+        "run_id",
+    ):
         assert found[name] == sent[name]
     assert (found["queue_ms"], found["compute_ms"], found["feedback"]) == (0.4, 2.5, [])
     assert found["created_at"] == time_of(UUID(sent["id"])).isoformat()

@@ -41,5 +41,7 @@ class Example(Base):
     answer_label: Mapped[str | None] = mapped_column(Text)
     answer_score: Mapped[float | None] = mapped_column(Double)
     answer_value: Mapped[float | None] = mapped_column(Double)
+    run_id: Mapped[str | None] = mapped_column(Text)
+    """The MLflow run of that version; None in rows stored before ai-api sent it."""
     asker_id: Mapped[UUID | None]
     """The person who requested the prediction. Erasing them deletes this copy too."""

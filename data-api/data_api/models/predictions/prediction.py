@@ -42,3 +42,7 @@ class Prediction(Base):
     request_id: Mapped[str | None] = mapped_column(Text)
     queue_ms: Mapped[float | None] = mapped_column(Double)
     compute_ms: Mapped[float | None] = mapped_column(Double)
+    run_id: Mapped[str | None] = mapped_column(Text)
+    """The MLflow run of the version: the same number is another version in a model that was deleted and made anew. None
+    in rows stored before ai-api sent it.
+    """

@@ -48,7 +48,7 @@ def get(prediction_id: UUID, caller: Reader, session: DbSession) -> PredictionWi
     if found is None or (caller.owner and found.user_id != caller.owner):
         raise UnknownPrediction
     about = [FeedbackOut.model_validate(row) for row in feedback.about(session, prediction_id)]
-    promoted = promotions.latest(session, found.task, found.version)
+    promoted = promotions.latest(session, found.task, found.version, found.run_id)
     return PredictionWithFeedback(
         **PredictionOut.model_validate(found).model_dump(),
         feedback=about,

@@ -60,6 +60,7 @@ class PredictionIn(TypedDict):
     rollout: NotRequired[UUID | None]
     request_id: NotRequired[Annotated[str, Field(max_length=64), NoNul] | None]
     timing: NotRequired[TimingIn]
+    run_id: NotRequired[Name | None]
 
 
 def columns(prediction: PredictionIn) -> dict[str, object]:
@@ -82,6 +83,7 @@ def columns(prediction: PredictionIn) -> dict[str, object]:
         "request_id": prediction.get("request_id"),
         "queue_ms": timing.get("queue_ms"),
         "compute_ms": timing.get("compute_ms"),
+        "run_id": prediction.get("run_id"),
     }
 
 
@@ -104,6 +106,7 @@ class PredictionOut(Schema):
     request_id: str | None
     queue_ms: float | None
     compute_ms: float | None
+    run_id: str | None
 
 
 class PredictionWithFeedback(PredictionOut):
