@@ -302,6 +302,16 @@ def test_when_the_champion_changes_during_the_comparison_it_is_repeated_with_the
     assert context.registry.previous(task.name) == strong
 
 
+def test_nothing_is_compared_with_a_champion_that_has_no_valid_signature(task: Task, context: TrainingContext) -> None:
+    first = train(request_for(task, share=0.1), context).version
+    with context.registry._connection.client() as client:
+        client.delete_model_version_tag(task.name, str(first.number), "volant.signature")
+    decision = train(request_for(task), context).decision
+    assert not decision.promote
+    assert "no valid signature" in decision.reason
+    assert context.registry.champion(task.name) == first.number
+
+
 def test_an_unavailable_service_is_retried_for_a_limited_time(task: Task, context: TrainingContext) -> None:
     calls: list[datetime] = []
 

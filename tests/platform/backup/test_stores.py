@@ -84,7 +84,11 @@ def test_every_store_of_make_dev_is_restored(volant: Callable[[str], Stack]) -> 
             with sqlite3.connect(one.root / "data" / name) as records:
                 records.execute("create table runs as select 'r1' as id")
             records.close()
-        files = {"mlruns/1/model": b"weights", "data/state/blobs/bytes/ab/cd": b"picture"}
+        files = {
+            "mlruns/1/model": b"weights",
+            "data/state/blobs/bytes/ab/cd": b"picture",
+            "data/version_keys/key.json": b"public",
+        }
         for name, content in files.items():
             (one.root / name).parent.mkdir(parents=True)
             (one.root / name).write_bytes(content)
