@@ -116,7 +116,8 @@ def child_command(job: Job) -> list[str]:
     actor = ["--actor", job.actor] if job.actor else []
     return [
         sys.executable, "-m", "ai_api", "train", job.task, "--recipe", job.recipe, *parameters, *seed, *actor,
-        "--job", str(job.id), "--pipe",
+        "--job", str(job.id),
+        "--job-created-at", job.created_at.isoformat(), "--pipe",
     ]  # fmt: skip
 
 

@@ -114,7 +114,16 @@ def _request(settings: Settings, task: Task, parsed: Namespace, recipe: Recipe |
 
     recipe, seed = _checked(task, parsed, recipe)
     job = None if parsed.job is None else int(parsed.job)
-    return TrainingRequest(task, recipe, seed, settings.train_share, settings.bootstrap_rounds, job, parsed.actor)
+    return TrainingRequest(
+        task,
+        recipe,
+        seed,
+        settings.train_share,
+        settings.bootstrap_rounds,
+        job,
+        parsed.job_created_at,
+        parsed.actor,
+    )
 
 
 def _checked(task: Task, parsed: Namespace, recipe: Recipe | None = None) -> tuple[Recipe, int]:
@@ -190,7 +199,8 @@ def _training(parser: ArgumentParser) -> None:
         action="store_true",
         help="use no service but MLflow: train without corrections, log the version, promote nothing",
     )
-    parser.set_defaults(all=False, all_recipes=False, recipes=[], missing=False, job=None, actor=None, pipe=False)
+    parser.set_defaults(all=False, all_recipes=False, recipes=[], missing=False, job=None, job_created_at=None)
+    parser.set_defaults(actor=None, pipe=False)
 
 
 def _many_recipes(parser: ArgumentParser) -> None:
@@ -208,7 +218,7 @@ def _many_recipes(parser: ArgumentParser) -> None:
 def _train_arguments(parser: ArgumentParser) -> None:
     _training(parser)
     _many_recipes(parser)
-    for hidden in ("--job", "--actor"):
+    for hidden in ("--job", "--job-created-at", "--actor"):
         parser.add_argument(hidden, help=SUPPRESS)
     parser.add_argument("--pipe", action="store_true", help=SUPPRESS)
 

@@ -117,6 +117,7 @@ def lineage_of(request: TrainingRequest, parts: Split) -> dict[str, str]:
         "corrections_used": str(parts.corrections_used),
         "live_rows": str(len(parts.live.table)),
         "job": "" if request.job is None else str(request.job),
+        "job_created_at": request.job_created_at or "",
         "actor": request.actor or "",
         "synthetic": str(parts.train.synthetic).lower(),
         "git_commit": git_commit(),

@@ -24,7 +24,8 @@ RETRY_SECONDS = 120
 class TrainingRequest:
     """What to train. The same request on the same rows makes the same version.
 
-    `share`: share of the base training rows; `rounds`: bootstrap resamples; `job`: id of the job, if a job trains.
+    `share`: share of the base training rows; `rounds`: bootstrap resamples; `job`: id of the job, if a job trains, and
+    `job_created_at` its time, as a queue that was made anew counts from 1 again.
     """
 
     task: Task
@@ -33,6 +34,7 @@ class TrainingRequest:
     share: float = 1.0
     rounds: int = 1_000
     job: int | None = None
+    job_created_at: str | None = None
     actor: str | None = None
 
 

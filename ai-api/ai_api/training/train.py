@@ -100,5 +100,10 @@ def _version_of_job(request: TrainingRequest, registry: Registry) -> Version | N
     """The version that an interrupted attempt of the same job has logged and signed, or None."""
     if request.job is None:
         return None
-    logged = (v for v in registry.versions(request.task.name) if v.lineage.get("job") == str(request.job))
-    return next((version for version in logged if registry.is_signed(version)), None)
+    of_job = {"job": str(request.job), "job_created_at": request.job_created_at}
+    logged = (
+        version
+        for version in registry.versions(request.task.name)
+        if {name: version.lineage.get(name) for name in of_job} == of_job
+    )
+    return next(filter(registry.is_signed, logged), None)

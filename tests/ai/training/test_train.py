@@ -274,12 +274,14 @@ def test_a_version_trained_on_real_rows_replaces_one_trained_on_generated_rows(
 def test_a_job_that_was_interrupted_after_logging_continues_with_that_version(
     task: Task, context: TrainingContext, promotions: list[Mapping[str, object]]
 ) -> None:
-    first = train(request_for(task, job=41), context)
-    again = train(request_for(task, job=41), context)
+    request = request_for(task, job=41, job_created_at="2026-11-01T00:00:00+00:00")
+    first, again = train(request, context), train(request, context)
     assert again.version.number == first.version.number
     assert [version.number for version in context.registry.versions(task.name)] == [first.version.number]
     assert again.decision.promote
     assert promotions[0]["id"] == promotions[1]["id"]
+    of_a_new_queue = train(replace(request, job_created_at="2026-12-01T00:00:00+00:00"), context)
+    assert of_a_new_queue.version.number != first.version.number
 
 
 def test_when_the_champion_changes_during_the_comparison_it_is_repeated_with_the_new_one(
