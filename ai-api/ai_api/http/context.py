@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -20,6 +19,11 @@ from ai_api.registry.registry import Registry
 from ai_api.serving.feedback import FeedbackRecorder
 from ai_api.serving.model_loader import ModelLoader
 from ai_api.serving.predictor import Origin, Predictor
+
+from .body.request_body import body_of
+
+BODY_STATUSES = (408, 413, 415, 422, 429)
+"""What the body of a request can be refused with."""
 
 
 @dataclass
@@ -61,24 +65,34 @@ documented = [
 ]
 
 
-def caller_with(scope: str) -> Callable[[Request, Context], Awaitable[Caller]]:
-    """A dependency: the caller, who must have the scope. NotSignedIn or NotAllowed before the body is read."""
+class ScopeCheck:
+    """`admit` is the dependency of a call whose caller must have a scope. GuardedRoute calls it before the body is
+    read.
+    """
 
-    async def identify(request: Request, ctx: Ctx) -> Caller:
-        return ctx.callers.identify(request.headers).require(scope)
+    def __init__(self, scope: str) -> None:
+        self._scope = scope
 
-    return identify
+    async def admit(self, request: Request) -> Caller:
+        """The caller; NotSignedIn or NotAllowed. From here on the body may be read."""
+        caller: Caller | None = getattr(request.state, "caller", None)
+        if caller is None:
+            ctx = await context(request)
+            caller = ctx.callers.identify(request.headers).require(self._scope)
+            request.state.caller = caller
+            body_of(request).admit(caller.user_id)
+        return caller.require(self._scope)
 
 
-READING = Depends(caller_with("read"))
-TRAINING = Depends(caller_with("train"))
-PREDICTING = Depends(caller_with("predict"))
+READING = Depends(ScopeCheck("read").admit)
+TRAINING = Depends(ScopeCheck("train").admit)
+PREDICTING = Depends(ScopeCheck("predict").admit)
 """For calls that check the caller but do not use it."""
 
-Predicting = Annotated[Caller, Depends(caller_with("predict"))]
-Reading = Annotated[Caller, Depends(caller_with("read"))]
-Correcting = Annotated[Caller, Depends(caller_with("feedback"))]
-Training = Annotated[Caller, Depends(caller_with("train"))]
+Predicting = Annotated[Caller, PREDICTING]
+Reading = Annotated[Caller, READING]
+Correcting = Annotated[Caller, Depends(ScopeCheck("feedback").admit)]
+Training = Annotated[Caller, TRAINING]
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, object]]:
