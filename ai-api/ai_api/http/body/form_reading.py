@@ -52,6 +52,8 @@ async def read_form(request: Request) -> list[FormPart]:
 def parse_form(content_type: str, content: bytes) -> list[FormPart]:
     """The parts of a form, each name once; InvalidRequest when it is no complete form in UTF-8."""
     kind, parameters = parse_media_type(content_type)
+    if not content and kind != MULTIPART:  # a form without fields
+        return []
     if kind not in (URLENCODED, MULTIPART):
         raise InvalidRequest(f"body: must be a form, and its Content-Type {URLENCODED} or {MULTIPART}")
     check_charset(parameters)
