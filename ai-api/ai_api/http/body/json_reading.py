@@ -35,13 +35,14 @@ BOM = b"\xef\xbb\xbf"
 class JsonBounds:
     """Counts depth, values and names of a JSON text that arrives in parts. `names`: the fields of all its objects."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_values: int = MAX_VALUES) -> None:
         self.names = 0
+        self._max_values = max_values
         self._values = self._strings = self._depth = 0
         self._begun = b""  # what the next part continues: an open string, an unpaired backslash
 
     def feed(self, part: bytes) -> None:
-        """Counts the next part; InvalidRequest over MAX_DEPTH or MAX_VALUES. Text that is no JSON is not noticed."""
+        """Counts the next part; InvalidRequest over MAX_DEPTH or `max_values`. Text that is no JSON is not noticed."""
         text = self._begun + part
         backslash = b"\\" if (len(text) - len(text.rstrip(b"\\"))) % 2 else b""
         # A quote after the end closes a string that is open there, and stays as the last byte when none is.
@@ -53,8 +54,8 @@ class JsonBounds:
         self.names += structure.count(b":")
         self._strings += strings
         self._values += structure.count(b",") + opened
-        if self._values > MAX_VALUES or self._strings > 2 * MAX_VALUES + 2:
-            raise InvalidRequest(f"body: more than {MAX_VALUES:,} values. Send fewer rows in one call.")
+        if self._values > self._max_values or self._strings > 2 * self._max_values + 2:
+            raise InvalidRequest(f"body: more than {self._max_values:,} values. Send fewer in one call.")
         if self._depth + opened > MAX_DEPTH:
             deepest = max(accumulate(map(STEPS.__getitem__, brackets), initial=self._depth))
             if deepest > MAX_DEPTH:
@@ -62,13 +63,13 @@ class JsonBounds:
         self._depth += 2 * opened - len(brackets)
 
 
-async def read_json(request: Request) -> tuple[bytearray, object]:
+async def read_json(request: Request, max_values: int = MAX_VALUES) -> tuple[bytearray, object]:
     """The body and the value of its JSON, None of an empty body. A large one is parsed in a thread.
 
     InvalidRequest when it is not JSON by its Content-Type or its content, not UTF-8, too deep, or repeats a name.
     """
     check_json(request.headers.get("content-type", ""))
-    bounds = JsonBounds()
+    bounds = JsonBounds(max_values)
     content = await body_of(request).read(bounds.feed)
     if not content:
         return content, None
@@ -102,7 +103,7 @@ def parse_json(content: bytearray, names: int) -> object:
 def parse_with_lone_surrogates(content: bytearray) -> object:
     """The value of a text with escapes that are no character: its field is refused by name, not the whole body."""
     try:
-        return json.loads(content.decode(), parse_constant=float.fromhex)  # NaN and Infinity are no JSON
+        return json.loads(content.decode(), parse_constant=int)  # which refuses NaN and Infinity
     except (ValueError, RecursionError):
         raise InvalidRequest("body: not valid JSON") from None
 

@@ -103,7 +103,7 @@ def parse_json(content: bytearray, names: int) -> object:
 def parse_with_lone_surrogates(content: bytearray) -> object:
     """The value of a text with escapes that are no character: its field is refused by name, not the whole body."""
     try:
-        return json.loads(content.decode(), parse_constant=float.fromhex)  # NaN and Infinity are no JSON
+        return json.loads(content.decode(), parse_constant=int)  # which refuses NaN and Infinity
     except (ValueError, RecursionError):
         raise InvalidRequest("body: not valid JSON") from None
 
