@@ -111,7 +111,6 @@ def test_no_connection_to_postgres_is_held_while_a_body_arrives(prepared: Settin
         (b"{}", {"Content-Type": "text/html"}, 422, "body: must be JSON"),
         (b"{}", {"Content-Encoding": "br"}, 415, "The only Content-Encoding that is read is gzip."),
         (b"{}", {"Content-Encoding": "gzip"}, 422, "body: not valid gzip"),
-        (gzip.compress(bytes(17 * 2**20)), {"Content-Encoding": "gzip"}, 413, "The request body is larger than"),
         (b"[" + b"0," * 2_000_000, {}, 422, "body: more than "),
     ],
 )
