@@ -64,31 +64,25 @@ async def recognise(
     request: Request, context: AppContext, session: DbSession, token: BearerToken, key: HeaderKey
 ) -> Caller:
     """The caller by token, else by key; NotSignedIn without a valid one. From here on the audit names the caller and
-    the body may be read.
+    the body may be read. A request with a body calls this again after its body: rights may have ended meanwhile.
     """
-    caller: Caller | None = getattr(request.state, "caller", None)
-    if caller is None:
-        caller = await _identify(context, session, token, key)
-        request.state.caller = caller
-        body_of(request).admit(str(caller.user_id))
+    body, caller = body_of(request), Caller(Role.SERVICE)
+    if token or not key or not constant_time_equal(key, context.service_key):
+        caller = await run_in_threadpool(_person, context, session, token, key, counts=not body.is_admitted)
+    body.admit(str(caller.user_id))
     session.info["actor"] = Actor("service") if caller.role == Role.SERVICE else Actor("user", caller.user_id)
     return caller
 
 
-async def _identify(context: Context, session: Session, token: str | None, key: str | None) -> Caller:
-    if key and not token and constant_time_equal(key, context.service_key):
-        return Caller(Role.SERVICE)
-    return await run_in_threadpool(_person, context, session, token, key)
-
-
-def _person(context: Context, session: Session, token: str | None, key: str | None) -> Caller:
+def _person(context: Context, session: Session, token: str | None, key: str | None, *, counts: bool) -> Caller:
     if token:
         caller = _by_token(context, session, token)
     elif key:
         caller = _by_key(session, key)
     else:
         raise NotSignedIn
-    context.rate_limits.count_caller(str(caller.user_id))
+    if counts:
+        context.rate_limits.count_caller(str(caller.user_id))
     return caller
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
 from fastapi.routing import APIRoute, iter_route_contexts
 
+from ai_api.http import context
 from ai_api.http.body.guarded_route import GuardedRoute
 from tests.ai.routes.http_errors import MARK, assert_error
 from tests.ai.routes.test_predict import HOUSE, ROW
@@ -49,8 +51,24 @@ def test_no_byte_of_a_body_is_read_before_a_caller_without_the_scope_is_refused(
             assert result.sent_before_reading > 1, path
 
 
+def test_a_caller_whose_key_ends_while_the_body_arrives_is_refused(
+    service: RunningApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(context, "CHECK_SECONDS", 0.0)
+    user = service.add_user()
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b'{"task": "tweets", '
+        service.context.callers._keys.pop(hashlib.sha256(user.key.encode()).hexdigest())
+        yield b'"inputs": {"text": "a"}}'
+
+    headers = {"content-type": "application/json", "transfer-encoding": "chunked", "x-api-key": user.key}
+    result = asyncio.run(exchange(service.app, "POST", "/predict", headers, parts()))
+    assert (result.status, result.json["error"]) == (401, "NotSignedIn")
+
+
 def test_every_route_is_a_guarded_one(service: RunningApp) -> None:
-    routes = [context.original_route for context in iter_route_contexts(service.app.routes)]
+    routes = [found.original_route for found in iter_route_contexts(service.app.routes)]
     ours = [route for route in routes if isinstance(route, APIRoute)]
     assert len(ours) >= len(service.app.openapi()["paths"])
     assert [route.path for route in ours if not isinstance(route, GuardedRoute)] == []

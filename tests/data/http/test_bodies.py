@@ -6,7 +6,7 @@ import asyncio
 import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from urllib.parse import quote
 
 import pytest
@@ -90,7 +90,7 @@ def test_no_connection_to_postgres_is_held_while_a_body_arrives(prepared: Settin
     pool = app.state.context.database.engine.pool
     held: list[int] = []
 
-    async def parts() -> Iterator[bytes]:
+    async def parts() -> AsyncIterator[bytes]:
         for part in (b'{"name": ', b'"Ada"}'):
             held.append(pool.checkedout())
             yield part
@@ -99,6 +99,28 @@ def test_no_connection_to_postgres_is_held_while_a_body_arrives(prepared: Settin
         headers = {"content-type": "application/json", "transfer-encoding": "chunked", **lowered(api.person().headers)}
         result = asyncio.run(exchange(app, "PATCH", "/users/me", headers, parts()))
     assert (result.status, result.json["name"], held) == (200, "Ada", [0, 0])
+
+
+def test_a_caller_who_loses_their_rights_while_the_body_arrives_is_refused(api: ApiClient, app: FastAPI) -> None:
+    caller = api.person("admin")
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b'{"email": '
+        change = {"json": {"role": "user"}, "headers": api.admin.headers}
+        assert (await asyncio.to_thread(api.client.patch, f"/users/{caller.id}", **change)).status_code == 200
+        yield b'"late@example.org", "role": "admin"}'
+
+    headers = {"content-type": "application/json", "transfer-encoding": "chunked", **lowered(caller.headers)}
+    result = asyncio.run(exchange(app, "POST", "/users", headers, parts()))
+    assert result.status in (401, 403)
+
+
+def test_a_request_with_a_body_is_counted_once(prepared: Settings, api: ApiClient) -> None:
+    app = create_app(prepared.model_copy(update={"rate_limit_per_caller": "2/hour"}))
+    with TestClient(app) as client:
+        person = api.person()
+        statuses = [client.patch("/users/me", json={"name": "A"}, headers=person.headers).status_code for _ in range(3)]
+    assert statuses == [200, 200, 429]
 
 
 @pytest.mark.parametrize(

@@ -86,13 +86,22 @@ class RequestBody:
         """The caller is known and may make this call: its body may have the size that the settings allow."""
         self._owner, self._max_bytes = owner, self._limits.max_bytes
 
+    @property
+    def is_admitted(self) -> bool:
+        """Whether a caller is known."""
+        return bool(self._owner)
+
     async def read(self, inspect: Callable[[bytes], None] | None = None) -> bytearray:
         """The whole body, decompressed. `inspect` sees each part when it arrives and may raise to stop reading.
 
         TooLarge, BodyTimeout, Overloaded, UnsupportedEncoding; InvalidRequest when it is no complete gzip.
         """
         if self._content is None:
-            self._content = await self._read(inspect)
+            try:
+                self._content = await self._read(inspect)
+            except BaseException:
+                self._give_back()  # what is left of the body is discarded
+                raise
         return self._content
 
     async def receive(self) -> Message:
@@ -120,9 +129,8 @@ class RequestBody:
 
     def release(self) -> None:
         """Frees what is held of the body, at the end of the request."""
-        if self._held:
-            self._limits.in_flight.give_back(self._owner, self._held)
-        self._held, self._content = 0, bytearray()
+        self._give_back()
+        self._content = bytearray()
 
     async def _read(self, inspect: Callable[[bytes], None] | None) -> bytearray:
         decode = self._decoder()
@@ -167,6 +175,11 @@ class RequestBody:
         if size > SMALL_BYTES:
             self._limits.in_flight.take(self._owner, size - self._held, self._held)
             self._held = size
+
+    def _give_back(self) -> None:
+        if self._held:
+            self._limits.in_flight.give_back(self._owner, self._held)
+            self._held = 0
 
     def _decoder(self) -> Callable[[bytes], Iterator[bytes]]:
         """What turns received parts into decompressed ones. Called with nothing, it checks that nothing is missing."""
