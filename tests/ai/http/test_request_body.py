@@ -103,6 +103,22 @@ async def test_large_bodies_share_a_bound_and_small_ones_do_not_count() -> None:
     await sent("ann", MIB).read()
 
 
+async def test_memory_of_the_value_of_a_body_counts_like_the_body() -> None:
+    room = BytesInFlight(MIB)
+    first, second = (body(Sender(bytes(SMALL_BYTES + 1)), room=room) for _ in range(2))
+    for one, owner in ((first, "ann"), (second, "bob")):
+        one.admit(owner)
+        await one.read()
+    with pytest.raises(Overloaded):
+        second.add_memory(MIB)
+    first.release()
+    second.add_memory(MIB)
+    second.release()
+    third = body(Sender(bytes(MIB)), room=room)
+    third.admit("ann")
+    await third.read()
+
+
 async def test_gzip_is_read_in_one_part_and_in_many() -> None:
     content = b'{"text": "late again"}' * 500
     packed = gzip.compress(content)

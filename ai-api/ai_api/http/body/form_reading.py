@@ -20,6 +20,8 @@ MAX_FIELDS = 100
 """Most fields and files of one form."""
 MAX_URLENCODED_BYTES = 2**20
 """Largest urlencoded form: decoding it costs many times its size."""
+MAX_WIDE_BYTES = 2**20
+"""Largest text that is not ASCII: Python may hold it in four bytes for each character."""
 MAX_HEADER_BYTES = 8 * 2**10
 """Most bytes of the headers of one part."""
 BOUNDARY = re.compile(r"[ -~]{1,70}")
@@ -37,6 +39,8 @@ class FormPart:
     @property
     def text(self) -> str:
         """The content as text; InvalidRequest when it is not UTF-8."""
+        if len(self.content) > MAX_WIDE_BYTES and not self.content.isascii():
+            raise InvalidRequest("body: a text of the form has more than 1 MiB")
         return decoded(self.content)
 
 

@@ -33,34 +33,60 @@ BOM = b"\xef\xbb\xbf"
 
 
 class JsonBounds:
-    """Counts depth, values and names of a JSON text that arrives in parts. `names`: the fields of all its objects."""
+    """Counts depth, values and names of a JSON text that arrives in parts.
+
+    `names`: the fields of all its objects. `wide`: bytes of texts that are not ASCII, which Python may hold in four
+    bytes for each character.
+    """
 
     def __init__(self, max_values: int = MAX_VALUES) -> None:
-        self.names = 0
+        self.names = self.wide = 0
         self._max_values = max_values
         self._values = self._strings = self._depth = 0
         self._begun = b""  # what the next part continues: an open string, an unpaired backslash
+        self._narrow_bytes, self._is_wide = 0, False  # of the open string, in the parts before
 
     def feed(self, part: bytes) -> None:
-        """Counts the next part; InvalidRequest over MAX_DEPTH or `max_values`. Text that is no JSON is not noticed."""
+        """Counts the next part; InvalidRequest over MAX_DEPTH or `max_values`. Most text that is no JSON passes."""
         text = self._begun + part
         backslash = b"\\" if (len(text) - len(text.rstrip(b"\\"))) % 2 else b""
         # A quote after the end closes a string that is open there, and stays as the last byte when none is.
         outside, strings = STRING.subn(b"", text.removesuffix(backslash) + b'"')
+        self._strings += strings - self._begun.startswith(b'"')
         self._begun = (b"" if outside.endswith(b'"') else b'"') + backslash
+        self._count_wide(part, continues=not outside)
         structure = outside.translate(None, NO_STRUCTURE)
         brackets = structure.translate(None, b",:")
         opened = brackets.count(b"[") + brackets.count(b"{")
         self.names += structure.count(b":")
-        self._strings += strings
         self._values += structure.count(b",") + opened
-        if self._values > self._max_values or self._strings > 2 * self._max_values + 2:
+        if self._values > self._max_values:
             raise InvalidRequest(f"body: more than {self._max_values:,} values. Send fewer in one call.")
+        if self._strings > self._values + self.names + 1:
+            raise InvalidRequest("body: not valid JSON")
         if self._depth + opened > MAX_DEPTH:
             deepest = max(accumulate(map(STEPS.__getitem__, brackets), initial=self._depth))
             if deepest > MAX_DEPTH:
                 raise InvalidRequest(f"body: nested deeper than {MAX_DEPTH} levels")
         self._depth += 2 * opened - len(brackets)
+
+    def _count_wide(self, part: bytes, *, continues: bool) -> None:
+        """Adds a part to `wide`. `continues`: it lies within one string, which is wide as a whole or not at all."""
+        is_ascii = part.isascii()
+        if not continues:
+            closed, _, _ = part.partition(b'"')
+            _, _, opened = part.rpartition(b'"')
+            # An escaped quote does not end a text: what is on its other side may belong to it.
+            if not closed.isascii() or (closed.endswith(b"\\") and not is_ascii):
+                self.wide += self._narrow_bytes
+            self.wide += 0 if is_ascii else len(part)
+            self._narrow_bytes, self._is_wide = 0, not opened.isascii() or part.endswith(b'\\"' + opened)
+            return
+        self._is_wide |= not is_ascii
+        self._narrow_bytes += len(part)
+        if self._is_wide:
+            self.wide += self._narrow_bytes
+            self._narrow_bytes = 0
 
 
 async def read_json(request: Request, max_values: int = MAX_VALUES) -> tuple[bytearray, object]:
@@ -75,6 +101,7 @@ async def read_json(request: Request, max_values: int = MAX_VALUES) -> tuple[byt
         return content, None
     if len(content) <= SMALL_BYTES:
         return content, parse_json(content, bounds.names)
+    body_of(request).add_memory(3 * bounds.wide)
     return content, await asyncio.to_thread(parse_large, content, bounds.names)
 
 

@@ -104,6 +104,12 @@ class RequestBody:
                 raise
         return self._content
 
+    def add_memory(self, count: int) -> None:
+        """Counts bytes that the value of the body takes besides those of the body; Overloaded without room for them."""
+        if count > SMALL_BYTES:
+            self._limits.in_flight.take(self._owner, count, self._held)
+            self._held += count
+
     async def receive(self) -> Message:
         """ASGI's `receive` for the app: the whole body as one message, then the messages after it."""
         if self._content is not None:
