@@ -7,6 +7,7 @@ import gzip
 import json
 import re
 from collections.abc import AsyncIterator
+from functools import partial
 from urllib.parse import quote
 
 import pytest
@@ -106,8 +107,8 @@ def test_a_caller_who_loses_their_rights_while_the_body_arrives_is_refused(api: 
 
     async def parts() -> AsyncIterator[bytes]:
         yield b'{"email": '
-        change = {"json": {"role": "user"}, "headers": api.admin.headers}
-        assert (await asyncio.to_thread(api.client.patch, f"/users/{caller.id}", **change)).status_code == 200
+        change = partial(api.client.patch, json={"role": "user"}, headers=api.admin.headers)
+        assert (await asyncio.to_thread(change, f"/users/{caller.id}")).status_code == 200
         yield b'"late@example.org", "role": "admin"}'
 
     headers = {"content-type": "application/json", "transfer-encoding": "chunked", **lowered(caller.headers)}

@@ -84,7 +84,7 @@ def parse_multipart(boundary: str | None, content: bytes) -> list[FormPart]:
     """The parts of a multipart form, in order."""
     if boundary is None or not BOUNDARY.fullmatch(boundary):
         raise InvalidRequest(f"body: the Content-Type of a form needs its boundary: {MULTIPART}; boundary=…")
-    parts = []
+    parts: list[FormPart] = []
     for part in split_parts(b"--" + boundary.encode(), content):
         if len(parts) == MAX_FIELDS:
             raise InvalidRequest(f"body: more than {MAX_FIELDS} fields")
