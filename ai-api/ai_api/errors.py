@@ -2,11 +2,11 @@
 
 AIError
 ├── UnknownTask, UnknownVersion, UnknownRecipe, UnknownJob, UnknownPrediction, UnknownPicture
-├── InvalidRow, InvalidFeedback, InvalidParams
+├── InvalidRequest, InvalidRow, InvalidFeedback, InvalidParams
 ├── NotSignedIn, NotAllowed
 ├── NoChampion, RegistryUnavailable, QueueUnavailable, DataUnavailable, IdentityUnavailable, OutboxFull,
 │   BlobsUnavailable
-├── Overloaded, TooLarge
+├── Overloaded, TooLarge, BodyTimeout, UnsupportedEncoding
 ├── JobRunning, Conflict
 └── PredictionFailed, TrainingFailed, LeakedRows, MissingExtra (MissingWeights), ModelRefused, ConfigurationError
 """
@@ -43,6 +43,10 @@ class UnknownPrediction(AIError):
 
 class UnknownPicture(AIError):
     """There is no such image, or another person sent it."""
+
+
+class InvalidRequest(AIError):
+    """The request cannot be read. GET /docs shows what each call takes."""
 
 
 class InvalidRow(AIError):
@@ -99,6 +103,14 @@ class Overloaded(AIError):
 
 class TooLarge(AIError):
     """The request is too large."""
+
+
+class BodyTimeout(AIError):
+    """The request body did not arrive within AI_BODY_SECONDS. Send it again, over a faster connection or in parts."""
+
+
+class UnsupportedEncoding(AIError):
+    """The only Content-Encoding that is read is gzip. Send the body with it, or as it is."""
 
 
 class JobRunning(AIError):

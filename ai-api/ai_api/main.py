@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from . import __version__
 from .auth import Callers
 from .data_client import DataClient
+from .http.body.request_body import BodyLimits, BytesInFlight
 from .http.context import Context
 from .http.error_responses import add_error_handlers
 from .http.middleware import RequestMiddleware
@@ -69,11 +70,13 @@ def create_app(settings: Settings, *, registry: Registry | None = None, client: 
         version=__version__,
         summary="Predict, correct, retrain. Every prediction has an id and is never lost.",
         lifespan=lifespan,
+        strict_content_type=False,  # a body without Content-Type is read as JSON
     )
     app.include_router(predict.build_router(tasks))
     for module in (feedback, images, train, models, health):
         app.include_router(module.router)
-    app.add_middleware(RequestMiddleware, max_body_bytes=settings.max_body_bytes)
+    body_limits = BodyLimits(settings.max_body_bytes, settings.body_seconds, BytesInFlight(settings.bodies_bytes))
+    app.add_middleware(RequestMiddleware, body_limits=body_limits)
     add_error_handlers(app)
     document_rows(app, tasks)
     return app

@@ -18,6 +18,7 @@ from .accuracy import recent as recent_accuracy
 from .commands import add_commands
 from .database import Database, address, owner_engine, set_wait_timeout
 from .errors import DataAPIError
+from .http.body.connection import DeadlineProtocol
 from .main import create_app
 from .maintenance.erasure import replay
 from .maintenance.rounds import run_forever, run_once
@@ -128,6 +129,7 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
         app,
         host=settings.host,
         port=settings.port,
+        http=DeadlineProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -6,7 +6,7 @@ DataAPIError
 ├── NotAllowed, WrongPassword
 ├── UnknownUser, UnknownKey, UnknownInvitation, UnknownPrediction, UnknownErasure, UnknownRetention
 ├── EmailTaken, LastAdmin, KeyReused, ChangedMeanwhile
-├── TooLarge, Overloaded, TooManyRequests (LockedOut)
+├── TooLarge, BodyTimeout, UnsupportedEncoding, Overloaded, TooManyRequests (LockedOut)
 ├── DatabaseUnavailable, NotReady
 └── ConfigurationError, SetupFailed, MaintenanceFailed
 """
@@ -102,6 +102,14 @@ class ChangedMeanwhile(DataAPIError):
 
 class TooLarge(DataAPIError):
     """The request is too large."""
+
+
+class BodyTimeout(DataAPIError):
+    """The request body did not arrive within DATA_BODY_SECONDS. Send it again, over a faster connection or in parts."""
+
+
+class UnsupportedEncoding(DataAPIError):
+    """The only Content-Encoding that is read is gzip. Send the body with it, or as it is."""
 
 
 class Overloaded(DataAPIError):

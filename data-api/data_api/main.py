@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import cast
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from limits.storage import MemoryStorage, Storage
@@ -17,10 +17,10 @@ from . import __version__, errors
 from .admin.page import mount as mount_admin_page
 from .crud.rate_limit import PostgresStorage
 from .database import Database, address, replica_address
+from .http.body.request_body import BodyLimits, BytesInFlight
 from .http.context import Context, LockoutPolicy
 from .http.error_body import ErrorBody
 from .http.middleware import RequestMiddleware
-from .http.quota import within_quota
 from .http.rate_limit import RateLimits
 from .keyring import Keyring, KeySeal
 from .routes import audit, health, promotions
@@ -52,7 +52,9 @@ STATUS: dict[type[errors.DataAPIError], int] = {
     errors.LastAdmin: 409,
     errors.KeyReused: 409,
     errors.ChangedMeanwhile: 412,
+    errors.BodyTimeout: 408,
     errors.TooLarge: 413,
+    errors.UnsupportedEncoding: 415,
     errors.Overloaded: 429,
     errors.TooManyRequests: 429,
     errors.DatabaseUnavailable: 503,
@@ -65,15 +67,23 @@ RATE_LIMIT_CONNECTIONS = 2
 """Connections for counting requests, in a pool of their own: a request that waits for one of the others must not hold
 one of these.
 """
-HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "1"}}
+HEADERS = {
+    401: {"WWW-Authenticate": "Bearer"},
+    408: {"Connection": "close"},
+    415: {"Accept-Encoding": "gzip"},
+    429: {"Retry-After": "1"},
+    503: {"Retry-After": "1"},
+}
 HTTP_NAMES = {404: "NotFound", 405: "MethodNotAllowed"}
 DESCRIPTIONS = {
     401: "The caller is not authenticated.",
     403: "Role or scopes do not allow it.",
     404: "There is no such thing, or it is not the caller's.",
+    408: "The body did not arrive in time.",
     409: "It conflicts with what is there.",
     412: "It has changed since the caller saw it.",
     413: "The body is too large.",
+    415: "The body has another Content-Encoding than gzip.",
     422: "The request is malformed.",
     429: "Too many requests or failures: wait for Retry-After seconds.",
     503: "Postgres does not respond.",
@@ -98,7 +108,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,
-        dependencies=[Depends(within_quota)],
+        strict_content_type=False,  # a body without Content-Type is read as JSON
         responses={status: {"model": ErrorBody, "description": text} for status, text in DESCRIPTIONS.items()},
     )
     app.add_exception_handler(errors.DataAPIError, on_error)
@@ -125,7 +135,8 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(subject.router)
     mount_admin_page(app, context, timedelta(seconds=settings.admin_session_seconds), STATUS)
-    app.add_middleware(RequestMiddleware, max_body_bytes=settings.max_body_bytes)
+    body_limits = BodyLimits(settings.max_body_bytes, settings.body_seconds, BytesInFlight(settings.bodies_bytes))
+    app.add_middleware(RequestMiddleware, body_limits=body_limits)
     return app
 
 
@@ -201,10 +212,8 @@ def on_malformed(request: Request, error: Exception) -> JSONResponse:
 
 
 def on_http_error(request: Request, error: Exception) -> JSONResponse:
-    """The response to an error of the framework: an unknown path or method, a body that cannot be read."""
+    """The response to an error of the framework: an unknown path or method."""
     error = cast("HTTPException", error)
-    if error.status_code == 400:
-        return error_response(request, 422, "InvalidRequest", "body: cannot be read")
     name = HTTP_NAMES.get(error.status_code, "InvalidRequest")
     response = error_response(request, error.status_code, name, str(error.detail))
     response.headers.update(error.headers or {})

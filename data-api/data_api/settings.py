@@ -95,6 +95,10 @@ class Settings(BaseSettings):
     """Passwords that are hashed at the same time. More: faster sign-in on more cores, 19 MiB of memory each."""
     max_body_bytes: PositiveInt = 16_777_216
     """Largest request body, in bytes. A larger one is refused with 413."""
+    body_seconds: PositiveFloat = 30
+    """Longest that one request body may take to arrive before it is refused with 408. More: for slow connections."""
+    bodies_bytes: PositiveInt = 67_108_864
+    """Most bytes of the bodies above 64 KiB of all requests in progress, of one caller half; else 429. More: memory."""
 
     @property
     def effective_public_url(self) -> str:

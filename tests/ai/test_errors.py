@@ -26,6 +26,7 @@ def test_every_error_has_a_status_and_a_message(kind: type[AIError]) -> None:
 
 def test_422_means_a_malformed_input_and_nothing_else() -> None:
     assert {kind.__name__ for kind, status in STATUS.items() if status == 422} == {
+        "InvalidRequest",
         "InvalidRow",
         "InvalidFeedback",
         "InvalidParams",

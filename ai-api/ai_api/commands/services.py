@@ -34,6 +34,7 @@ def serve(settings: Settings, _: Namespace) -> None:
     import prometheus_client
     import uvicorn
 
+    from ai_api.http.body.connection import DeadlineProtocol
     from ai_api.main import create_app
 
     app = create_app(settings)
@@ -42,6 +43,7 @@ def serve(settings: Settings, _: Namespace) -> None:
         app,
         host=settings.host,
         port=settings.port,
+        http=DeadlineProtocol,
         log_config=None,
         access_log=False,
         server_header=False,

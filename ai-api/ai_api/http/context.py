@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import time
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -20,6 +20,12 @@ from ai_api.registry.registry import Registry
 from ai_api.serving.feedback import FeedbackRecorder
 from ai_api.serving.model_loader import ModelLoader
 from ai_api.serving.predictor import Origin, Predictor
+
+from .body.request_body import body_of
+
+BODY_STATUSES = (408, 413, 415, 422, 429)
+"""What the body of a request can be refused with."""
+CHECK_SECONDS = 1.0
 
 
 @dataclass
@@ -61,24 +67,39 @@ documented = [
 ]
 
 
-def caller_with(scope: str) -> Callable[[Request, Context], Awaitable[Caller]]:
-    """A dependency: the caller, who must have the scope. NotSignedIn or NotAllowed before the body is read."""
+class ScopeCheck:
+    """`admit` is the dependency of a call whose caller must have a scope. GuardedRoute calls it before the body is
+    read.
+    """
 
-    async def identify(request: Request, ctx: Ctx) -> Caller:
-        return ctx.callers.identify(request.headers).require(scope)
+    def __init__(self, scope: str) -> None:
+        self._scope = scope
 
-    return identify
+    async def admit(self, request: Request) -> Caller:
+        """The caller; NotSignedIn or NotAllowed. From here on the body may be read.
+
+        A check stands for CHECK_SECONDS: after a body that took longer the caller is identified again.
+        """
+        now = time.monotonic()
+        caller, checked = getattr(request.state, "caller", (None, 0.0))
+        if caller is None or now - checked > CHECK_SECONDS:
+            ctx = await context(request)
+            caller = ctx.callers.identify(request.headers).require(self._scope)
+            request.state.caller = caller, now
+            body_of(request).admit(caller.user_id)
+        found: Caller = caller
+        return found.require(self._scope)
 
 
-READING = Depends(caller_with("read"))
-TRAINING = Depends(caller_with("train"))
-PREDICTING = Depends(caller_with("predict"))
+READING = Depends(ScopeCheck("read").admit)
+TRAINING = Depends(ScopeCheck("train").admit)
+PREDICTING = Depends(ScopeCheck("predict").admit)
 """For calls that check the caller but do not use it."""
 
-Predicting = Annotated[Caller, Depends(caller_with("predict"))]
-Reading = Annotated[Caller, Depends(caller_with("read"))]
-Correcting = Annotated[Caller, Depends(caller_with("feedback"))]
-Training = Annotated[Caller, Depends(caller_with("train"))]
+Predicting = Annotated[Caller, PREDICTING]
+Reading = Annotated[Caller, READING]
+Correcting = Annotated[Caller, Depends(ScopeCheck("feedback").admit)]
+Training = Annotated[Caller, TRAINING]
 
 
 def errors(*statuses: int) -> dict[int | str, dict[str, object]]:

@@ -10,12 +10,14 @@ from starlette.exceptions import HTTPException
 from ai_api.errors import (
     AIError,
     BlobsUnavailable,
+    BodyTimeout,
     ConfigurationError,
     Conflict,
     DataUnavailable,
     IdentityUnavailable,
     InvalidFeedback,
     InvalidParams,
+    InvalidRequest,
     InvalidRow,
     JobRunning,
     LeakedRows,
@@ -38,12 +40,14 @@ from ai_api.errors import (
     UnknownRecipe,
     UnknownTask,
     UnknownVersion,
+    UnsupportedEncoding,
 )
 
-from .middleware import TOO_LARGE, error_body
+from .middleware import error_body
 from .validation import describe
 
 STATUS: dict[type[AIError], int] = {
+    InvalidRequest: 422,
     InvalidRow: 422,
     InvalidFeedback: 422,
     InvalidParams: 422,
@@ -58,7 +62,9 @@ STATUS: dict[type[AIError], int] = {
     JobRunning: 409,
     Conflict: 409,
     ModelRefused: 409,
+    BodyTimeout: 408,
     TooLarge: 413,
+    UnsupportedEncoding: 415,
     Overloaded: 429,
     PredictionFailed: 500,
     TrainingFailed: 500,
@@ -74,10 +80,15 @@ STATUS: dict[type[AIError], int] = {
     OutboxFull: 503,
     BlobsUnavailable: 503,
 }
-HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "5"}}
-NAMES = {404: "NotFound", 405: "MethodNotAllowed", 413: "TooLarge", 415: "UnsupportedMediaType"}
+HEADERS = {
+    401: {"WWW-Authenticate": "Bearer"},
+    408: {"Connection": "close"},
+    415: {"Accept-Encoding": "gzip"},
+    429: {"Retry-After": "1"},
+    503: {"Retry-After": "5"},
+}
+NAMES = {404: "NotFound", 405: "MethodNotAllowed"}
 DETAILS = {
-    413: TOO_LARGE,
     404: "There is no such address. GET /docs lists the calls.",
     405: "This address does not take this method. GET /docs lists the calls.",
 }
@@ -104,8 +115,6 @@ async def on_invalid_request(request: Request, error: RequestValidationError) ->
 
 
 async def on_http_error(request: Request, error: HTTPException) -> JSONResponse:
-    if error.status_code == 400:  # FastAPI's status for a body that its parser cannot read
-        return error_response(request, 422, "InvalidRequest", "body: cannot be read")
     name = NAMES.get(error.status_code, "HTTPError")
     detail = DETAILS.get(error.status_code, "The request cannot be read.")
     return error_response(request, error.status_code, name, detail)

@@ -9,19 +9,18 @@ import traceback
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ai_api.metrics import IN_FLIGHT, REQUEST_SECONDS, REQUESTS
 
+from .body.request_body import BodyLimits, RequestBody
+
 log = logging.getLogger(__name__)
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
-DISCARDED_BYTES = 64 * 2**20
-"""How much of a body that is too large is still read, so that its sender gets the response and no broken pipe."""
-TOO_LARGE = "The request body is larger than AI_MAX_BODY_BYTES."
 
 
 def error_body(name: str, detail: str, request_id: str) -> dict[str, str]:
@@ -31,18 +30,20 @@ def error_body(name: str, detail: str, request_id: str) -> dict[str, str]:
 class RequestMiddleware:
     """The outermost ASGI layer. `X-Request-ID` is the caller's if it matches REQUEST_ID, else a new one."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, body_limits: BodyLimits) -> None:
         self._app = app
-        self._max_body_bytes = max_body_bytes
+        self._body_limits = body_limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request = ObservedRequest(scope, receive, send, self._max_body_bytes)
+        request = ObservedRequest(scope, receive, send, self._body_limits)
         IN_FLIGHT.inc()
         try:
-            await self._app(scope, request.receive, request.send)
+            await self._app(scope, request.body.receive, request.send)
+        except ClientDisconnect:
+            return
         except Exception as error:
             request.log_failure(error)
             if request.status:
@@ -50,38 +51,34 @@ class RequestMiddleware:
             await request.respond_failure()
         finally:
             IN_FLIGHT.dec()
+            request.body.release()
             request.count()
 
 
 class ObservedRequest:
-    """One request: its id, the bytes received and the status sent, 0 before there is one."""
+    """One request: its id, its body and the status sent, 0 before there is one."""
 
-    __slots__ = ("_max_body_bytes", "_receive", "_received", "_request_id", "_scope", "_send", "_started", "status")
+    __slots__ = ("_receive", "_request_id", "_scope", "_send", "_started", "body", "status")
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, max_body_bytes: int) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, body_limits: BodyLimits) -> None:
         sent = Headers(scope=scope).get("x-request-id", "")
         self._request_id = sent if REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = self._request_id
+        self.body = RequestBody(scope, receive, body_limits)
+        scope.setdefault("state", {}).update(request_id=self._request_id, body=self.body)
         self._scope, self._receive, self._send = scope, receive, send
-        self._max_body_bytes = max_body_bytes
-        self._started, self._received, self.status = time.perf_counter(), 0, 0
-
-    async def receive(self) -> Message:
-        """The next part of the body; HTTPException 413 when the body is too large."""
-        message = await self._receive()
-        self._received += len(message.get("body", b""))
-        if self._received > self._max_body_bytes:
-            while message.get("more_body") and self._received < DISCARDED_BYTES:
-                message = await self._receive()
-                self._received += len(message.get("body", b""))
-            raise HTTPException(413, TOO_LARGE)
-        return message
+        self._started, self.status = time.perf_counter(), 0
 
     async def send(self, message: Message) -> None:
-        """Sends a part of the response, with the request id in its headers."""
+        """Sends a part of the response, with the request id in its headers. Before its end comes the end of a body
+        that was not read: a client that gets the response while it is sending would see a broken connection.
+        """
         if message["type"] == "http.response.start":
             self.status = message["status"]
             MutableHeaders(scope=message)["X-Request-ID"] = self._request_id
+        elif not self.body.ended and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self.body.discard()
+            message = {"type": "http.response.body", "body": b""}
         await self._send(message)
 
     def log_failure(self, error: Exception) -> None:

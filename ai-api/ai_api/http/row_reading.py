@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping, Sequence
 
 from fastapi import Request
 from pydantic import ValidationError
-from starlette.datastructures import FormData, UploadFile
 
 from ai_api.errors import InvalidRow, TooLarge
 from ai_api.task import Modality, Row, Task
 
+from .body.form_reading import FormPart, read_form
+from .body.json_reading import is_utf8, read_json
+from .body.media_type import parse_media_type
 from .row_schemas import FORMS
 from .validation import describe
-
-MAX_FIELDS = 100
-"""Fields in one form."""
 
 
 async def read_rows(task: Task, inputs: Mapping[str, object] | Sequence[object], max_rows: int) -> list[Row]:
@@ -31,28 +29,31 @@ async def read_rows(task: Task, inputs: Mapping[str, object] | Sequence[object],
 
 async def read_body(request: Request, task: Task) -> Row:
     """The one row in a request's body: JSON, or a form in which the fields are the row's and images are files."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind, _ = parse_media_type(request.headers.get("content-type", ""))
     if kind in FORMS:
-        images = task.row.columns(Modality.IMAGE)
-        async with request.form(max_files=max(1, len(images)), max_fields=MAX_FIELDS) as form:
-            return await read_row(task, await form_fields(form, images), "body", strict=False)
-    try:
-        value = json.loads(await request.body())
-    except (ValueError, RecursionError):
-        raise InvalidRow("body: not valid JSON") from None
+        return await read_row(task, form_fields(task, await read_form(request)), "body", strict=False)
+    _, value = await read_json(request)
     return await read_row(task, value, "body")
 
 
-async def form_fields(form: FormData, images: Sequence[str]) -> dict[str, object]:
-    """The fields of a form, files as bytes. InvalidRow for a file in a field that is no image."""
-    fields: dict[str, object] = dict(form)
-    for name, value in form.items():
-        if isinstance(value, UploadFile):
-            if name not in images:
-                raise InvalidRow(f"Files: {', '.join(images)}." if images else "This task takes no files.")
-            fields[name] = await value.read()
-        if name in images:
-            fields[name] = fields[name] or None  # a form in which no file was chosen sends an empty one
+def form_fields(task: Task, parts: Sequence[FormPart]) -> dict[str, object]:
+    """The fields of a form, images as bytes; InvalidRow for a file in a field that is no image.
+
+    An image may come as a file, as bytes in a field without a file name, or in base64. An empty field that the row
+    does not need is a missing one: a page sends every field of a form.
+    """
+    images = task.row.columns(Modality.IMAGE)
+    fields: dict[str, object] = {}
+    for part in parts:
+        if part.is_file and part.name not in images:
+            raise InvalidRow(f"Files: {', '.join(images)}." if images else "This task takes no files.")
+        info = task.row.model_fields.get(part.name)
+        if not part.content and (part.name in images or (info is not None and not info.is_required())):
+            continue
+        if part.name in images and (part.is_file or not is_utf8(part.content)):
+            fields[part.name] = part.content
+        else:
+            fields[part.name] = part.text
     return fields
 
 

@@ -7,11 +7,12 @@ import uuid
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ai_api.http.context import Correcting, Ctx, documented, errors, origin_of
+from ai_api.http.body.guarded_route import GuardedRoute
+from ai_api.http.context import BODY_STATUSES, Correcting, Ctx, documented, errors, origin_of
 from ai_api.serving.feedback import Feedback
 from ai_api.task import Text
 
-router = APIRouter(tags=["feedback"], dependencies=documented)
+router = APIRouter(route_class=GuardedRoute, tags=["feedback"], dependencies=documented)
 
 
 class FeedbackRequest(BaseModel):
@@ -41,7 +42,7 @@ class FeedbackTaken(BaseModel):
     checked: bool
 
 
-@router.post("/feedback", status_code=202, responses=errors(404, 413, 422))
+@router.post("/feedback", status_code=202, responses=errors(404, *BODY_STATUSES))
 async def give_feedback(body: FeedbackRequest, request: Request, ctx: Ctx, caller: Correcting) -> FeedbackTaken:
     """Correct or confirm a prediction. It counts in the next training of its task."""
     feedback = Feedback(body.prediction_id, body.label, body.value, body.comment)

@@ -11,11 +11,12 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from ai_api.errors import QueueUnavailable
+from ai_api.http.body.guarded_route import GuardedRoute
 from ai_api.http.context import Context, Ctx
 from ai_api.jobs.job import Job
 from ai_api.serving.task_loader import RefusedVersion
 
-router = APIRouter(tags=["health"])
+router = APIRouter(route_class=GuardedRoute, tags=["health"])
 
 QUEUE_SECONDS = 1.0
 """Longest that a probe waits for the queue, which is asked only why a task does not serve yet."""

@@ -8,11 +8,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from ai_api.errors import BlobsUnavailable, UnknownPicture
+from ai_api.http.body.guarded_route import GuardedRoute
 from ai_api.http.context import Ctx, Reading, documented, errors
 from ai_api.images.blobs import Blobs
 from ai_api.images.reference import media_type
 
-router = APIRouter(tags=["pictures"], dependencies=documented)
+router = APIRouter(route_class=GuardedRoute, tags=["pictures"], dependencies=documented)
 
 Name = Annotated[
     str, Path(pattern="^(sha256:)?[0-9a-f]{64}$", description="As it stands in a row: `sha256:` and its hash")

@@ -10,13 +10,14 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from ai_api.errors import NotAllowed, RegistryUnavailable
-from ai_api.http.context import READING, Context, Ctx, Training, documented, errors
+from ai_api.http.body.guarded_route import GuardedRoute
+from ai_api.http.context import BODY_STATUSES, READING, Context, Ctx, Training, documented, errors
 from ai_api.registry.versions import Version
 from ai_api.serving.model_check import check_model
 from ai_api.serving.task_loader import LiveVersion
 from ai_api.task import Task, Text
 
-router = APIRouter(tags=["models"], dependencies=documented)
+router = APIRouter(route_class=GuardedRoute, tags=["models"], dependencies=documented)
 
 
 class VersionView(BaseModel):
@@ -114,7 +115,7 @@ async def get_model(task: str, ctx: Ctx) -> TaskDetail:
     return TaskDetail(**task_view(ctx, wanted).model_dump(), versions=views)
 
 
-@router.post("/models/{task}/promote", responses=errors(404, 409, 413, 422))
+@router.post("/models/{task}/promote", responses=errors(404, 409, *BODY_STATUSES))
 async def promote(task: str, body: PromoteRequest, ctx: Ctx, caller: Training) -> Promoted:
     """Make a version the champion. A rollback makes the previous champion serve again.
 
@@ -134,7 +135,7 @@ async def promote(task: str, body: PromoteRequest, ctx: Ctx, caller: Training) -
     return Promoted(task=task, version=body.version, previous=body.expected)
 
 
-@router.post("/models/{task}/rollback", responses=errors(404, 409, 413, 422))
+@router.post("/models/{task}/rollback", responses=errors(404, 409, *BODY_STATUSES))
 async def rollback(task: str, body: RollbackRequest, ctx: Ctx, caller: Training) -> Promoted:
     """Make the previous champion serve again."""
     ctx.loader.task(task)

@@ -8,7 +8,8 @@ from typing import Annotated
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
-from ai_api.http.context import PREDICTING, Ctx, Predicting, documented, errors, origin_of
+from ai_api.http.body.guarded_route import GuardedRoute
+from ai_api.http.context import BODY_STATUSES, PREDICTING, Ctx, Predicting, documented, errors, origin_of
 from ai_api.http.row_reading import read_body, read_rows
 from ai_api.http.row_schemas import request_body
 from ai_api.serving.predictor import PredictionBatch
@@ -58,9 +59,9 @@ class PredictResponse(BaseModel):
 
 def build_router(tasks: Mapping[str, Task]) -> APIRouter:
     """The calls for all tasks; each task's own call shows its row in the OpenAPI document."""
-    router = APIRouter(tags=["predict"], dependencies=documented)
+    router = APIRouter(route_class=GuardedRoute, tags=["predict"], dependencies=documented)
 
-    @router.post("/predict", response_model_exclude_none=True, responses=errors(404, 413, 422, 429))
+    @router.post("/predict", response_model_exclude_none=True, responses=errors(404, *BODY_STATUSES))
     async def predict(body: PredictRequest, request: Request, ctx: Ctx, caller: Predicting) -> PredictResponse:
         """Predict one row or many. The predictions are stored; their ids take corrections at /feedback."""
         task = ctx.loader.task(body.task)
@@ -86,7 +87,7 @@ def add_task_route(router: APIRouter, task: Task) -> None:
         name=f"predict_{task.name}",
         summary=f"Predict one row of {task.name}",
         response_model_exclude_none=True,
-        responses=errors(404, 413, 422, 429),
+        responses=errors(404, *BODY_STATUSES),
         openapi_extra=request_body(task),
     )
     async def predict_task(

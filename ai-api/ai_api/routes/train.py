@@ -13,11 +13,12 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
-from ai_api.http.context import READING, TRAINING, Ctx, Training, documented, errors
+from ai_api.http.body.guarded_route import GuardedRoute
+from ai_api.http.context import BODY_STATUSES, READING, TRAINING, Ctx, Training, documented, errors
 from ai_api.jobs.job import Job
 from ai_api.pipeline import check_params
 
-router = APIRouter(tags=["train"], dependencies=documented)
+router = APIRouter(route_class=GuardedRoute, tags=["train"], dependencies=documented)
 
 LARGEST_ID = 2**63 - 1
 JobId = Annotated[int, Field(ge=1, le=LARGEST_ID)]
@@ -63,7 +64,7 @@ class JobList(BaseModel):
     next: int | None
 
 
-@router.post("/retrain", status_code=202, responses=errors(404, 409, 413, 422))
+@router.post("/retrain", status_code=202, responses=errors(404, 409, *BODY_STATUSES))
 async def retrain(body: RetrainRequest, ctx: Ctx, caller: Training) -> JobView:
     """Train a task on its data and all corrections so far. One job per task; 409 names the job that waits or runs."""
     task = ctx.loader.task(body.task)

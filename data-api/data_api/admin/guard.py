@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from data_api.http.body.form_reading import parse_form
 from data_api.http.error_body import ErrorBody
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
@@ -25,7 +26,9 @@ HEADERS = {
 
 
 class SameOriginGuard:
-    """Wraps the admin page."""
+    """Wraps the admin page. Every form is read by our reader first: sqladmin's guesses encodings and accepts forms that
+    are cut off.
+    """
 
     def __init__(self, app: ASGIApp, path: str) -> None:
         self.app = app
@@ -45,9 +48,15 @@ class SameOriginGuard:
                     headers["Cache-Control"] = "no-store"
             await send(message)
 
+        async def checked() -> Message:
+            message = await receive()
+            if message.get("body"):
+                parse_form(Headers(scope=scope).get("content-type", ""), message["body"])
+            return message
+
         try:
             if scope["method"] in SAFE or is_same_origin(Headers(scope=scope)):
-                await self.app(scope, receive, with_headers)
+                await self.app(scope, checked, with_headers)
             else:
                 await refusal(scope["state"]["request_id"])(scope, receive, with_headers)
         finally:

@@ -17,6 +17,7 @@ from starlette.responses import RedirectResponse, Response
 
 from data_api.crud.people import admin_session, refresh_token
 from data_api.errors import NotAllowed, WrongCredentials
+from data_api.http.body.form_reading import read_form
 from data_api.http.context import Context
 from data_api.http.sign_in import authenticate, client_address
 from data_api.metrics import SIGN_INS
@@ -39,7 +40,7 @@ class AdminSession(AuthenticationBackend):
 
     async def login(self, request: Request) -> Response | bool:
         """Exchanges e-mail and password for the cookie; False if they are wrong."""
-        form = await request.form()
+        form = {part.name: part.text for part in await read_form(request)}
         try:
             credentials = SignIn.model_validate({name: form.get(name) for name in ("username", "password")})
             token = await run_in_threadpool(self._sign_in, request, credentials)

@@ -1,11 +1,9 @@
-"""Bodies of up to 1,000 rows: read unparsed, stored, with one result per row in the response."""
+"""Bodies of up to 1,000 rows: stored, with one result per row in the response."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from email.message import Message
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
@@ -17,23 +15,24 @@ from data_api.metrics import ROWS
 from data_api.schemas.bulk import Results, RowParser, Rows
 from data_api.schemas.openapi_examples import EXAMPLES
 
+from .body.json_reading import read_json
 from .caller import Service
 
-JSON = re.compile(r"application/(.+\+)?json")
+MAX_VALUES = 2_000_000
+"""Most values in one body: ai-api sends a thousand rows in one call, and a row may have hundreds of columns."""
 
 
-async def raw_body(request: Request, _: Service) -> bytes:
-    """The unparsed body; only the service may send rows. The route parses it in its thread: a thousand rows would
-    block the event loop for every other request.
+async def json_body(request: Request, _: Service) -> object:
+    """The value of the body; only the service may send rows. The route validates it in its thread: a thousand rows
+    would block the event loop for every other request.
     """
-    header = Message()
-    header["content-type"] = request.headers.get("content-type", "")
-    if not JSON.fullmatch(header.get_content_type()):
-        raise InvalidRequest("body: must be JSON, and its Content-Type application/json")
-    return await request.body()
+    content, value = await read_json(request, MAX_VALUES)
+    if not content:
+        raise InvalidRequest("body: Field required")
+    return value
 
 
-RawBody = Annotated[bytes, Depends(raw_body)]
+BulkBody = Annotated[object, Depends(json_body)]
 
 
 def bulk_route(row: str) -> dict[str, Any]:
@@ -47,14 +46,14 @@ def bulk_route(row: str) -> dict[str, Any]:
 
 
 def store_rows(
-    kind: str, parser: RowParser[Any], body: bytes, store: Callable[[Sequence[Values]], list[RowOutcome]]
+    kind: str, parser: RowParser[Any], body: object, store: Callable[[Sequence[Values]], list[RowOutcome]]
 ) -> Response:
     """Stores the well-formed rows of a body; the response has one result per row, in the order sent."""
     return results(kind, store_each(parser, body, store))
 
 
 def store_each(
-    parser: RowParser[Any], body: bytes, store: Callable[[Sequence[Values]], list[RowOutcome]]
+    parser: RowParser[Any], body: object, store: Callable[[Sequence[Values]], list[RowOutcome]]
 ) -> list[RowOutcome]:
     """Stores the well-formed rows of a body and refuses the others; one outcome per row, in the order sent."""
     parsed = parser.parse(body)

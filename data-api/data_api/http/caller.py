@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends
+from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from sqlalchemy.orm import Session
@@ -20,8 +20,10 @@ from data_api.models.people.api_key import Scope
 from data_api.models.people.user import Role
 from data_api.security import constant_time_equal, digest
 
+from .body.request_body import body_of
 from .context import AppContext, Context
-from .session import DbSession
+from .context import context as find_context
+from .session import DbSession, request_session
 
 
 @dataclass(frozen=True)
@@ -52,30 +54,35 @@ class Caller:
         return None if self.sees_all else self.user_id
 
 
-BearerToken = Annotated[
-    str | None,
-    Depends(OAuth2PasswordBearer("auth/token", auto_error=False, description="A token from POST /auth/token.")),
-]
-HeaderKey = Annotated[str | None, Depends(APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key."))]
+BEARER = OAuth2PasswordBearer("auth/token", auto_error=False, description="A token from POST /auth/token.")
+HEADER_KEY = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key.")
+BearerToken = Annotated[str | None, Depends(BEARER)]
+HeaderKey = Annotated[str | None, Depends(HEADER_KEY)]
 
 
-async def recognise(context: AppContext, session: DbSession, token: BearerToken, key: HeaderKey) -> Caller:
-    """The caller by token, else by key; NotSignedIn without a valid one. From here on the audit names the caller."""
-    if key and not token and constant_time_equal(key, context.service_key):
-        session.info["actor"] = Actor("service")
-        return Caller(Role.SERVICE)
-    return await run_in_threadpool(_person, context, session, token, key)
+async def recognise(
+    request: Request, context: AppContext, session: DbSession, token: BearerToken, key: HeaderKey
+) -> Caller:
+    """The caller by token, else by key; NotSignedIn without a valid one. From here on the audit names the caller and
+    the body may be read. A request with a body calls this again after its body: rights may have ended meanwhile.
+    """
+    body, caller = body_of(request), Caller(Role.SERVICE)
+    if token or not key or not constant_time_equal(key, context.service_key):
+        caller = await run_in_threadpool(_person, context, session, token, key, counts=not body.is_admitted)
+    body.admit(str(caller.user_id))
+    session.info["actor"] = Actor("service") if caller.role == Role.SERVICE else Actor("user", caller.user_id)
+    return caller
 
 
-def _person(context: Context, session: Session, token: str | None, key: str | None) -> Caller:
+def _person(context: Context, session: Session, token: str | None, key: str | None, *, counts: bool) -> Caller:
     if token:
         caller = _by_token(context, session, token)
     elif key:
         caller = _by_key(session, key)
     else:
         raise NotSignedIn
-    session.info["actor"] = Actor("user", caller.user_id)
-    context.rate_limits.count_caller(str(caller.user_id))
+    if counts:
+        context.rate_limits.count_caller(str(caller.user_id))
     return caller
 
 
@@ -97,24 +104,38 @@ def _by_token(context: Context, session: Session, token: str) -> Caller:
     return Caller(Role(found.role), found.id)
 
 
-def allow(*roles: Role, scope: Scope | None = None) -> Callable[[Caller], Awaitable[Caller]]:
-    """A dependency that lets these roles pass, else NotAllowed. An API key needs `scope`; None refuses API keys."""
+class RoleCheck:
+    """`allowed` is the dependency of a call that these roles may make, else NotAllowed. An API key needs `scope`; None
+    refuses API keys.
+    """
 
-    async def allowed(caller: Annotated[Caller, Depends(recognise)]) -> Caller:
-        if caller.role not in roles:
+    def __init__(self, *roles: Role, scope: Scope | None = None) -> None:
+        self._roles = roles
+        self._scope = scope
+
+    async def allowed(self, caller: Annotated[Caller, Depends(recognise)]) -> Caller:
+        """The caller."""
+        return self._check(caller)
+
+    async def admit(self, request: Request) -> None:
+        """The same before the body is read, in a transaction of its own: none is open while a body arrives."""
+        wired = await find_context(request)
+        async with asynccontextmanager(request_session)(request, wired) as session:
+            self._check(await recognise(request, wired, session, await BEARER(request), await HEADER_KEY(request)))
+
+    def _check(self, caller: Caller) -> Caller:
+        if caller.role not in self._roles:
             raise NotAllowed
-        if caller.scopes is not None and scope not in caller.scopes:
+        if caller.scopes is not None and self._scope not in caller.scopes:
             raise NotAllowed
         return caller
 
-    return allowed
-
 
 PEOPLE = (Role.USER, Role.TRAINER, Role.ADMIN)
-Service = Annotated[Caller, Depends(allow(Role.SERVICE))]
-Admin = Annotated[Caller, Depends(allow(Role.ADMIN))]
-Person = Annotated[Caller, Depends(allow(*PEOPLE))]
-PersonReading = Annotated[Caller, Depends(allow(*PEOPLE, scope=Scope.READ))]
-Reader = Annotated[Caller, Depends(allow(*PEOPLE, Role.SERVICE, scope=Scope.READ))]
-Labeller = Annotated[Caller, Depends(allow(Role.TRAINER, Role.ADMIN, scope=Scope.FEEDBACK))]
-Trainer = Annotated[Caller, Depends(allow(Role.TRAINER, Role.ADMIN, Role.SERVICE, scope=Scope.READ))]
+Service = Annotated[Caller, Depends(RoleCheck(Role.SERVICE).allowed)]
+Admin = Annotated[Caller, Depends(RoleCheck(Role.ADMIN).allowed)]
+Person = Annotated[Caller, Depends(RoleCheck(*PEOPLE).allowed)]
+PersonReading = Annotated[Caller, Depends(RoleCheck(*PEOPLE, scope=Scope.READ).allowed)]
+Reader = Annotated[Caller, Depends(RoleCheck(*PEOPLE, Role.SERVICE, scope=Scope.READ).allowed)]
+Labeller = Annotated[Caller, Depends(RoleCheck(Role.TRAINER, Role.ADMIN, scope=Scope.FEEDBACK).allowed)]
+Trainer = Annotated[Caller, Depends(RoleCheck(Role.TRAINER, Role.ADMIN, Role.SERVICE, scope=Scope.READ).allowed)]

@@ -14,41 +14,35 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from data_api.errors import TooLarge
 from data_api.metrics import IN_FLIGHT, REQUEST_SECONDS, REQUESTS
+
+from .body.request_body import BodyLimits, RequestBody
 
 log = logging.getLogger("data_api.requests")
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 QUIET = {"/health/live", "/health/ready", "/auth/snapshot"}
-DISCARD_LIMIT = 64 * 2**20
-"""Bytes of a body over the limit that are still read, so that the client gets the response and not a broken pipe."""
-
 INTERNAL_ERROR = "Something went wrong here. The log has it by its request id."
 
 
 class RequestMiddleware:
-    """Wraps the whole application; bodies over `max_body_bytes` are refused with 413."""
+    """Wraps the whole application."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, body_limits: BodyLimits) -> None:
         self.app = app
-        self.max_body_bytes = max_body_bytes
+        self.body_limits = body_limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one request. An unexpected error becomes a 500."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        recorder = ResponseRecorder(scope, send)
+        body = RequestBody(scope, receive, self.body_limits)
+        recorder = ResponseRecorder(scope, send, body)
         with IN_FLIGHT.track_inprogress():
             try:
-                body = await read_body(receive, Headers(scope=scope), self.max_body_bytes)
-                if body is None:
-                    detail = f"The most is {self.max_body_bytes} bytes."
-                    await send_error(recorder, 413, TooLarge.__name__, detail)
-                else:
-                    await self.app(scope, replay_body(body, receive), recorder.send)
+                await self.app(scope, body.receive, recorder.send)
             except ClientDisconnect:
                 return
             except Exception as error:
@@ -59,27 +53,36 @@ class RequestMiddleware:
                 log.error("unhandled error=%s at=%s request_id=%s", type(error).__name__, where, recorder.request_id)
                 if not recorder.status:  # else the connection is closed, so that the client sees it is incomplete
                     await send_error(recorder, 500, "InternalError", INTERNAL_ERROR)
+            finally:
+                body.release()
         recorder.count()
 
 
 class ResponseRecorder:
     """Passes a response on with its request id, and records it once in metrics and log."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, body: RequestBody) -> None:
         sent_id = Headers(scope=scope).get("x-request-id", "")
         self.request_id = sent_id if REQUEST_ID.fullmatch(sent_id) else str(uuid4())
-        scope.setdefault("state", {})["request_id"] = self.request_id
+        scope.setdefault("state", {}).update(request_id=self.request_id, body=body)
         self.status = 0
+        self._body = body
         self._scope = scope
         self._send = send
         self._start = time.perf_counter()
 
     async def send(self, message: Message) -> None:
-        """Passes a message on."""
+        """Passes a message on. Before the end of the response comes the end of a body that was not read: a client that
+        gets the response while it is sending would see a broken connection.
+        """
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self._seconds = time.perf_counter() - self._start
             MutableHeaders(scope=message)["X-Request-ID"] = self.request_id
+        elif not self._body.ended and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._body.discard()
+            message = {"type": "http.response.body", "body": b""}
         await self._send(message)
 
     def count(self) -> None:
@@ -95,43 +98,6 @@ class ResponseRecorder:
             "answered method=%s route=%s status=%d ms=%.1f request_id=%s",
             method, route, self.status, self._seconds * 1000, self.request_id,
         )  # fmt: skip
-
-
-async def read_body(receive: Receive, headers: Headers, max_bytes: int) -> bytes | None:
-    """The whole body, or None when it is larger than `max_bytes`; ClientDisconnect if the client left before
-    its end.
-    """
-    declared = headers.get("content-length", "0")
-    fits = not declared.isdecimal() or int(declared) <= max_bytes
-    chunks: list[bytes] = []
-    size, more = 0, True
-    while more and size <= DISCARD_LIMIT:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        more = message.get("more_body", False)
-        fits = fits and size <= max_bytes
-        if fits:
-            chunks.append(chunk)
-        else:
-            chunks.clear()
-    return b"".join(chunks) if fits else None
-
-
-def replay_body(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that returns the body as one message, then the messages after it."""
-    was_sent = False
-
-    async def again() -> Message:
-        nonlocal was_sent
-        if was_sent:
-            return await receive()
-        was_sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
 
 
 async def send_error(recorder: ResponseRecorder, status: int, error: str, detail: str) -> None:

@@ -9,13 +9,14 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Response
 
 from data_api.crud import audit
+from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.caller import Admin
 from data_api.http.export import CSV, Responder
 from data_api.models.audit import Action
 from data_api.schemas.audit import AuditOut
 from data_api.schemas.base import Moment, Name, NoNul, Page
 
-router = APIRouter(prefix="/audit", tags=["audit"])
+router = APIRouter(route_class=GuardedRoute, prefix="/audit", tags=["audit"])
 
 
 @router.get("", response_model=Page[AuditOut], responses=CSV)

@@ -8,11 +8,12 @@ from fastapi import APIRouter, Depends
 
 from data_api.crud import health
 from data_api.errors import NotReady
+from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.session import DbSession
 from data_api.schemas.base import Schema
 from data_api.setup.migrations import head
 
-router = APIRouter(prefix="/health", tags=["health"])
+router = APIRouter(route_class=GuardedRoute, prefix="/health", tags=["health"])
 Expected = Annotated[str | None, Depends(head)]
 
 

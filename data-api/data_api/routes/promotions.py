@@ -8,18 +8,19 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from data_api.crud import promotions
-from data_api.http.bulk import RawBody, bulk_route, store_rows
+from data_api.http.body.guarded_route import GuardedRoute
+from data_api.http.bulk import BulkBody, bulk_route, store_rows
 from data_api.http.caller import Reader
 from data_api.http.export import CSV, Responder
 from data_api.http.session import DbSession
 from data_api.schemas.base import Moment, Name, Page
 from data_api.schemas.promotions import PROMOTION, ChampionChange, PromotionOut
 
-router = APIRouter(prefix="/promotions", tags=["promotions"])
+router = APIRouter(route_class=GuardedRoute, prefix="/promotions", tags=["promotions"])
 
 
 @router.post("", **bulk_route("PromotionIn"))
-def store(body: RawBody, session: DbSession) -> Response:
+def store(body: BulkBody, session: DbSession) -> Response:
     """Stores changes of champions, each accepted or refused by itself."""
     return store_rows("promotion", PROMOTION, body, partial(promotions.store, session))
 

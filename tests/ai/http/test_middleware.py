@@ -7,6 +7,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
+from ai_api.http.body.request_body import BodyLimits, BytesInFlight
 from ai_api.http.middleware import RequestMiddleware
 
 pytestmark = pytest.mark.anyio
@@ -28,7 +29,8 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def client(*, raises: bool = False) -> httpx.AsyncClient:
-    transport = httpx.ASGITransport(RequestMiddleware(echo, max_body_bytes=100), raise_app_exceptions=raises)
+    limits = BodyLimits(max_bytes=100, seconds=60, in_flight=BytesInFlight(1_000))
+    transport = httpx.ASGITransport(RequestMiddleware(echo, limits), raise_app_exceptions=raises)
     return httpx.AsyncClient(transport=transport, base_url="http://volant")
 
 

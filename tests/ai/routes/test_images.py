@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -52,6 +53,29 @@ def test_an_image_is_sent_as_base64_or_as_a_file_and_stored_as_its_hash(
     assert len(list(blobs.glob(f"owners/*/products/{IMAGE.digest}"))) == 1
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        base64.urlsafe_b64encode(CONTENT).decode(),
+        base64.urlsafe_b64encode(CONTENT).decode().rstrip("="),
+        f"\n{base64.encodebytes(CONTENT).decode()}",
+        f"data:;base64,{BASE64}",
+        f"DATA:application/octet-stream;name=a.jpg;BASE64,{BASE64}",
+        f"data:image/jpeg;base64,{quote(BASE64, safe='')}",
+        f"data:image/jpeg,{quote(CONTENT)}",
+    ],
+    ids=["url-safe", "unpadded", "lines", "no type", "parameters", "escaped base64", "escaped bytes"],
+)
+def test_every_kind_of_base64_and_of_data_uri_is_read(sent: str) -> None:
+    assert ImageRef.parse(sent) == IMAGE
+
+
+def test_an_image_may_come_in_a_field_without_a_file_name(trainer: httpx.Client) -> None:
+    for content in (CONTENT, BASE64.encode()):
+        response = trainer.post("/predict/products", files={"image": (None, content), "designation": (None, TITLE)})
+        assert response.status_code == 200, response.text
+
+
 def test_an_image_is_shown_to_the_person_who_sent_it_and_to_trainers(
     service: RunningApp, trainer: httpx.Client
 ) -> None:
@@ -82,7 +106,9 @@ def test_an_image_alone_or_a_title_alone_is_predicted(service: RunningApp, train
     ("image", "detail"),
     [
         (f"sha256:{IMAGE.digest}", "must be the base64 of an image"),
-        (MARK, "must be the base64 of an image"),
+        (f"{MARK}.", "must be the base64 of an image"),
+        (f"data:image/png;base64{MARK}", "must be the base64 of an image"),
+        (f"data:{MARK},{MARK}", "must be a whole image"),
         (f"https://example.org/{MARK}.png", "must be the base64 of an image"),
         (BASE64[: len(BASE64) // 8 * 4], "must be a whole image"),
         (base64.b64encode(MARK.encode()).decode(), "must be a whole image"),

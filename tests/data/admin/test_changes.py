@@ -95,6 +95,23 @@ def test_fields_that_are_not_in_the_form_are_ignored(
     assert len(history(api, other.id)) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("application/x-www-form-urlencoded", b"role=trainer&name=%E4&save=Save"),
+        ("application/x-www-form-urlencoded; charset=odd", b"role=trainer&save=Save"),
+        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="role"\r\n\r\ntrainer\r\n'),
+    ],
+)
+def test_a_form_that_is_cut_off_or_not_utf8_changes_nothing(
+    api: ApiClient, admin_browser: TestClient, other: SignedInUser, kind: str, content: bytes
+) -> None:
+    headers = {**HERE, "Content-Type": kind}
+    response = admin_browser.post(f"/admin/user/edit/{other.id}", content=content, headers=headers)
+    assert (response.status_code, "body: " in response.text) == (422, True)
+    assert api.client.get("/users/me", headers=other.headers).json()["role"] == "user"
+
+
 def test_deleting_a_user_ends_their_keys_and_sign_ins(
     api: ApiClient, admin_browser: TestClient, shared_admin: SignedInUser
 ) -> None:

@@ -102,9 +102,9 @@ def test_an_unknown_method_is_a_405(api: ApiClient, method: str, path: str) -> N
         (b"{}", "body.rows: Field required"),
         (b'{"rows": 7}', "body.rows: Input should be a valid list"),
         (b'{"rows": [], "xyzzy-secret-input": 1}', "body: has an unknown field"),
-        (b'{"rows": "\xff\xfe"}', "body: cannot be read"),
-        (b'{"rows": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "body: cannot be read"),
-        (b'{"rows": [' + b"9" * 5_000 + b"]}", "body: cannot be read"),
+        (b'{"rows": "\xff\xfe"}', "body: not UTF-8"),
+        (b'{"rows": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "body: nested deeper than 64 levels"),
+        (b'{"rows": [' + b"9" * 5_000 + b"]}", "body: not valid JSON at line 1 column"),
     ],
     ids=["empty", "cut", "list", "bare", "number", "extra", "not utf-8", "deep", "long number"],
 )
@@ -180,7 +180,7 @@ def test_a_body_over_the_limit_is_a_413_whatever_its_content_length(broken: Test
     check(broken.post("/echo", content=b"a" * 10_001), 413, "TooLarge")
     check(broken.post("/echo", content=chunks()), 413, "TooLarge")
     check(broken.post("/echo", content=b"a" * 10_001, headers={"Content-Length": "5"}), 413, "TooLarge")
-    check(broken.request("GET", "/health/live", content=b"a" * 10_001), 413, "TooLarge")
+    assert broken.request("GET", "/health/live", content=b"a" * 10_001).status_code == 200  # it is not read
     assert broken.post("/echo", content=b"a" * 10_000).json() == 10_000
 
 

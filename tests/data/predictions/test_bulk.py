@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from data_api.crud.bulk import STORED, RowOutcome, Values
 from data_api.errors import InvalidRequest
-from data_api.http.bulk import store_each
+from data_api.http.body.json_reading import JsonBounds, parse_json
+from data_api.http.bulk import MAX_VALUES, store_each
 from data_api.schemas.bulk import RowParser
 from data_api.schemas.openapi_examples import EXAMPLES
 from data_api.schemas.predictions.feedback import FEEDBACK
@@ -52,8 +53,10 @@ def parse_and_store(parser: RowParser[Any], content: bytes) -> tuple[list[RowOut
         stored.extend(values)
         return [STORED] * len(values)
 
+    bounds = JsonBounds(MAX_VALUES)
     try:
-        return store_each(parser, content, store), stored
+        bounds.feed(content)
+        return store_each(parser, parse_json(bytearray(content), bounds.names), store), stored
     except InvalidRequest as error:
         return str(error)
 
@@ -96,16 +99,18 @@ def test_only_the_service_gets_validation_errors_of_rows(api: ApiClient, path: s
             assert response.status_code == status, (headers, kind)
 
 
-@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/octet-stream", None])
-def test_rows_without_a_json_content_type_are_refused(api: ApiClient, task: str, kind: str | None) -> None:
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/octet-stream"])
+def test_rows_of_another_content_type_than_json_are_refused(api: ApiClient, task: str, kind: str) -> None:
     content = json.dumps({"rows": [prediction(task)]}).encode()
-    response = api.client.post("/predictions", content=content, headers={**api.service, "Content-Type": kind or ""})
+    response = api.client.post("/predictions", content=content, headers={**api.service, "Content-Type": kind})
     assert response.status_code == 422
     assert "application/json" in response.json()["detail"]
 
 
-@pytest.mark.parametrize("kind", ["application/json; charset=utf-8", "application/vnd.volant+json", "Application/JSON"])
-def test_every_json_content_type_is_accepted(api: ApiClient, task: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind", ["application/json; charset=utf-8", "application/vnd.volant+json", "Application/JSON", ""]
+)
+def test_no_content_type_and_every_json_content_type_is_accepted(api: ApiClient, task: str, kind: str) -> None:
     content = json.dumps({"rows": [prediction(task)]}).encode()
     response = api.client.post("/predictions", content=content, headers={**api.service, "Content-Type": kind})
     assert response.json() == {"results": [{"status": "stored", "reason": None}]}

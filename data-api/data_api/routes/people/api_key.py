@@ -7,6 +7,7 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from data_api.crud.people import api_key
+from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.caller import Caller, Person, Service
 from data_api.http.idempotency import Idempotent
 from data_api.http.paging import Cursor, Limit, decode_cursor, page_of
@@ -16,7 +17,7 @@ from data_api.schemas.base import Page
 from data_api.schemas.people.api_key import KeyIn, KeyOut, KeyUses, NewKey
 from data_api.security import digest, new_api_key
 
-router = APIRouter(prefix="/api-keys", tags=["api keys"])
+router = APIRouter(route_class=GuardedRoute, prefix="/api-keys", tags=["api keys"])
 
 
 @router.post("", status_code=201)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Form
 
 from data_api.crud.people import refresh_token, user
 from data_api.errors import DataAPIError
+from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.caller import Person
 from data_api.http.context import AppContext, Context
 from data_api.http.session import DbSession
@@ -17,7 +18,7 @@ from data_api.models.people.user import User
 from data_api.schemas.people.auth import Jwks, Refresh, SignIn, TokenPair
 from data_api.security import digest, new_refresh_token
 
-router = APIRouter(tags=["auth"])
+router = APIRouter(route_class=GuardedRoute, tags=["auth"])
 
 
 @router.post("/auth/token")

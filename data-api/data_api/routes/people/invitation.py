@@ -13,6 +13,7 @@ from fastapi.responses import HTMLResponse, Response
 
 from data_api.crud.people import invitation
 from data_api.database import release
+from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.caller import Admin
 from data_api.http.context import AppContext
 from data_api.http.idempotency import Idempotent
@@ -24,7 +25,7 @@ from data_api.schemas.people.invitation import Acceptance, InvitationIn, Invitat
 from data_api.schemas.people.user import UserOut
 from data_api.security import digest, new_invitation
 
-router = APIRouter(prefix="/invitations", tags=["invitations"])
+router = APIRouter(route_class=GuardedRoute, prefix="/invitations", tags=["invitations"])
 
 PAGE = (FilePath(__file__).parents[2] / "page" / "invitation.html").read_text()
 CONTENT_HASHES = {

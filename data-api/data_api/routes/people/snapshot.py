@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 
 from data_api.crud.people import api_key, user
 from data_api.crud.privacy import erasure, instance, retention
+from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.caller import Service
 from data_api.http.context import AppContext
 from data_api.http.session import DbSession
@@ -16,7 +17,7 @@ from data_api.schemas.people.auth import Jwks
 from data_api.schemas.people.snapshot import LiveKey, Snapshot
 from data_api.schemas.privacy.erasure import Erased, InstanceName
 
-router = APIRouter(tags=["auth"])
+router = APIRouter(route_class=GuardedRoute, tags=["auth"])
 
 AskingInstance = Annotated[
     InstanceName | None,

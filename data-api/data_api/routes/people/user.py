@@ -11,6 +11,7 @@ from fastapi import APIRouter, Query, Response
 from data_api.crud.people import user
 from data_api.database import commit_early
 from data_api.errors import WrongCredentials, WrongPassword
+from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.caller import Admin, Person, PersonReading
 from data_api.http.context import AppContext
 from data_api.http.export import CSV, Responder
@@ -22,7 +23,7 @@ from data_api.models.people.user import Role
 from data_api.schemas.base import NoNul, Page
 from data_api.schemas.people.user import Assignable, OwnChange, UserChange, UserIn, UserOut
 
-router = APIRouter(prefix="/users", tags=["users"])
+router = APIRouter(route_class=GuardedRoute, prefix="/users", tags=["users"])
 Search = Annotated[
     str | None, Query(min_length=1, max_length=200, description="Part of the e-mail or the name."), NoNul
 ]

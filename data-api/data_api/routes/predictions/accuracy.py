@@ -10,12 +10,13 @@ from fastapi import APIRouter, Query
 from data_api.accuracy import summary
 from data_api.crud.predictions import accuracy
 from data_api.errors import InvalidRequest
+from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.caller import Trainer
 from data_api.http.session import ReadSession
 from data_api.schemas.base import Moment, Name
 from data_api.schemas.predictions.accuracy import Accuracy
 
-router = APIRouter(prefix="/accuracy", tags=["accuracy"])
+router = APIRouter(route_class=GuardedRoute, prefix="/accuracy", tags=["accuracy"])
 
 DEFAULT_WINDOW, LONGEST_WINDOW = timedelta(days=30), timedelta(days=366)
 

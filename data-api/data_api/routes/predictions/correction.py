@@ -13,12 +13,13 @@ from fastapi.responses import StreamingResponse
 from data_api.crud.predictions import correction
 from data_api.crud.predictions.correction import Rule
 from data_api.database import Database
+from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.caller import Trainer
 from data_api.http.context import AppContext
 from data_api.schemas.base import Moment, Name
 from data_api.schemas.predictions.correction import Correction
 
-router = APIRouter(prefix="/tasks", tags=["corrections"])
+router = APIRouter(route_class=GuardedRoute, prefix="/tasks", tags=["corrections"])
 
 MEDIA_TYPE = "application/x-ndjson"
 LINES = {"content": {MEDIA_TYPE: {"schema": {"type": "string", "description": "One Correction per line."}}}}

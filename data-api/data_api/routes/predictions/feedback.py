@@ -8,7 +8,8 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 
 from data_api.crud.predictions import feedback
-from data_api.http.bulk import RawBody, bulk_route, store_rows
+from data_api.http.body.guarded_route import GuardedRoute
+from data_api.http.bulk import BulkBody, bulk_route, store_rows
 from data_api.http.caller import Reader
 from data_api.http.export import CSV, Responder
 from data_api.http.session import DbSession
@@ -16,11 +17,11 @@ from data_api.models.predictions.feedback import FeedbackStatus
 from data_api.schemas.base import Moment, Name, Page
 from data_api.schemas.predictions.feedback import FEEDBACK, FeedbackOut
 
-router = APIRouter(prefix="/feedback", tags=["feedback"])
+router = APIRouter(route_class=GuardedRoute, prefix="/feedback", tags=["feedback"])
 
 
 @router.post("", **bulk_route("FeedbackIn"))
-def store(body: RawBody, session: DbSession) -> Response:
+def store(body: BulkBody, session: DbSession) -> Response:
     """Stores feedback, each row accepted or refused by itself. GET /feedback shows whether stored feedback is
     accepted.
     """

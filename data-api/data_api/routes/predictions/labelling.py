@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query
 
 from data_api.crud.predictions import labelling
 from data_api.errors import NotAllowed
+from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.caller import Labeller
 from data_api.http.context import AppContext
 from data_api.http.session import DbSession
@@ -15,7 +16,7 @@ from data_api.schemas.base import Name
 from data_api.schemas.predictions.labelling import ToLabel, ToLabelList
 from data_api.schemas.predictions.prediction import PredictionOut
 
-router = APIRouter(prefix="/predictions", tags=["labelling"])
+router = APIRouter(route_class=GuardedRoute, prefix="/predictions", tags=["labelling"])
 
 
 @router.get("/uncertain")

@@ -10,7 +10,8 @@ from fastapi import APIRouter, Response
 from data_api.crud import promotions
 from data_api.crud.predictions import feedback, prediction
 from data_api.errors import UnknownPrediction
-from data_api.http.bulk import RawBody, bulk_route, store_rows
+from data_api.http.body.guarded_route import GuardedRoute
+from data_api.http.bulk import BulkBody, bulk_route, store_rows
 from data_api.http.caller import Reader
 from data_api.http.export import CSV, Responder
 from data_api.http.prediction_filter import RequestedFilter
@@ -20,11 +21,11 @@ from data_api.schemas.predictions.feedback import FeedbackOut
 from data_api.schemas.predictions.prediction import PREDICTION, PredictionOut, PredictionWithFeedback
 from data_api.schemas.promotions import PromotionOut
 
-router = APIRouter(prefix="/predictions", tags=["predictions"])
+router = APIRouter(route_class=GuardedRoute, prefix="/predictions", tags=["predictions"])
 
 
 @router.post("", **bulk_route("PredictionIn"))
-def store(body: RawBody, session: DbSession) -> Response:
+def store(body: BulkBody, session: DbSession) -> Response:
     """Stores predictions, each row accepted or refused by itself. A row that is sent again has the status
     `duplicate`.
     """

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from data_api.crud.privacy import erasure, instance
 from data_api.errors import NotAllowed
+from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.caller import Admin, Person, Service
 from data_api.http.paging import Cursor, Limit, decode_cursor, page_of
 from data_api.http.session import DbSession
@@ -18,7 +19,7 @@ from data_api.models.privacy.erasure import Erasure
 from data_api.schemas.base import Page
 from data_api.schemas.privacy.erasure import ErasureOut, InstanceName, PartIn
 
-router = APIRouter(tags=["erasure"])
+router = APIRouter(route_class=GuardedRoute, tags=["erasure"])
 
 ErasureId = Annotated[UUID, Path(description="The `id` in the response to the request for erasure.")]
 InstancePath = Annotated[InstanceName, Path(description="The name under which it asked for the snapshot.")]

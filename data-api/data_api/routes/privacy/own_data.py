@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from data_api.crud.privacy import own_data
 from data_api.database import Database
+from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.caller import PersonReading
 from data_api.http.context import AppContext
 from data_api.http.paging import Identified
@@ -25,7 +26,7 @@ from data_api.schemas.predictions.feedback import FeedbackOut
 from data_api.schemas.predictions.prediction import PredictionOut
 from data_api.schemas.privacy.own_data import OwnExample
 
-router = APIRouter(tags=["users"])
+router = APIRouter(route_class=GuardedRoute, tags=["users"])
 
 MEDIA_TYPE = "application/zip"
 PAGE_ROWS = 500

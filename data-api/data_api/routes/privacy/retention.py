@@ -7,13 +7,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 
 from data_api.crud.privacy import retention
+from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.caller import Admin
 from data_api.http.precondition import Precondition
 from data_api.http.session import DbSession
 from data_api.schemas.base import Name
 from data_api.schemas.privacy.retention import RetentionIn, RetentionList, RetentionOut
 
-router = APIRouter(prefix="/retention", tags=["retention"])
+router = APIRouter(route_class=GuardedRoute, prefix="/retention", tags=["retention"])
 Task = Annotated[Name, Path()]
 
 

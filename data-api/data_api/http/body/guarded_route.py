@@ -1,0 +1,87 @@
+"""The route class of every router: requests are counted first, and a body is read after the caller is known and
+allowed, never before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Protocol, runtime_checkable
+
+from fastapi import Request, Response, params
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.datastructures import FormData
+
+from data_api.errors import InvalidRequest
+from data_api.http.quota import within_quota
+
+from .form_reading import read_form
+from .json_reading import read_json
+
+
+@runtime_checkable
+class CallerCheck(Protocol):
+    """An object of which a method is the dependency that checks the caller."""
+
+    async def admit(self, request: Request) -> object:
+        """Decides from the headers who is calling, and admits the body; an error unless this call is allowed."""
+
+
+class ReadRequest(Request):
+    """A request whose body has been read, for FastAPI, which validates it."""
+
+    def __init__(self, request: Request, content: bytearray, value: object) -> None:
+        super().__init__(request.scope, request.receive)
+        self._content, self._value = content, value
+
+    async def body(self) -> bytes:
+        """The body; FastAPI asks only whether it is empty."""
+        return self._content  # type: ignore[return-value]  # a bytearray: a copy would double the memory
+
+    async def json(self) -> object:
+        """The value of its JSON."""
+        return self._value
+
+    async def form(self, **_: object) -> object:  # type: ignore[override]  # FastAPI only awaits it
+        """The fields of its form."""
+        return self._value
+
+
+class GuardedRoute(APIRoute):
+    """FastAPI reads and parses a body before it calls any dependency. This route calls those that check the caller
+    first, then reads the body itself.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """The handler of FastAPI, which gets a body that has been read."""
+        handle = super().get_route_handler()
+        checks = list(caller_checks(self.dependant))
+        field = self.body_field
+        read = read_fields if field is not None and isinstance(field.field_info, params.Form) else read_json
+
+        async def guarded(request: Request) -> Response:
+            await within_quota(request)
+            if field is None:
+                return await handle(request)
+            for check in checks:
+                await check.admit(request)
+            return await handle(ReadRequest(request, *await read(request)))
+
+        return guarded
+
+
+async def read_fields(request: Request) -> tuple[bytearray, object]:
+    """The fields of a form that takes no files; InvalidRequest when it is no complete form in UTF-8."""
+    parts = await read_form(request)
+    if any(part.is_file for part in parts):
+        raise InvalidRequest("body: this form takes no files")
+    return bytearray(), FormData([(part.name, part.text) for part in parts])
+
+
+def caller_checks(dependant: Dependant) -> Iterator[CallerCheck]:
+    """The checks of the caller among the dependencies of a route, and of their dependencies."""
+    for inner in dependant.dependencies:
+        owner = getattr(inner.call, "__self__", None)
+        if isinstance(owner, CallerCheck):
+            yield owner
+        yield from caller_checks(inner)
