@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from . import __version__, errors
 from .admin.page import mount as mount_admin_page
+from .crud.people.sign_in_failure import SlowDown
 from .crud.rate_limit import PostgresStorage
 from .database import Database, address, replica_address
 from .http.context import Context, LockoutPolicy
@@ -65,6 +66,8 @@ RATE_LIMIT_CONNECTIONS = 2
 """Connections for counting requests, in a pool of their own: a request that waits for one of the others must not hold
 one of these.
 """
+ACCOUNT_WAIT, ADDRESS_WAIT = timedelta(seconds=60), timedelta(seconds=1)
+"""Longest waits of the subjects that strangers share: short, so that they slow people down and block nobody."""
 HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "1"}}
 HTTP_NAMES = {404: "NotFound", 405: "MethodNotAllowed"}
 DESCRIPTIONS = {
@@ -142,17 +145,22 @@ def wire(settings: Settings, rate_limit_storage: Storage) -> Context:
         invitation_lifetime=timedelta(seconds=settings.invitation_seconds),
         public_url=settings.effective_public_url,
         lockout=LockoutPolicy(
-            settings.sign_in_tries,
-            settings.sign_in_tries_per_address,
-            timedelta(seconds=settings.sign_in_wait_seconds),
+            source=SlowDown(settings.sign_in_tries, timedelta(seconds=settings.sign_in_wait_seconds)),
+            account=SlowDown(settings.sign_in_tries_per_account, ACCOUNT_WAIT),
+            address=SlowDown(settings.sign_in_tries_per_address, ADDRESS_WAIT),
         ),
         label_share=settings.label_share,
         label_lifetime=timedelta(minutes=settings.label_minutes),
         replica=read_replica(settings),
-        pseudonym_key=seal.derive("count failed sign-ins"),
+        pseudonym_key=pseudonym_key(seal),
         responses_key=seal.derive("keep answers to repeated requests"),
         rate_limits=RateLimits(rate_limit_storage, settings.rate_limit_per_caller, settings.rate_limit_per_address),
     )
+
+
+def pseudonym_key(seal: KeySeal) -> bytes:
+    """The key of the pseudonyms under which failed sign-ins are counted."""
+    return seal.derive("count failed sign-ins")
 
 
 def primary(settings: Settings, connections: int, name: str = "main") -> Database:
