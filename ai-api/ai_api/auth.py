@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 ISSUER = AUDIENCE = "volant"
 SCOPES = frozenset({"predict", "feedback", "read", "train"})
+SCOPES_OF = {"user": SCOPES - {"train"}, "trainer": SCOPES, "admin": SCOPES}
+"""By role. A key has those of its scopes that its owner's role has now."""
 REPORT_SECONDS = 60.0
 TRAINERS = frozenset({"trainer", "admin"})
 
@@ -42,10 +44,10 @@ class Caller:
 
     def require(self, scope: str) -> Caller:
         """This caller, if it has `scope` (and, for `train`, the role); else NotAllowed."""
-        if scope not in self.scopes:
-            raise NotAllowed(f"This key does not have the scope `{scope}`.")
         if scope == "train" and not self.is_trainer:
             raise NotAllowed("Training and promoting take the role `trainer` or `admin`.")
+        if scope not in self.scopes:
+            raise NotAllowed(f"This key does not have the scope `{scope}`.")
         return self
 
 
@@ -178,7 +180,7 @@ class Callers:
             raise NotSignedIn
         if entry.key_id:  # a snapshot written by an earlier release has none
             self._used[entry.key_id] = time.time()
-        return Caller(entry.user_id, entry.role, entry.scopes & SCOPES)
+        return Caller(entry.user_id, entry.role, entry.scopes & SCOPES_OF.get(entry.role, frozenset()))
 
     def _by_token(self, token: str, snapshot: Snapshot) -> Caller:
         try:
@@ -196,9 +198,9 @@ class Callers:
         user_id, role = str(claims["sub"]), str(claims.get("role", ""))
         if user_id in snapshot.disabled_users or float(claims["iat"]) < snapshot.tokens_valid_after.get(user_id, 0.0):
             raise NotSignedIn
-        if role not in {"user", "trainer", "admin"}:
+        if role not in SCOPES_OF:
             raise NotAllowed
-        return Caller(user_id, role, SCOPES if role in TRAINERS else SCOPES - {"train"})
+        return Caller(user_id, role, SCOPES_OF[role])
 
     def _use(self, snapshot: Snapshot, as_of: float) -> None:
         self._keys = {entry.hash: entry for entry in snapshot.keys}

@@ -16,7 +16,7 @@ from data_api.crud.people import api_key, user
 from data_api.database import commit_early
 from data_api.errors import NotAllowed, NotSignedIn, UnknownUser
 from data_api.models.audit import Actor
-from data_api.models.people.api_key import Scope
+from data_api.models.people.api_key import Scope, scopes_of
 from data_api.models.people.user import Role
 from data_api.security import constant_time_equal, digest
 
@@ -32,7 +32,9 @@ class Caller:
     user_id: UUID | None = None
     """None: ai-api, which calls with the service key."""
     scopes: frozenset[Scope] | None = None
-    """Scopes of the caller's API key. None: no key was used, so only the role limits what is allowed."""
+    """Those scopes of the caller's API key that the caller's role has now. None: no key was used, so only the role
+    limits what is allowed.
+    """
 
     @property
     def sees_all(self) -> bool:
@@ -86,7 +88,8 @@ def _by_key(session: Session, key: str) -> Caller:
     live_key, owner = found
     if api_key.note_use(session, live_key):
         commit_early(session)  # other calls with this key would wait for the row until this one ends
-    return Caller(Role(owner.role), owner.id, frozenset(Scope(scope) for scope in live_key.scopes))
+    role = Role(owner.role)
+    return Caller(role, owner.id, scopes_of(role).intersection(map(Scope, live_key.scopes)))
 
 
 def _by_token(context: Context, session: Session, token: str) -> Caller:
@@ -97,13 +100,13 @@ def _by_token(context: Context, session: Session, token: str) -> Caller:
     return Caller(Role(found.role), found.id)
 
 
-def allow(*roles: Role, scope: Scope | None = None) -> Callable[[Caller], Awaitable[Caller]]:
-    """A dependency that lets these roles pass, else NotAllowed. An API key needs `scope`; None refuses API keys."""
+def allow(*roles: Role, scopes: frozenset[Scope] | None = None) -> Callable[[Caller], Awaitable[Caller]]:
+    """A dependency that lets these roles pass, else NotAllowed. A key needs all `scopes`; None refuses keys."""
 
     async def allowed(caller: Annotated[Caller, Depends(recognise)]) -> Caller:
         if caller.role not in roles:
             raise NotAllowed
-        if caller.scopes is not None and scope not in caller.scopes:
+        if caller.scopes is not None and (scopes is None or not scopes <= caller.scopes):
             raise NotAllowed
         return caller
 
@@ -111,10 +114,12 @@ def allow(*roles: Role, scope: Scope | None = None) -> Callable[[Caller], Awaita
 
 
 PEOPLE = (Role.USER, Role.TRAINER, Role.ADMIN)
+READ, LABEL = frozenset({Scope.READ}), frozenset({Scope.READ, Scope.FEEDBACK})
+"""Scopes for calls that return rows, and for those that return rows to be corrected."""
 Service = Annotated[Caller, Depends(allow(Role.SERVICE))]
 Admin = Annotated[Caller, Depends(allow(Role.ADMIN))]
 Person = Annotated[Caller, Depends(allow(*PEOPLE))]
-PersonReading = Annotated[Caller, Depends(allow(*PEOPLE, scope=Scope.READ))]
-Reader = Annotated[Caller, Depends(allow(*PEOPLE, Role.SERVICE, scope=Scope.READ))]
-Labeller = Annotated[Caller, Depends(allow(Role.TRAINER, Role.ADMIN, scope=Scope.FEEDBACK))]
-Trainer = Annotated[Caller, Depends(allow(Role.TRAINER, Role.ADMIN, Role.SERVICE, scope=Scope.READ))]
+PersonReading = Annotated[Caller, Depends(allow(*PEOPLE, scopes=READ))]
+Reader = Annotated[Caller, Depends(allow(*PEOPLE, Role.SERVICE, scopes=READ))]
+Labeller = Annotated[Caller, Depends(allow(Role.TRAINER, Role.ADMIN, scopes=LABEL))]
+Trainer = Annotated[Caller, Depends(allow(Role.TRAINER, Role.ADMIN, Role.SERVICE, scopes=READ))]

@@ -159,6 +159,10 @@ async def test_scopes_and_role_bound_what_a_caller_may_do(
         callers.identify(headers).require(scope)
 
 
+async def test_a_key_has_only_those_of_its_scopes_that_its_owners_role_has(callers: Callers) -> None:
+    assert callers.identify({"x-api-key": "user-with-train"}).scopes == {"predict", "feedback", "read"}
+
+
 async def test_a_token_with_an_unknown_role_is_refused(callers: Callers) -> None:
     with pytest.raises(NotAllowed):
         callers.identify({"authorization": f"Bearer {token(role='root')}"})

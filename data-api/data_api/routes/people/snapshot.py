@@ -12,6 +12,8 @@ from data_api.crud.privacy import erasure, instance, retention
 from data_api.http.caller import Service
 from data_api.http.context import AppContext
 from data_api.http.session import DbSession
+from data_api.models.people.api_key import scopes_of
+from data_api.models.people.user import Role
 from data_api.schemas.people.auth import Jwks
 from data_api.schemas.people.snapshot import LiveKey, Snapshot
 from data_api.schemas.privacy.erasure import Erased, InstanceName
@@ -37,7 +39,8 @@ def snapshot(_: Service, context: AppContext, session: DbSession, instance_name:
         generated_at=now,
         keys=[
             LiveKey.model_validate(
-                {"hash": key.hash, "key_id": key.id, "user_id": key.user_id, "role": role, "scopes": key.scopes}
+                {"hash": key.hash, "key_id": key.id, "user_id": key.user_id, "role": role}
+                | {"scopes": sorted(scopes_of(Role(role)).intersection(key.scopes))}
                 | {"expires_at": key.expires_at}
             )
             for key, role in api_key.live(session)
