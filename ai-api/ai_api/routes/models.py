@@ -9,8 +9,9 @@ from datetime import datetime
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from ai_api.auth import Caller
 from ai_api.errors import RegistryUnavailable
-from ai_api.http.context import READING, Context, Ctx, Training, documented, errors
+from ai_api.http.context import READING, Context, Ctx, Reading, Training, documented, errors
 from ai_api.registry.versions import Version
 from ai_api.serving.task_loader import LiveVersion
 from ai_api.task import Task, Text
@@ -95,15 +96,15 @@ async def list_models(ctx: Ctx) -> list[TaskView]:
     return [task_view(ctx, task) for task in ctx.loader.tasks.values()]
 
 
-@router.get("/models/{task}", dependencies=[READING], responses=errors(404))
-async def get_model(task: str, ctx: Ctx) -> TaskDetail:
+@router.get("/models/{task}", responses=errors(404))
+async def get_model(task: str, ctx: Ctx, caller: Reading) -> TaskDetail:
     """One task with its versions, their metrics and lineage."""
     wanted = ctx.loader.task(task)
     try:
         versions: list[Version] | None = await asyncio.to_thread(ctx.registry.versions, task)
     except RegistryUnavailable:
         versions = None
-    views = None if versions is None else [VersionView.model_validate(asdict(version)) for version in versions]
+    views = None if versions is None else [version_view(version, caller) for version in versions]
     return TaskDetail(**task_view(ctx, wanted).model_dump(), versions=views)
 
 
@@ -138,6 +139,14 @@ def task_view(ctx: Context, task: Task) -> TaskView:
         serving=serving_view(ctx.loader.serving(task.name)),
         refused=None if refused is None else {"version": refused.number, "reason": refused.reason},
     )
+
+
+def version_view(version: Version, caller: Caller) -> VersionView:
+    """The version as GET /models/{task} shows it to this caller. Versions of earlier releases name who trained them."""
+    view = VersionView.model_validate(asdict(version))
+    if not caller.may_see(view.lineage.get("actor")):
+        view.lineage.pop("actor", None)
+    return view
 
 
 def serving_view(live: LiveVersion | None) -> Serving | None:

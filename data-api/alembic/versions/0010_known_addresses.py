@@ -1,7 +1,7 @@
-"""Addresses from which accounts were signed in to, and the account of a count of failed sign-ins.
+"""Addresses from which accounts were signed in to, the account of a count of failed sign-ins, and when an erasure had
+left nothing in Postgres.
 
-Both are empty at first: an address is known from the next sign-in on. Down again, failures of strangers delay
-everybody.
+All are empty at first: an address is known from the next sign-in on. Down again, failures of strangers delay everybody.
 """
 
 from __future__ import annotations
@@ -30,9 +30,11 @@ def upgrade() -> None:
     op.create_index("ix_known_addresses_used_at", "known_addresses", ["used_at"])
     op.add_column("sign_in_failures", sa.Column("account", sa.Text()))
     op.create_index("ix_sign_in_failures_account", "sign_in_failures", ["account"])
+    op.add_column("erasures", sa.Column("erased_at", MOMENT))
 
 
 def downgrade() -> None:
+    op.drop_column("erasures", "erased_at")
     op.drop_index("ix_sign_in_failures_account", "sign_in_failures")
     op.drop_column("sign_in_failures", "account")
     op.drop_table("known_addresses")

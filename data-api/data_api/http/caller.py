@@ -117,6 +117,7 @@ PEOPLE = (Role.USER, Role.TRAINER, Role.ADMIN)
 READ, LABEL = frozenset({Scope.READ}), frozenset({Scope.READ, Scope.FEEDBACK})
 """Scopes for calls that return rows, and for those that return rows to be corrected."""
 Service = Annotated[Caller, Depends(allow(Role.SERVICE))]
+InstanceRemover = Annotated[Caller, Depends(allow(Role.SERVICE, Role.ADMIN))]
 Admin = Annotated[Caller, Depends(allow(Role.ADMIN))]
 Person = Annotated[Caller, Depends(allow(*PEOPLE))]
 PersonReading = Annotated[Caller, Depends(allow(*PEOPLE, scopes=READ))]

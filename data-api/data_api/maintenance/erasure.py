@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, text
 
 from data_api.crud import advisory_lock
 from data_api.crud.privacy import erasure, instance
@@ -28,7 +28,8 @@ def run_pending(engine: Engine, file: Path | None = None) -> int:
     """Erases the people for whom it was requested, and finishes the erasures for which no instance is awaited. Returns
     how many erasures changed.
 
-    An erasure is not finished before its tombstone is in the file. A run that is cut off is completed by the next one.
+    An erasure is not finished before its tombstone is in the file, and before the statistics that Postgres keeps of the
+    values of a table, such as e-mails, are made anew. A run that is cut off is completed by the next one.
     """
     with unavailable(), transaction(engine) as lock_session:
         if not advisory_lock.try_lock(lock_session, JOB_LOCK):
@@ -40,8 +41,10 @@ def run_pending(engine: Engine, file: Path | None = None) -> int:
             return 0
         for erasure_id in requested:
             _erase(engine, erasure_id)
-        is_saved = _tombstones_are_saved(engine, file)
-        finished = [key for key in [*awaiting, *requested] if is_saved and _finish(engine, key)]
+        reported = _reported(engine, [*awaiting, *requested]) if _tombstones_are_saved(engine, file) else []
+        if reported:
+            _vacuum(engine, reported)
+        finished = [key for key in reported if _finish(engine, key)]
         return len({*requested, *finished})
 
 
@@ -81,7 +84,37 @@ def _tombstones_are_saved(engine: Engine, file: Path | None) -> bool:
     return True
 
 
-def _finish(engine: Engine, erasure_id: UUID) -> bool:
+def _reported(engine: Engine, erasure_ids: list[UUID]) -> list[UUID]:
+    """Those for which no instance is awaited."""
     with transaction(engine) as session:
         instance.prune(session)
+        present = instance.present(session)
+        return [key for key in erasure_ids if erasure.is_reported(session, key, present)]
+
+
+def _vacuum(engine: Engine, erasure_ids: list[UUID]) -> None:
+    """Removes the deleted rows of these erasures, and the values in the statistics about them."""
+    with transaction(engine) as session:
+        tables = sorted(erasure.touched_tables(session, erasure_ids))
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for table in tables:
+            connection.execute(text(f"VACUUM (ANALYZE) {table}"))
+            if connection.scalar(text(f"SELECT NOT EXISTS (SELECT FROM {table})")):  # noqa: S608
+                _drop_statistics(connection, table)
+
+
+def _drop_statistics(connection: Connection, table: str) -> None:
+    """Removes the statistics of an empty table, which ANALYZE keeps: Postgres drops those of a column whose type is
+    set, also to the same one.
+    """
+    columns = text(
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = to_regclass(:table)"
+        " AND attname IN (SELECT attname FROM pg_stats WHERE schemaname = 'public' AND tablename = :table)"
+    )
+    for name, type_name in connection.execute(columns, {"table": table}).all():
+        connection.execute(text(f'ALTER TABLE {table} ALTER COLUMN "{name}" TYPE {type_name}'))
+
+
+def _finish(engine: Engine, erasure_id: UUID) -> bool:
+    with transaction(engine) as session:
         return erasure.finish(session, erasure_id, instance.present(session))

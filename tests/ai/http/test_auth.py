@@ -187,6 +187,16 @@ async def test_a_snapshot_that_is_too_old_identifies_no_caller(callers: Callers,
         again.identify({"x-api-key": KEY})
 
 
+async def test_an_erased_person_is_refused_although_the_same_snapshot_holds_the_key(tmp_path: Path) -> None:
+    """data-api reads the erasures after the keys; this instance reports the erasure as soon as it knows of it."""
+    erased = snapshot(erasures=[{"id": "e1", "user_id": "ann"}])
+    callers = await callers_with(tmp_path, lambda: httpx.Response(200, json=erased))
+    await callers.refresh()
+    for headers in ({"x-api-key": KEY}, {"authorization": f"Bearer {token()}"}):
+        with pytest.raises(NotSignedIn):
+            callers.identify(headers)
+
+
 async def test_a_revoked_key_is_refused_from_the_next_snapshot_on(tmp_path: Path) -> None:
     snapshots = [snapshot(), snapshot(keys=[])]
     callers = await callers_with(tmp_path, lambda: httpx.Response(200, json=snapshots.pop(0)))
