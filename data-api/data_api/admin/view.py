@@ -76,7 +76,7 @@ class TableView(ModelView):
 
     def search_query(self, stmt: Select[Any], term: str) -> Select[Any]:
         """The rows whose searchable columns contain the term as it is, whatever its case."""
-        columns = [getattr(self.model, name) for name in self.column_searchable_list]
+        columns = [getattr(self.model, str(name)) for name in self.column_searchable_list]
         return stmt.where(or_(false(), *(column.icontains(term, autoescape=True) for column in columns)))
 
     def sort_query(self, stmt: Select[Any], request: Request) -> Select[Any]:

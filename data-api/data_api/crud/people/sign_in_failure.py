@@ -93,8 +93,8 @@ def count(session: Session, subject: str, slow_down: SlowDown, account: str | No
     )
     failures = session.scalar(counting)
     if failures is None:
-        left = extract("epoch", row.blocked_until - func.now())
-        raise_if_blocked(session.scalar(select(left).where(row.subject == subject)))
+        left = select(STATE.c.own_seconds)
+        raise_if_blocked(session.scalar(left, {"source": subject, "account": subject, "address": subject}))
     elif failures >= slow_down.tries:
         wait = min(SHORTEST_WAIT * 2 ** min(failures - slow_down.tries, MOST_DOUBLINGS), slow_down.longest_wait)
         session.execute(update(row).where(row.subject == subject).values(blocked_until=now + wait))
