@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Engine
 
 from data_api.crud import advisory_lock
 from data_api.crud.privacy import erasure, instance
@@ -14,7 +14,7 @@ from data_api.database import transaction, unavailable
 from data_api.errors import SetupFailed
 from data_api.models.privacy.erasure import ErasureStatus
 
-from . import tombstone_file
+from . import statistics, tombstone_file
 
 log = logging.getLogger("data_api.erasure")
 
@@ -43,7 +43,9 @@ def run_pending(engine: Engine, file: Path | None = None) -> int:
             _erase(engine, erasure_id)
         reported = _reported(engine, [*awaiting, *requested]) if _tombstones_are_saved(engine, file) else []
         if reported:
-            _vacuum(engine, reported)
+            with transaction(engine) as session:
+                tables = erasure.touched_tables(session, reported)
+            statistics.renew(engine, tables)
         finished = [key for key in reported if _finish(engine, key)]
         return len({*requested, *finished})
 
@@ -90,29 +92,6 @@ def _reported(engine: Engine, erasure_ids: list[UUID]) -> list[UUID]:
         instance.prune(session)
         present = instance.present(session)
         return [key for key in erasure_ids if erasure.is_reported(session, key, present)]
-
-
-def _vacuum(engine: Engine, erasure_ids: list[UUID]) -> None:
-    """Removes the deleted rows of these erasures, and the values in the statistics about them."""
-    with transaction(engine) as session:
-        tables = sorted(erasure.touched_tables(session, erasure_ids))
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for table in tables:
-            connection.execute(text(f"VACUUM (ANALYZE) {table}"))
-            if connection.scalar(text(f"SELECT NOT EXISTS (SELECT FROM {table})")):  # noqa: S608
-                _drop_statistics(connection, table)
-
-
-def _drop_statistics(connection: Connection, table: str) -> None:
-    """Removes the statistics of an empty table, which ANALYZE keeps: Postgres drops those of a column whose type is
-    set, also to the same one.
-    """
-    columns = text(
-        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute WHERE attrelid = to_regclass(:table)"
-        " AND attname IN (SELECT attname FROM pg_stats WHERE schemaname = 'public' AND tablename = :table)"
-    )
-    for name, type_name in connection.execute(columns, {"table": table}).all():
-        connection.execute(text(f'ALTER TABLE {table} ALTER COLUMN "{name}" TYPE {type_name}'))
 
 
 def _finish(engine: Engine, erasure_id: UUID) -> bool:

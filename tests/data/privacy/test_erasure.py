@@ -23,9 +23,9 @@ from data_api.crud.privacy import erasure as crud
 from data_api.crud.privacy.erasure import Tombstone
 from data_api.errors import DatabaseUnavailable, SetupFailed
 from data_api.http.context import Context
-from data_api.ids import new_id
+from data_api.ids import floor, new_id
 from data_api.main import create_app
-from data_api.maintenance import erasure, tombstone_file
+from data_api.maintenance import erasure, statistics, tombstone_file
 from data_api.models.people.invitation import Invitation
 from data_api.settings import Settings
 from tests.data.api import PASSWORD, ApiClient, SignedInUser, feedback, prediction
@@ -271,6 +271,36 @@ def test_a_finished_erasure_leaves_no_value_in_the_statistics_of_postgres(
     assert values_in_statistics(as_owner, person.email, SECRET) == []
 
 
+def test_statistics_of_a_partition_that_is_empty_afterwards_are_dropped(
+    api: ApiClient, as_owner: Engine, person: SignedInUser, task: str
+) -> None:
+    coming = datetime.now(UTC) + timedelta(days=70)
+    key = floor(coming)
+    stored = text(
+        "INSERT INTO predictions (id, created_at, task, version, row, row_schema, answer, role, user_id)"
+        " SELECT overlay(:key PLACING lpad(n::text, 12, '0') FROM 25)::uuid, :at, :task, 1, :row, 1, '{}', 'champion',"
+        " :user FROM generate_series(1, 50) AS n"
+    )
+    values = {"key": str(key), "at": coming, "task": task, "row": json.dumps({"text": SECRET}), "user": person.id}
+    partition = f"predictions_{coming:%Y_%m}"
+    with as_owner.begin() as connection:
+        connection.execute(stored, values)
+        assert connection.scalar(text(f"SELECT count(*) FROM {partition}")) == 50, "of nobody else"
+    with as_owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE predictions"))
+    assert f"{partition}.row" in values_in_statistics(as_owner, SECRET)
+    requested = erase(api, person)
+    report(api, requested)
+    erasure.run_pending(as_owner)
+    assert get_erasure(api, requested)["status"] == "finished"
+    assert values_in_statistics(as_owner, SECRET) == []
+    assert not [name for name in values_in_statistics(as_owner, person.id) if name.startswith(partition)]
+    with as_owner.begin() as connection:
+        connection.execute(stored, {**values, "user": None})
+        assert connection.scalar(text(f"SELECT count(*) FROM {partition}")) == 50, "it is attached again"
+        connection.execute(text(f"DELETE FROM {partition}"))
+
+
 def test_an_erasure_is_not_finished_while_the_statistics_cannot_be_renewed(
     api: ApiClient, as_owner: Engine, person: SignedInUser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,7 +310,7 @@ def test_an_erasure_is_not_finished_while_the_statistics_cannot_be_renewed(
     requested = erase(api, person)
     report(api, requested)
     with monkeypatch.context() as patch:
-        patch.setattr(erasure, "_vacuum", fail)
+        patch.setattr(statistics, "renew", fail)
         with pytest.raises(DatabaseUnavailable):
             erasure.run_pending(as_owner)
     assert get_erasure(api, requested)["status"] == "awaiting"
