@@ -66,8 +66,8 @@ RATE_LIMIT_CONNECTIONS = 2
 """Connections for counting requests, in a pool of their own: a request that waits for one of the others must not hold
 one of these.
 """
-ACCOUNT_WAIT, ADDRESS_WAIT = timedelta(seconds=60), timedelta(seconds=1)
-"""Longest waits of the subjects that strangers share: short, so that they slow people down and block nobody."""
+ADDRESS_WAIT = timedelta(seconds=1)
+"""Longest wait of an address, which many people may share: it bounds the hashes that it costs, not the guesses."""
 HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 429: {"Retry-After": "1"}, 503: {"Retry-After": "1"}}
 HTTP_NAMES = {404: "NotFound", 405: "MethodNotAllowed"}
 DESCRIPTIONS = {
@@ -136,6 +136,7 @@ def wire(settings: Settings, rate_limit_storage: Storage) -> Context:
     """Makes the pieces that the calls need, from the settings and the secrets."""
     database = primary(settings, settings.pool_size)
     seal = KeySeal(settings.secret("signing_key"))
+    longest_wait = timedelta(seconds=settings.sign_in_wait_seconds)
     return Context(
         database=database,
         passwords=Passwords(settings.sign_ins_at_once),
@@ -145,8 +146,8 @@ def wire(settings: Settings, rate_limit_storage: Storage) -> Context:
         invitation_lifetime=timedelta(seconds=settings.invitation_seconds),
         public_url=settings.effective_public_url,
         lockout=LockoutPolicy(
-            source=SlowDown(settings.sign_in_tries, timedelta(seconds=settings.sign_in_wait_seconds)),
-            account=SlowDown(settings.sign_in_tries_per_account, ACCOUNT_WAIT),
+            source=SlowDown(settings.sign_in_tries, longest_wait),
+            account=SlowDown(settings.sign_in_tries_per_account, longest_wait),
             address=SlowDown(settings.sign_in_tries_per_address, ADDRESS_WAIT),
         ),
         label_share=settings.label_share,

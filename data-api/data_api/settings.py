@@ -73,10 +73,10 @@ class Settings(BaseSettings):
     """How long a refresh token is valid, from its last rotation: after that a person signs in again."""
     sign_in_tries: PositiveInt = 10
     """Wrong passwords from one device or address at one account before the next waits: a second, then two, four ..."""
-    sign_in_wait_seconds: PositiveInt = 900
-    """Longest wait after such failures. More: fewer guesses, and a longer wait for a person who mistypes."""
     sign_in_tries_per_account: PositiveInt = 100
-    """The same from all devices and addresses together that have not signed in to the account before: then a minute."""
+    """The same from all devices and addresses together that have not signed in to the account before."""
+    sign_in_wait_seconds: PositiveInt = 60
+    """Longest such wait at one account. More: fewer guesses, and a longer wait for those whom strangers delay."""
     sign_in_tries_per_address: PositiveInt = 50
     """The same from one address (of IPv6, one /64), at all accounts that it has not signed in to: then a second."""
     invitation_seconds: PositiveInt = 259_200

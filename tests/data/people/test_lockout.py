@@ -233,7 +233,7 @@ def test_the_stated_bounds_of_guesses_hold(
     defaults = create_app(prepared.model_copy(update={n: Settings.model_fields[n].default for n in LIMITS}))
     policy: LockoutPolicy = defaults.state.context.lockout
     query = text("SELECT extract(epoch FROM blocked_until - now()) FROM sign_in_failures WHERE subject = :subject")
-    for rule, first_hour, next_hour in ((policy.source, 23, 4), (policy.account, 165, 60)):
+    for rule, first_hour, next_hour in ((policy.source, 75, 60), (policy.account, 165, 60)):
         subject, elapsed, hours = str(new_id()), 0.0, [0, 0]
         while elapsed < 7200:
             with Session(as_app) as session, session.begin():
@@ -369,6 +369,10 @@ def test_an_address_that_tries_many_accounts_delays_only_those_who_are_new_to_it
 def test_those_who_are_new_behind_a_proxy_wait_for_a_second_at_most(prepared: Settings) -> None:
     lockout: LockoutPolicy = create_app(prepared).state.context.lockout
     assert lockout.address.longest_wait == timedelta(seconds=1)
+
+
+def test_nobody_waits_longer_than_a_minute_by_default() -> None:
+    assert Settings.model_fields["sign_in_wait_seconds"].default == 60
 
 
 def test_an_own_account_does_not_reset_the_count_of_the_address(api: ApiClient, guess: Guess) -> None:

@@ -8,8 +8,8 @@ wait; each longest wait without a failure takes one off the count.
 So the number of guesses is bounded, whatever is tried in parallel, as a failure during a wait is not counted and its
 password is not checked. With the default settings:
 
-- one source, at one account: 10, then 10 in the first 1,023 seconds, then one in 15 minutes: at most 23 in the first
-  hour, 4 in each further one;
+- one source, at one account: 10, then 6 in 63 seconds, then one a minute: at most 75 in the first hour, 60 in each
+  further one;
 - all sources that are not known to an account, together: 100, then 6 in 63 seconds, then one a minute: at most 165 in
   the first hour, 60 in each further one;
 - one address, at all accounts to which it is not known: 50, then one a second.
