@@ -12,7 +12,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -51,7 +51,7 @@ class Request:
 
     method: str
     path: str
-    headers: Mapping[str, bytes]
+    headers: dict[str, bytes]
     content: bytes
 
 
@@ -71,7 +71,7 @@ class Outcome:
 class Send(Protocol):
     """Sends a request and returns a response of httpx."""
 
-    def __call__(self, method: str, url: str, *, headers: Mapping[str, str | bytes], content: bytes) -> Any: ...
+    def __call__(self, method: str, url: str, *, headers: Sequence[tuple[bytes, bytes]], content: bytes) -> Any: ...
 
 
 class HostileRequests:
@@ -190,7 +190,7 @@ class HostileRequests:
     def _example(self, call: Mapping[str, Any]) -> Any:
         """A body that the document allows, as far as its examples and schemas tell."""
         media = call.get("requestBody", {}).get("content", {})
-        schema = next((kind.get("schema", {}) for kind in media.values()), {})
+        schema: Mapping[str, Any] = next((kind.get("schema", {}) for kind in media.values()), {})
         return self._of_schema(schema, 0)
 
     def _of_schema(self, schema: Mapping[str, Any], depth: int) -> Any:
@@ -253,13 +253,13 @@ def make_requests(
             return outcome
         log.clear()
         started = time.perf_counter()
-        response = send(
-            request.method, request.path, headers={**request.headers, **credentials()}, content=request.content
-        )
+        sent = request.headers | {name: value.encode() for name, value in credentials().items()}
+        pairs = [(name.encode(), value) for name, value in sent.items()]
+        response = send(request.method, request.path, headers=pairs, content=request.content)
         seconds = time.perf_counter() - started
         outcome.statuses[response.status_code] += 1
         outcome.slowest = max(outcome.slowest, seconds)
-        named = f"{number}: {request.method} {request.path} ({request.headers.get('Content-Type')})"
+        named = f"{number}: {request.method} {request.path} ({request.headers['Content-Type']!r})"
         if response.status_code >= 500:
             outcome.faults.append(f"{named}: {response.status_code} {response.text[:200]}")
         if response.status_code >= 400 and MARK in f"{response.text} {response.headers}":

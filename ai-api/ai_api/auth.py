@@ -24,6 +24,10 @@ log = logging.getLogger(__name__)
 
 ISSUER = AUDIENCE = "volant"
 SCOPES = frozenset({"predict", "feedback", "read", "train"})
+SCOPES_OF = {"user": SCOPES - {"train"}, "trainer": SCOPES, "admin": SCOPES}
+"""By role. A key has those of its scopes that its owner's role has now."""
+CHANGE_SECONDS = 1.0
+"""How often data-api is asked whether the snapshot has changed: a key that was revoked is refused from then on."""
 REPORT_SECONDS = 60.0
 TRAINERS = frozenset({"trainer", "admin"})
 
@@ -40,12 +44,16 @@ class Caller:
     def is_trainer(self) -> bool:
         return self.role in TRAINERS
 
+    def may_see(self, user_id: str | None) -> bool:
+        """Whether this caller may see who did something: trainers may, others see themselves only."""
+        return self.is_trainer or user_id == self.user_id
+
     def require(self, scope: str) -> Caller:
         """This caller, if it has `scope` (and, for `train`, the role); else NotAllowed."""
-        if scope not in self.scopes:
-            raise NotAllowed(f"This key does not have the scope `{scope}`.")
         if scope == "train" and not self.is_trainer:
             raise NotAllowed("Training and promoting take the role `trainer` or `admin`.")
+        if scope not in self.scopes:
+            raise NotAllowed(f"This key does not have the scope `{scope}`.")
         return self
 
 
@@ -97,6 +105,7 @@ class Callers:
         self._keys: dict[str, KeyEntry] = {}
         self._public: dict[str, object] = {}
         self._snapshot: Snapshot | None = None
+        self._revision = ""
         self._as_of = 0.0
         self._used: dict[str, float] = {}
         self._report_at = 0.0
@@ -113,13 +122,19 @@ class Callers:
         return age is not None and age <= self._stale_seconds
 
     async def run(self) -> None:
-        """Refreshes until cancelled. Until the first snapshot arrives it is requested every half second."""
+        """Refreshes until cancelled; in between, every CHANGE_SECONDS, if something has changed. Until the first
+        snapshot arrives it is requested every half second.
+        """
         SNAPSHOT_AGE.set_function(lambda: self.age_seconds or 0.0)
-        failed = False
+        failed, refresh_at = False, 0.0
         while True:
             try:
-                await self.refresh()
-                await self.report()
+                if time.monotonic() >= refresh_at:
+                    await self.refresh()
+                    refresh_at = time.monotonic() + self._refresh_seconds
+                    await self.report()
+                elif self._revision:  # data-api before this release has none
+                    await self.refresh(known=self._revision)
                 if failed:
                     log.info("the snapshot of callers is refreshed again")
                 failed = False
@@ -127,11 +142,17 @@ class Callers:
                 if not failed:
                     log.warning("the snapshot of callers could not be refreshed: %s", error)
                 failed = True
-            await asyncio.sleep(self._refresh_seconds if self._snapshot is not None else 0.5)
+            pause = min(self._refresh_seconds, CHANGE_SECONDS) if self._revision else self._refresh_seconds
+            await asyncio.sleep(0.5 if self._snapshot is None else pause)
 
-    async def refresh(self) -> None:
-        """Fetches the snapshot now and writes it to disk; DataUnavailable when it cannot be fetched."""
-        body = await self._client.snapshot(self._instance)
+    async def refresh(self, known: str = "") -> None:
+        """Fetches the snapshot now, unless its revision is still `known`, and writes it to disk; DataUnavailable when
+        it cannot be fetched.
+        """
+        fetched = await self._client.snapshot(self._instance, known)
+        if fetched is None:
+            return
+        body, self._revision = fetched
         try:
             snapshot = Snapshot.model_validate(body)
         except ValidationError as error:
@@ -178,7 +199,7 @@ class Callers:
             raise NotSignedIn
         if entry.key_id:  # a snapshot written by an earlier release has none
             self._used[entry.key_id] = time.time()
-        return Caller(entry.user_id, entry.role, entry.scopes & SCOPES)
+        return Caller(entry.user_id, entry.role, entry.scopes & SCOPES_OF.get(entry.role, frozenset()))
 
     def _by_token(self, token: str, snapshot: Snapshot) -> Caller:
         try:
@@ -194,18 +215,22 @@ class Callers:
         except (jwt.PyJWTError, KeyError, ValueError):
             raise NotSignedIn from None
         user_id, role = str(claims["sub"]), str(claims.get("role", ""))
+        if user_id in self.erased:
+            raise NotSignedIn
         if user_id in snapshot.disabled_users or float(claims["iat"]) < snapshot.tokens_valid_after.get(user_id, 0.0):
             raise NotSignedIn
-        if role not in {"user", "trainer", "admin"}:
+        if role not in SCOPES_OF:
             raise NotAllowed
-        return Caller(user_id, role, SCOPES if role in TRAINERS else SCOPES - {"train"})
+        return Caller(user_id, role, SCOPES_OF[role])
 
     def _use(self, snapshot: Snapshot, as_of: float) -> None:
-        self._keys = {entry.hash: entry for entry in snapshot.keys}
+        erased = {erased.user_id: erased.id for erased in snapshot.erasures}
+        # an erasure may be newer than the keys of the same snapshot
+        self._keys = {entry.hash: entry for entry in snapshot.keys if entry.user_id not in erased}
         self._public = {
             str(key["kid"]): OKPAlgorithm.from_jwk(json.dumps(key)) for key in snapshot.jwks.get("keys", [])
         }
-        self.erased = {erased.user_id: erased.id for erased in snapshot.erasures}
+        self.erased = erased
         self.kept_days = snapshot.kept_days
         self._snapshot, self._as_of = snapshot, as_of
 

@@ -61,12 +61,17 @@ class DataClient:
             )
         return statuses
 
-    async def snapshot(self, instance: str = "") -> dict[str, object]:
-        """The valid callers: key hashes, disabled users, revocations, public keys; and whom `instance` shall erase."""
-        response = await self._request("GET", "/auth/snapshot", params={"replica": instance} if instance else None)
+    async def snapshot(self, instance: str = "", known: str = "") -> tuple[dict[str, object], str] | None:
+        """The valid callers: key hashes, disabled users, revocations, public keys; whom `instance` shall erase; and the
+        revision of all this. None when the revision is still `known`.
+        """
+        params = {"replica": instance} if instance else None
+        headers = {"If-None-Match": known} if known else None
+        response = await self._request("GET", "/auth/snapshot", params=params, headers=headers)
+        if response.status_code == 304:
+            return None
         self._expect_ok(response)
-        body: dict[str, object] = response.json()
-        return body
+        return response.json(), response.headers.get("etag", "")
 
     async def report_erasure(self, erasure: str, instance: str, removed: Mapping[str, int]) -> None:
         """Reports how many rows this instance removed. An erasure that data-api does not know any more is no error."""

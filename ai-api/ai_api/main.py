@@ -61,6 +61,7 @@ def create_app(settings: Settings, *, registry: Registry | None = None, client: 
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
+        await app.state.context.eraser.leave()
         await client.close()
         await asyncio.to_thread(app.state.context.outbox.close)
         executor.shutdown(wait=False, cancel_futures=True)
@@ -111,12 +112,13 @@ def wire(
     loader = model_loader(settings, tasks, registry, executor, changes.record_move)
     shipper = Shipper(outbox, client, rows=settings.ship_rows)
     blobs = Blobs(settings.blobs)
-    eraser = Eraser(outbox, blobs, client, lambda: callers.erased)
+    eraser = Eraser(outbox, blobs, client, lambda: callers.erased, jobs.clear_actor)
     context = Context(
         callers=callers,
         loader=loader,
         predictor=Predictor(loader, outbox, blobs, eraser),
         feedback=FeedbackRecorder(outbox, client, eraser),
+        eraser=eraser,
         outbox=outbox,
         blobs=blobs,
         shipper=shipper,

@@ -98,7 +98,7 @@ class Settings(BaseSettings):
     """Most predictions sent to data-api in one call."""
 
     auth_refresh_seconds: PositiveFloat = 10
-    """How often the snapshot of keys, roles and revocations is fetched from data-api."""
+    """How often the whole snapshot of keys, roles and revocations is fetched; every second if something has changed."""
     auth_stale_seconds: PositiveInt = 3_600
     """How long the last snapshot of callers is used while data-api is unavailable."""
 

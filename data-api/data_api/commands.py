@@ -1,4 +1,4 @@
-"""Commands for operators: create an admin, rotate and list signing keys."""
+"""Commands for operators: create an admin, end the waits of an account, rotate and list signing keys."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from getpass import getpass
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.orm import Session
 
-from .crud.people import invitation, user
-from .errors import InvalidRequest
+from .crud.people import invitation, sign_in_failure, user
+from .errors import InvalidRequest, UnknownUser
+from .http.sign_in import account_subject
 from .keyring import KeySeal
-from .main import primary
+from .main import primary, pseudonym_key
 from .models.people.user import Role
 from .routes.people.invitation import link
 from .schemas.people.user import Email, Password
@@ -29,14 +30,18 @@ EMAIL, PASSWORD = TypeAdapter[str](Email), TypeAdapter[str](Password)
 
 
 def add_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Adds `admin create`, `keys rotate` and `keys list` to the command line."""
-    admin = commands.add_parser("admin", help="make an admin account")
-    create = admin.add_subparsers(required=True).add_parser(
-        "create", help="print a one-time link on which the admin makes the account"
-    )
+    """Adds `admin create`, `admin unlock`, `keys rotate` and `keys list` to the command line."""
+    admin = commands.add_parser("admin", help="make an admin account, or end the waits of an account")
+    admin_commands = admin.add_subparsers(required=True)
+    create = admin_commands.add_parser("create", help="print a one-time link on which the admin makes the account")
     create.add_argument("--email", required=True, help="e-mail of the account")
     create.add_argument("--ask-password", action="store_true", help="make the account now and ask for its password")
     create.set_defaults(run=create_admin)
+    unlock = admin_commands.add_parser(
+        "unlock", help="forget the failed sign-ins of an account, so that nobody has to wait to sign in to it"
+    )
+    unlock.add_argument("email", help="e-mail of the account, of any role")
+    unlock.set_defaults(run=unlock_account)
     keys = commands.add_parser("keys", help="the keys that access tokens are signed with").add_subparsers(required=True)
     rotate_command = keys.add_parser(
         "rotate", help="make the next key; tokens of the old ones stay valid until they expire"
@@ -70,6 +75,17 @@ def create_admin(settings: Settings, arguments: argparse.Namespace, write: Print
         f" {until:%Y-%m-%d %H:%M} UTC:"
     )
     write(link(settings.effective_public_url, token))
+
+
+def unlock_account(settings: Settings, arguments: argparse.Namespace, write: Print = print) -> None:
+    """Forgets the failed sign-ins of an account; UnknownUser if there is none with this e-mail."""
+    email = _validated(EMAIL, arguments.email)
+    key = pseudonym_key(KeySeal(settings.secret("signing_key")))
+    with service_session(settings) as session:
+        if user.by_email(session, email) is None:
+            raise UnknownUser
+        sign_in_failure.unlock(session, account_subject(key, email))
+    write(f"The failed sign-ins of {email} are forgotten: everybody may try again at once.")
 
 
 def rotate_keys(settings: Settings, arguments: argparse.Namespace, write: Print = print) -> None:

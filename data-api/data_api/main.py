@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from . import __version__, errors
 from .admin.page import mount as mount_admin_page
+from .crud.people.sign_in_failure import SlowDown
 from .crud.rate_limit import PostgresStorage
 from .database import Database, address, replica_address
 from .http.body.request_body import BodyLimits, BytesInFlight
@@ -67,6 +68,8 @@ RATE_LIMIT_CONNECTIONS = 2
 """Connections for counting requests, in a pool of their own: a request that waits for one of the others must not hold
 one of these.
 """
+ADDRESS_WAIT = timedelta(seconds=1)
+"""Longest wait of an address, which many people may share: it bounds the hashes that it costs, not the guesses."""
 HEADERS = {
     401: {"WWW-Authenticate": "Bearer"},
     408: {"Connection": "close"},
@@ -144,6 +147,7 @@ def wire(settings: Settings, rate_limit_storage: Storage) -> Context:
     """Makes the pieces that the calls need, from the settings and the secrets."""
     database = primary(settings, settings.pool_size)
     seal = KeySeal(settings.secret("signing_key"))
+    longest_wait = timedelta(seconds=settings.sign_in_wait_seconds)
     return Context(
         database=database,
         passwords=Passwords(settings.sign_ins_at_once),
@@ -153,17 +157,22 @@ def wire(settings: Settings, rate_limit_storage: Storage) -> Context:
         invitation_lifetime=timedelta(seconds=settings.invitation_seconds),
         public_url=settings.effective_public_url,
         lockout=LockoutPolicy(
-            settings.sign_in_tries,
-            settings.sign_in_tries_per_address,
-            timedelta(seconds=settings.sign_in_wait_seconds),
+            source=SlowDown(settings.sign_in_tries, longest_wait),
+            account=SlowDown(settings.sign_in_tries_per_account, longest_wait),
+            address=SlowDown(settings.sign_in_tries_per_address, ADDRESS_WAIT),
         ),
         label_share=settings.label_share,
         label_lifetime=timedelta(minutes=settings.label_minutes),
         replica=read_replica(settings),
-        pseudonym_key=seal.derive("count failed sign-ins"),
+        pseudonym_key=pseudonym_key(seal),
         responses_key=seal.derive("keep answers to repeated requests"),
         rate_limits=RateLimits(rate_limit_storage, settings.rate_limit_per_caller, settings.rate_limit_per_address),
     )
+
+
+def pseudonym_key(seal: KeySeal) -> bytes:
+    """The key of the pseudonyms under which failed sign-ins are counted."""
+    return seal.derive("count failed sign-ins")
 
 
 def primary(settings: Settings, connections: int, name: str = "main") -> Database:

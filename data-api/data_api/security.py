@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import secrets
 import time
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,17 +37,27 @@ class Passwords:
         self._decoy_hash = self._hash.hash(secrets.token_hex(16))
 
     def hash(self, password: str) -> str:
-        """The hash to store."""
+        """The hash to store, of the password in NFC: the same password typed on another system has the same hash."""
         with self._slot():
-            return self._hash.hash(password)
+            return self._hash.hash(unicodedata.normalize("NFC", password))
 
     def verify(self, password: str, stored_hash: str | None) -> bool:
-        """Whether the password matches. A `stored_hash` of None is never matched and takes as long as a wrong
-        password.
+        """Whether the password matches in NFC or, as earlier releases stored it, as it was typed (here, or in NFD). A
+        `stored_hash` of None is never matched and takes as long as a wrong password.
         """
         with self._slot():
-            is_right = self._hash.verify(password, stored_hash or self._decoy_hash)
+            is_right = any(self._hash.verify(form, stored_hash or self._decoy_hash) for form in _forms(password))
         return is_right and stored_hash is not None
+
+    def updated_hash(self, password: str, stored_hash: str) -> str | None:
+        """The hash to store instead of one that this password matches in another form than NFC; None if it need not be
+        replaced.
+        """
+        composed = unicodedata.normalize("NFC", password)
+        if password.isascii():
+            return None
+        with self._slot():
+            return None if self._hash.verify(composed, stored_hash) else self._hash.hash(composed)
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
@@ -59,6 +70,12 @@ class Passwords:
                 yield
         finally:
             self._slots.release()
+
+
+def _forms(password: str) -> list[str]:
+    """The password in NFC, as it was typed, and in NFD, where they differ."""
+    composed, decomposed = (unicodedata.normalize(form, password) for form in ("NFC", "NFD"))
+    return list(dict.fromkeys((composed, password, decomposed)))
 
 
 @dataclass(frozen=True)

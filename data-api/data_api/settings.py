@@ -71,12 +71,14 @@ class Settings(BaseSettings):
     """How long an access token is valid. Less: a leaked token ends sooner, and clients refresh more often."""
     refresh_token_seconds: PositiveInt = 1_209_600
     """How long a refresh token is valid, from its last rotation: after that a person signs in again."""
-    sign_in_tries: PositiveInt = 5
-    """Wrong passwords in a row before an account is locked out: for a second, then two, four, and so on."""
+    sign_in_tries: PositiveInt = 10
+    """Wrong passwords from one device or address at one account before the next waits: a second, then two, four ..."""
+    sign_in_tries_per_account: PositiveInt = 100
+    """The same from all devices and addresses together that have not signed in to the account before."""
+    sign_in_wait_seconds: PositiveInt = 60
+    """Longest such wait at one account. More: fewer guesses, and a longer wait for those whom strangers delay."""
     sign_in_tries_per_address: PositiveInt = 50
-    """The same for one client address (of IPv6, one /64), over all accounts."""
-    sign_in_wait_seconds: PositiveInt = 900
-    """Longest lockout of an account or an address after failed sign-ins."""
+    """The same from one address (of IPv6, one /64), at all accounts that it has not signed in to: then a second."""
     invitation_seconds: PositiveInt = 259_200
     """How long the link of an invitation can be used."""
     rate_limit_per_caller: str = "3000/minute"

@@ -23,8 +23,9 @@ SUPERUSER = "postgres"
 HERE = Path("/proc/self/cwd")
 """The working folder of the process that reads this path (Linux)."""
 ENVIRONMENT = {"LC_ALL": "C.UTF-8", "PATH": os.defpath, "TZ": "UTC"}
-MEMORY_SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "4GB"}
-"""As in docker-compose.yml, for many predictions per second: indexes stay in memory, checkpoints are rare."""
+MEMORY_SETTINGS = {"shared_buffers": "256MB", "max_wal_size": "4GB", "max_connections": "200"}
+"""As in docker-compose.yml, for many predictions per second: indexes stay in memory, checkpoints are rare. The
+connections are shared out by the setup of data-api."""
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 """Settings for a temporary cluster: fast, but its data is lost when the machine loses power."""
 

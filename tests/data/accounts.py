@@ -17,7 +17,7 @@ from data_api.ids import new_id
 from data_api.models.people.api_key import Scope
 from data_api.models.people.user import Role
 from data_api.security import digest, new_api_key, new_invitation
-from tests.data.api import ApiClient, prediction
+from tests.data.api import PASSWORD, ApiClient, prediction
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ class Accounts:
             return CallerAccount(self._world.service)
         role, _, scopes = kind.partition(" key ")
         with self._context.database.session() as session:
-            made = user.create(session, f"{kind.replace(' ', '-')}-{new_id()}@example.org", Role(role), None)
+            email = f"{kind.replace(' ', '-')}-{new_id()}@example.org"
+            made = user.create(session, email, Role(role), self._context.passwords.hash(PASSWORD))
             if scopes:
                 return CallerAccount({"X-API-Key": _key(session, made.id, *map(Scope, scopes.split()))}, made.id)
         return CallerAccount({"Authorization": f"Bearer {self._context.tokens.issue(made.id, role)}"}, made.id)

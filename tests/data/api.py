@@ -59,7 +59,7 @@ class ApiClient:
 
     def key(self, user: SignedInUser, *scopes: str, **others: object) -> tuple[str, str]:
         """A new API key: its id, and the key."""
-        body = {"name": "test", "scopes": scopes or ["predict", "feedback", "read", "train"], **others}
+        body = {"name": "test", "scopes": scopes or ["predict", "feedback", "read"], **others}
         response = self.client.post("/api-keys", json=body, headers=user.headers)
         assert response.status_code == 201, response.text
         return response.json()["id"], response.json()["key"]

@@ -42,6 +42,7 @@ def settings_for(secrets_dir: Path, port: int, **others: object) -> Settings:
     passwords.
     """
     limits: dict[str, object] = {"sign_in_tries": 1_000, "sign_in_tries_per_address": 100_000}
+    limits["sign_in_tries_per_account"] = 100_000
     limits |= {"rate_limit_per_caller": "1000000/minute", "rate_limit_per_address": "1000000/minute"}
     where = {"secrets_dir": secrets_dir, "postgres_host": "127.0.0.1", "postgres_port": port, "pool_size": 5}
     return Settings.model_validate({**where, **limits, **others})

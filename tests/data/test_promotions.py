@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
 
+from data_api.ids import new_id
 from tests.data.api import ApiClient, promotion
 
 
@@ -16,6 +17,16 @@ def test_promotions_are_stored_once_and_readable_by_every_signed_in_user(api: Ap
     assert [item["id"] for item in page["items"]] == [back["id"], first["id"]]
     stored = page["items"][1]
     assert {name: stored[name] for name in first} == first
+
+
+@pytest.mark.parametrize(("role", "shows"), [("user", False), ("trainer", True), ("admin", True)])
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_users_do_not_see_who_promoted(api: ApiClient, task: str, role: str, shows: bool, form: str) -> None:
+    someone = str(new_id())
+    api.send("/promotions", promotion(task, actor=someone), promotion(task, actor="gate"))
+    page = api.client.get("/promotions", params={"task": task, "format": form}, headers=api.person(role).headers).text
+    assert "gate" in page
+    assert (someone in page) == shows
 
 
 @pytest.mark.parametrize(

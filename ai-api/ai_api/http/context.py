@@ -15,6 +15,7 @@ from ai_api.images.blobs import Blobs
 from ai_api.jobs.queue import Jobs
 from ai_api.outbox.outbox import Outbox
 from ai_api.outbox.shipper import Shipper
+from ai_api.privacy.eraser import Eraser
 from ai_api.registry.promotion import Promotions
 from ai_api.registry.registry import Registry
 from ai_api.serving.feedback import FeedbackRecorder
@@ -36,6 +37,7 @@ class Context:
     loader: ModelLoader
     predictor: Predictor
     feedback: FeedbackRecorder
+    eraser: Eraser
     outbox: Outbox
     blobs: Blobs
     shipper: Shipper

@@ -59,6 +59,15 @@ async def connected(conninfo: str) -> AsyncIterator[QueueConnection]:
         raise QueueUnavailable from error
 
 
+async def vacuum(conninfo: str) -> None:
+    """Removes the old versions of changed jobs, and makes the statistics about their values anew."""
+    try:
+        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
+            await connection.execute("vacuum (analyze) training_jobs")
+    except psycopg.OperationalError as error:
+        raise QueueUnavailable from error
+
+
 async def migrate(conninfo: str) -> None:
     """Creates procrastinate's tables and ours where they are missing. Safe to repeat and to run concurrently."""
     async with connected(conninfo) as connection:

@@ -38,6 +38,10 @@ class Jobs:
         """A waiting job ends at once; a running one within seconds; an ended one stays as it is."""
         return await self._store.cancel(job_id)
 
+    async def clear_actor(self, user_id: str) -> int:
+        """Clears the user id of an erased person in their jobs; how many."""
+        return await self._store.clear_actor(user_id)
+
     async def events(self, job_id: int, after: int = 0) -> AsyncIterator[JobEvent]:
         """The events of a job with an id above `after`, as they happen, until the job ends."""
         await self._store.get(job_id)

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from ai_api.errors import JobRunning, UnknownJob
 
-from .database import QueueConnection, connected, queue_app
+from .database import QueueConnection, connected, queue_app, vacuum
 from .job import Job, JobEvent, JobLost, Status
 
 QUEUE = "training"
@@ -96,6 +96,19 @@ class JobStore:
                 "update training_jobs set cancelling = true where id = %s and status = 'running'", (job_id,)
             )
             return await _get(connection, job_id)
+
+    async def clear_actor(self, user_id: str) -> int:
+        """Clears the user id of an erased person in their jobs, and in what Postgres keeps of the values of the table;
+        how many.
+        """
+        async with connected(self._conninfo) as connection:
+            if await _one(connection, "select to_regclass('training_jobs') as name where to_regclass('training_jobs')"
+                          " is not null", ()) is None:  # fmt: skip
+                return 0  # no trainer has run yet
+            cleared = await connection.execute("update training_jobs set actor = null where actor = %s", (user_id,))
+        if cleared.rowcount:
+            await vacuum(self._conninfo)
+        return cleared.rowcount
 
     async def take(self, job_id: int) -> Job | None:
         """Starts an attempt of a waiting job; None when it does not wait any more."""

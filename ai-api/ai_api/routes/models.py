@@ -9,9 +9,10 @@ from functools import partial
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from ai_api.auth import Caller
 from ai_api.errors import NotAllowed, RegistryUnavailable
 from ai_api.http.body.guarded_route import GuardedRoute
-from ai_api.http.context import BODY_STATUSES, READING, Context, Ctx, Training, documented, errors
+from ai_api.http.context import BODY_STATUSES, READING, Context, Ctx, Reading, Training, documented, errors
 from ai_api.registry.versions import Version
 from ai_api.serving.model_check import check_model
 from ai_api.serving.task_loader import LiveVersion
@@ -102,8 +103,8 @@ async def list_models(ctx: Ctx) -> list[TaskView]:
     return [task_view(ctx, task) for task in ctx.loader.tasks.values()]
 
 
-@router.get("/models/{task}", dependencies=[READING], responses=errors(404))
-async def get_model(task: str, ctx: Ctx) -> TaskDetail:
+@router.get("/models/{task}", responses=errors(404))
+async def get_model(task: str, ctx: Ctx, caller: Reading) -> TaskDetail:
     """One task with its versions, their metrics and lineage."""
     wanted = ctx.loader.task(task)
     try:
@@ -111,7 +112,7 @@ async def get_model(task: str, ctx: Ctx) -> TaskDetail:
     except RegistryUnavailable:
         views = None
     else:
-        views = await asyncio.to_thread(lambda: [version_view(ctx, version) for version in versions])
+        views = await asyncio.to_thread(lambda: [version_view(ctx, version, caller) for version in versions])
     return TaskDetail(**task_view(ctx, wanted).model_dump(), versions=views)
 
 
@@ -144,16 +145,6 @@ async def rollback(task: str, body: RollbackRequest, ctx: Ctx, caller: Training)
     return Promoted(task=task, version=now, previous=before)
 
 
-def version_view(ctx: Context, version: Version) -> VersionView:
-    """The version as GET /models/{task} shows it."""
-    signer = version.signature.by.partition(":")[0] if version.signature else None  # without the admin's id
-    signed_by = signer if ctx.registry.is_signed(version) else None
-    return VersionView(
-        **{name: getattr(version, name) for name in VersionView.model_fields if name != "signed_by"},
-        signed_by=signed_by,
-    )
-
-
 def task_view(ctx: Context, task: Task) -> TaskView:
     """The task as GET /models shows it."""
     refused = ctx.loader.refused(task.name)
@@ -166,6 +157,18 @@ def task_view(ctx: Context, task: Task) -> TaskView:
         serving=serving_view(ctx.loader.serving(task.name)),
         refused=None if refused is None else {"version": refused.number, "reason": refused.reason},
     )
+
+
+def version_view(ctx: Context, version: Version, caller: Caller) -> VersionView:
+    """The version as GET /models/{task} shows it to this caller. Versions of earlier releases name who trained them."""
+    signer = version.signature.by.partition(":")[0] if version.signature else None  # without the admin's id
+    view = VersionView(
+        **{name: getattr(version, name) for name in VersionView.model_fields if name != "signed_by"},
+        signed_by=signer if ctx.registry.is_signed(version) else None,
+    )
+    if not caller.may_see(view.lineage.get("actor")):
+        view.lineage.pop("actor", None)
+    return view
 
 
 def serving_view(live: LiveVersion | None) -> Serving | None:

@@ -13,8 +13,9 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from ai_api.auth import Caller
 from ai_api.http.body.guarded_route import GuardedRoute
-from ai_api.http.context import BODY_STATUSES, READING, TRAINING, Ctx, Training, documented, errors
+from ai_api.http.context import BODY_STATUSES, READING, Ctx, Reading, Training, documented, errors
 from ai_api.jobs.job import Job
 from ai_api.pipeline import check_params
 
@@ -39,7 +40,8 @@ class RetrainRequest(BaseModel):
 class JobView(BaseModel):
     """A training job: waiting, running, succeeded, failed or cancelled.
 
-    `result` has the version that was trained, whether it was promoted, and the reason.
+    `result` has the version that was trained, whether it was promoted, and the reason. `actor` is the id of the person
+    who asked for it, for trainers and for this person.
     """
 
     id: int
@@ -70,12 +72,13 @@ async def retrain(body: RetrainRequest, ctx: Ctx, caller: Training) -> JobView:
     task = ctx.loader.task(body.task)
     recipe = task.recipe(body.recipe or ctx.loader.recipe(task.name))
     check_params(task, recipe, body.params)
-    return job_view(await ctx.jobs.retrain(task.name, recipe.name, body.params, caller.user_id))
+    return job_view(await ctx.jobs.retrain(task.name, recipe.name, body.params, caller.user_id), caller)
 
 
-@router.get("/jobs", dependencies=[READING], responses=errors(404, 422))
+@router.get("/jobs", responses=errors(404, 422))
 async def list_jobs(
     ctx: Ctx,
+    caller: Reading,
     task: Annotated[str | None, Query(max_length=100)] = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     before: Annotated[int | None, Query(ge=1, le=LARGEST_ID)] = None,
@@ -84,19 +87,19 @@ async def list_jobs(
     if task is not None:
         ctx.loader.task(task)
     jobs = await ctx.jobs.list(task, limit, before)
-    return JobList(items=[job_view(job) for job in jobs], next=jobs[-1].id if len(jobs) == limit else None)
+    return JobList(items=[job_view(job, caller) for job in jobs], next=jobs[-1].id if len(jobs) == limit else None)
 
 
-@router.get("/jobs/{job_id}", dependencies=[READING], responses=errors(404, 422))
-async def get_job(job_id: JobId, ctx: Ctx) -> JobView:
+@router.get("/jobs/{job_id}", responses=errors(404, 422))
+async def get_job(job_id: JobId, ctx: Ctx, caller: Reading) -> JobView:
     """One job."""
-    return job_view(await ctx.jobs.get(job_id))
+    return job_view(await ctx.jobs.get(job_id), caller)
 
 
-@router.delete("/jobs/{job_id}", dependencies=[TRAINING], status_code=202, responses=errors(404, 422))
-async def cancel_job(job_id: JobId, ctx: Ctx) -> JobView:
+@router.delete("/jobs/{job_id}", status_code=202, responses=errors(404, 422))
+async def cancel_job(job_id: JobId, ctx: Ctx, caller: Training) -> JobView:
     """Cancel a job. A running one stops within seconds; one that has ended stays as it is."""
-    return job_view(await ctx.jobs.cancel(job_id))
+    return job_view(await ctx.jobs.cancel(job_id), caller)
 
 
 @router.get(
@@ -123,6 +126,7 @@ async def job_events(
     )
 
 
-def job_view(job: Job) -> JobView:
-    """The job as the calls show it."""
-    return JobView.model_validate(asdict(job))
+def job_view(job: Job, caller: Caller) -> JobView:
+    """The job as the calls show it to this caller."""
+    view = JobView.model_validate(asdict(job))
+    return view if caller.may_see(view.actor) else view.model_copy(update={"actor": None})

@@ -108,7 +108,9 @@ def _report(request: TrainingRequest, candidate: Candidate, facts: CardFacts, ro
 
 
 def lineage_of(request: TrainingRequest, parts: Split) -> dict[str, str]:
-    """Where a version comes from, as tags; empty values are left out."""
+    """Where a version comes from, as tags; empty values are left out. Who asked for it is in the record of its job
+    only, where an erasure clears it.
+    """
     lineage = {
         "seed": str(request.seed),
         "share": str(request.share),
@@ -118,7 +120,6 @@ def lineage_of(request: TrainingRequest, parts: Split) -> dict[str, str]:
         "live_rows": str(len(parts.live.table)),
         "job": "" if request.job is None else str(request.job),
         "job_created_at": request.job_created_at or "",
-        "actor": request.actor or "",
         "synthetic": str(parts.train.synthetic).lower(),
         "git_commit": git_commit(),
         "code": code_digest(request.task.row),

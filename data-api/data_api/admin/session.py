@@ -19,7 +19,7 @@ from data_api.crud.people import admin_session, refresh_token
 from data_api.errors import NotAllowed, WrongCredentials
 from data_api.http.body.form_reading import read_form
 from data_api.http.context import Context
-from data_api.http.sign_in import authenticate, client_address
+from data_api.http.sign_in import authenticate, client_address, remember_device, sign_in_source
 from data_api.metrics import SIGN_INS
 from data_api.models.audit import Actor
 from data_api.models.people.user import Role
@@ -56,6 +56,7 @@ class AdminSession(AuthenticationBackend):
             httponly=True,
             samesite="strict",
         )
+        remember_device(self.context, request, response, credentials.username)
         return response
 
     async def logout(self, request: Request) -> Response | bool:
@@ -89,7 +90,7 @@ class AdminSession(AuthenticationBackend):
         token = new_refresh_token()
         with self.context.database.session() as session:
             person = authenticate(
-                self.context, session, credentials.username, credentials.password, client_address(request)
+                self.context, session, credentials.username, credentials.password, sign_in_source(request)
             )
             if person.role != Role.ADMIN:
                 raise NotAllowed("Only admins may use this page.")

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from sqladmin import ModelView
 from sqladmin.filters import OperationColumnFilter
 from sqladmin.formatters import BASE_FORMATTERS
-from sqlalchemy import Select
+from sqlalchemy import Select, false, or_
 from sqlalchemy.orm import Session
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
@@ -73,6 +73,11 @@ class TableView(ModelView):
     column_type_formatters: ClassVar[dict[type, Any]] = {**BASE_FORMATTERS, dict: as_json, datetime: to_the_second}
     page_size = 25
     page_size_options: ClassVar[list[int]] = [25, 100]
+
+    def search_query(self, stmt: Select[Any], term: str) -> Select[Any]:
+        """The rows whose searchable columns contain the term as it is, whatever its case."""
+        columns = [getattr(self.model, str(name)) for name in self.column_searchable_list]
+        return stmt.where(or_(false(), *(column.icontains(term, autoescape=True) for column in columns)))
 
     def sort_query(self, stmt: Select[Any], request: Request) -> Select[Any]:
         """Sorted, and bounded to `MOST` rows: counting millions would take too long."""

@@ -33,6 +33,11 @@ class AuditFilter:
     before: datetime | None = None
 
 
+def latest(session: Session) -> UUID | None:
+    """The id of the newest line."""
+    return session.scalar(select(Audit.id).order_by(Audit.id.desc()).limit(1))
+
+
 def with_values(query: Q) -> Q:
     """The query of audit lines, with the values before and after each change loaded along."""
     return query.options(joinedload(Audit.detail))

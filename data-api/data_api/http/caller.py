@@ -16,7 +16,7 @@ from data_api.crud.people import api_key, user
 from data_api.database import commit_early
 from data_api.errors import NotAllowed, NotSignedIn, UnknownUser
 from data_api.models.audit import Actor
-from data_api.models.people.api_key import Scope
+from data_api.models.people.api_key import Scope, scopes_of
 from data_api.models.people.user import Role
 from data_api.security import constant_time_equal, digest
 
@@ -34,7 +34,9 @@ class Caller:
     user_id: UUID | None = None
     """None: ai-api, which calls with the service key."""
     scopes: frozenset[Scope] | None = None
-    """Scopes of the caller's API key. None: no key was used, so only the role limits what is allowed."""
+    """Those scopes of the caller's API key that the caller's role has now. None: no key was used, so only the role
+    limits what is allowed.
+    """
 
     @property
     def sees_all(self) -> bool:
@@ -93,7 +95,8 @@ def _by_key(session: Session, key: str) -> Caller:
     live_key, owner = found
     if api_key.note_use(session, live_key):
         commit_early(session)  # other calls with this key would wait for the row until this one ends
-    return Caller(Role(owner.role), owner.id, frozenset(Scope(scope) for scope in live_key.scopes))
+    role = Role(owner.role)
+    return Caller(role, owner.id, scopes_of(role).intersection(map(Scope, live_key.scopes)))
 
 
 def _by_token(context: Context, session: Session, token: str) -> Caller:
@@ -105,13 +108,13 @@ def _by_token(context: Context, session: Session, token: str) -> Caller:
 
 
 class RoleCheck:
-    """`allowed` is the dependency of a call that these roles may make, else NotAllowed. An API key needs `scope`; None
-    refuses API keys.
+    """`allowed` is the dependency of a call that these roles may make, else NotAllowed. A key needs all `scopes`; None
+    refuses keys.
     """
 
-    def __init__(self, *roles: Role, scope: Scope | None = None) -> None:
+    def __init__(self, *roles: Role, scopes: frozenset[Scope] | None = None) -> None:
         self._roles = roles
-        self._scope = scope
+        self._scopes = scopes
 
     async def allowed(self, caller: Annotated[Caller, Depends(recognise)]) -> Caller:
         """The caller."""
@@ -126,16 +129,19 @@ class RoleCheck:
     def _check(self, caller: Caller) -> Caller:
         if caller.role not in self._roles:
             raise NotAllowed
-        if caller.scopes is not None and self._scope not in caller.scopes:
+        if caller.scopes is not None and (self._scopes is None or not self._scopes <= caller.scopes):
             raise NotAllowed
         return caller
 
 
 PEOPLE = (Role.USER, Role.TRAINER, Role.ADMIN)
+READ, LABEL = frozenset({Scope.READ}), frozenset({Scope.READ, Scope.FEEDBACK})
+"""Scopes for calls that return rows, and for those that return rows to be corrected."""
 Service = Annotated[Caller, Depends(RoleCheck(Role.SERVICE).allowed)]
+InstanceRemover = Annotated[Caller, Depends(RoleCheck(Role.SERVICE, Role.ADMIN).allowed)]
 Admin = Annotated[Caller, Depends(RoleCheck(Role.ADMIN).allowed)]
 Person = Annotated[Caller, Depends(RoleCheck(*PEOPLE).allowed)]
-PersonReading = Annotated[Caller, Depends(RoleCheck(*PEOPLE, scope=Scope.READ).allowed)]
-Reader = Annotated[Caller, Depends(RoleCheck(*PEOPLE, Role.SERVICE, scope=Scope.READ).allowed)]
-Labeller = Annotated[Caller, Depends(RoleCheck(Role.TRAINER, Role.ADMIN, scope=Scope.FEEDBACK).allowed)]
-Trainer = Annotated[Caller, Depends(RoleCheck(Role.TRAINER, Role.ADMIN, Role.SERVICE, scope=Scope.READ).allowed)]
+PersonReading = Annotated[Caller, Depends(RoleCheck(*PEOPLE, scopes=READ).allowed)]
+Reader = Annotated[Caller, Depends(RoleCheck(*PEOPLE, Role.SERVICE, scopes=READ).allowed)]
+Labeller = Annotated[Caller, Depends(RoleCheck(Role.TRAINER, Role.ADMIN, scopes=LABEL).allowed)]
+Trainer = Annotated[Caller, Depends(RoleCheck(Role.TRAINER, Role.ADMIN, Role.SERVICE, scopes=READ).allowed)]

@@ -8,6 +8,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from data_api.crud.people.sign_in_failure import SlowDown
 from data_api.database import Database
 from data_api.security import Passwords, Tokens
 
@@ -16,11 +17,14 @@ from .rate_limit import RateLimits
 
 @dataclass(frozen=True)
 class LockoutPolicy:
-    """After how many failed sign-ins in a row an account or an address has to wait, and how long at most."""
+    """When failed sign-ins have to wait."""
 
-    tries: int
-    tries_per_address: int
-    longest_wait: timedelta
+    source: SlowDown
+    """Of one device or address at one account."""
+    account: SlowDown
+    """Of all sources together that are not known to the account."""
+    address: SlowDown
+    """Of one address, at all accounts to which it is not known."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -26,10 +27,16 @@ from .session import ReadSession
 
 MEDIA_TYPE = "text/csv"
 PAGE_ROWS = 500
-FORMULA_PREFIXES = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""First characters of a text that a spreadsheet would run as a formula, also in full width. Numbers are left as they
-are.
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Before the header: Excel reads a file without it in the code page of its system."""
+FORMULA = r"(?='*[=+\-@＝＋－＠])"
+"""Before a character with which a formula starts, also in full width."""
+FORMULA_IN_TEXT = re.compile(rf"""^(?='*[\t\r\n])|(^|[,;|\t\r\n])([ "\xa0]*){FORMULA}""")
+"""At the start of a text, and after every character that a spreadsheet may take for the end of a cell: which one it
+takes depends on its language, and a cell that is quoted for commas is not quoted for semicolons.
 """
+FORMULA_IN_JSON = re.compile(rf"""([;|])([ "\xa0]*){FORMULA}""")
+"""JSON starts with a bracket, escapes tabs and line ends, and has commas of its own."""
 CSV: dict[int | str, dict[str, Any]] = {
     200: {"content": {MEDIA_TYPE: {"schema": {"type": "string", "description": "The whole list, with a header line."}}}}
 }
@@ -97,13 +104,15 @@ Responder = Annotated[ListResponder, Depends(list_responder)]
 
 
 def csv_response(name: str, content: Iterable[bytes]) -> StreamingResponse:
-    """A response that a browser saves as a CSV file."""
+    """A response that a browser saves as a CSV file, with a byte order mark."""
     headers = {
         "Content-Disposition": f'attachment; filename="{name}.csv"',
         "Cache-Control": "no-store",
         "Vary": "Accept",
     }
-    return StreamingResponse(content, media_type=f"{MEDIA_TYPE}; charset=utf-8; header=present", headers=headers)
+    return StreamingResponse(
+        chain([BYTE_ORDER_MARK], content), media_type=f"{MEDIA_TYPE}; charset=utf-8; header=present", headers=headers
+    )
 
 
 def csv_lines(rows: Iterable[Iterable[object]]) -> bytes:
@@ -114,14 +123,19 @@ def csv_lines(rows: Iterable[Iterable[object]]) -> bytes:
 
 
 def safe_cell(value: object) -> object:
-    """The content of a cell: text that a spreadsheet would run as a formula gets a leading quote; dicts and lists
-    become JSON.
+    """The content of a cell. In text, an apostrophe is put before all that a spreadsheet would run as a formula, and
+    before apostrophes that stand there already, so that taking one away restores the text. Dicts and lists become JSON;
+    numbers are left as they are.
     """
     if isinstance(value, dict | list):
-        return json.dumps(value, ensure_ascii=False)
+        return FORMULA_IN_JSON.sub(_with_apostrophe, json.dumps(value, ensure_ascii=False))
     if isinstance(value, bool):
         return str(value).lower()
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_PREFIXES) else value
+    return FORMULA_IN_TEXT.sub(_with_apostrophe, value) if isinstance(value, str) else value
+
+
+def _with_apostrophe(before: re.Match[str]) -> str:
+    return f"{before[0]}'"
 
 
 def _pages(pool: Database, schema: type[Schema], find: ListQuery, below: UUID | None) -> Iterator[bytes]:

@@ -14,7 +14,7 @@ from data_api.database import transaction, unavailable
 from data_api.errors import SetupFailed
 from data_api.models.privacy.erasure import ErasureStatus
 
-from . import tombstone_file
+from . import statistics, tombstone_file
 
 log = logging.getLogger("data_api.erasure")
 
@@ -28,7 +28,8 @@ def run_pending(engine: Engine, file: Path | None = None) -> int:
     """Erases the people for whom it was requested, and finishes the erasures for which no instance is awaited. Returns
     how many erasures changed.
 
-    An erasure is not finished before its tombstone is in the file. A run that is cut off is completed by the next one.
+    An erasure is not finished before its tombstone is in the file, and before the statistics that Postgres keeps of the
+    values of a table, such as e-mails, are made anew. A run that is cut off is completed by the next one.
     """
     with unavailable(), transaction(engine) as lock_session:
         if not advisory_lock.try_lock(lock_session, JOB_LOCK):
@@ -40,8 +41,12 @@ def run_pending(engine: Engine, file: Path | None = None) -> int:
             return 0
         for erasure_id in requested:
             _erase(engine, erasure_id)
-        is_saved = _tombstones_are_saved(engine, file)
-        finished = [key for key in [*awaiting, *requested] if is_saved and _finish(engine, key)]
+        reported = _reported(engine, [*awaiting, *requested]) if _tombstones_are_saved(engine, file) else []
+        if reported:
+            with transaction(engine) as session:
+                tables = erasure.touched_tables(session, reported)
+            statistics.renew(engine, tables)
+        finished = [key for key in reported if _finish(engine, key)]
         return len({*requested, *finished})
 
 
@@ -81,7 +86,14 @@ def _tombstones_are_saved(engine: Engine, file: Path | None) -> bool:
     return True
 
 
-def _finish(engine: Engine, erasure_id: UUID) -> bool:
+def _reported(engine: Engine, erasure_ids: list[UUID]) -> list[UUID]:
+    """Those for which no instance is awaited."""
     with transaction(engine) as session:
         instance.prune(session)
+        present = instance.present(session)
+        return [key for key in erasure_ids if erasure.is_reported(session, key, present)]
+
+
+def _finish(engine: Engine, erasure_id: UUID) -> bool:
+    with transaction(engine) as session:
         return erasure.finish(session, erasure_id, instance.present(session))

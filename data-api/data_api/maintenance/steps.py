@@ -77,6 +77,7 @@ def expired_records(engine: Engine, plan: MaintenancePlan) -> int:
             expiry.deleted_users(session, plan.token_lifetime)
             + expiry.refresh_tokens(session)
             + expiry.sign_in_failures(session)
+            + expiry.known_addresses(session)
             + expiry.invitations(session)
             + expiry.assignments(session)
             + expiry.requests(session)

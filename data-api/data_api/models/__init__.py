@@ -4,7 +4,7 @@ Import a class from the module that defines it.
 """
 
 from . import audit, audit_listener, idempotency, promotions, rate_limit
-from .people import api_key, invitation, refresh_token, sign_in_failure, signing_key, user
+from .people import api_key, invitation, known_address, refresh_token, sign_in_failure, signing_key, user
 from .predictions import example, feedback, labelling, prediction
 from .privacy import erasure, instance, retention
 
@@ -18,6 +18,7 @@ __all__ = [
     "idempotency",
     "instance",
     "invitation",
+    "known_address",
     "labelling",
     "prediction",
     "promotions",

@@ -14,7 +14,7 @@ from data_api.http.caller import Reader
 from data_api.http.export import CSV, Responder
 from data_api.http.session import DbSession
 from data_api.schemas.base import Moment, Name, Page
-from data_api.schemas.promotions import PROMOTION, ChampionChange, PromotionOut
+from data_api.schemas.promotions import PROMOTION, ChampionChange, PromotionOut, PublicPromotionOut
 
 router = APIRouter(route_class=GuardedRoute, prefix="/promotions", tags=["promotions"])
 
@@ -27,7 +27,7 @@ def store(body: BulkBody, session: DbSession) -> Response:
 
 @router.get("", response_model=Page[PromotionOut], responses=CSV)
 def find(
-    _: Reader,
+    caller: Reader,
     responder: Responder,
     task: Name | None = None,
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
@@ -35,6 +35,7 @@ def find(
     after: Moment | None = None,
     before: Moment | None = None,
 ) -> Response:
-    """Lists changes of champions, newest first, with their reasons and metrics."""
+    """Lists changes of champions, newest first, with their reasons and metrics. Users do not see who made them."""
     wanted = promotions.PromotionFilter(task, version, action, after, before)
-    return responder.respond("promotions", PromotionOut, partial(promotions.find, wanted=wanted))
+    shown = PromotionOut if caller.sees_all else PublicPromotionOut
+    return responder.respond("promotions", shown, partial(promotions.find, wanted=wanted))

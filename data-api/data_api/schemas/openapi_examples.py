@@ -142,10 +142,12 @@ EXAMPLES: dict[str, JsonObject] = {
         "requested_at": NOON,
         "requested_by": BEA,
         "status": "awaiting",
+        "erased_at": NOON,
         "finished_at": None,
         "removed": {"data-api": {"predictions": 120, "feedback": 4, "examples": 4, "account": 1}},
         "awaited": ["ai-api"],
     },
+    "ErasureIn": {"password": "correct horse battery staple"},
     "FeedbackIn": {
         "id": FEEDBACK,
         "prediction_id": PREDICTION,

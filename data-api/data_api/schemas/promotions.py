@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, NotRequired
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from data_api.ids import time_of
@@ -41,6 +41,14 @@ def columns(promotion: PromotionIn) -> dict[str, object]:
 PROMOTION = RowParser(PromotionIn, columns)
 
 
+def _without_people(actor: str | None) -> str | None:
+    try:
+        UUID(actor or "")
+    except ValueError:
+        return actor
+    return None
+
+
 class PromotionOut(Schema):
     """A change of a champion, with the time in its id."""
 
@@ -54,3 +62,9 @@ class PromotionOut(Schema):
     metrics: dict[str, object]
     actor: str | None
     run_id: str | None
+
+
+class PublicPromotionOut(PromotionOut):
+    """The same without the ids of people, for users."""
+
+    actor: Annotated[str | None, AfterValidator(_without_people)]

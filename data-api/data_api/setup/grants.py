@@ -14,6 +14,7 @@ GRANTS = {
     "api_keys": "SELECT, INSERT, UPDATE, DELETE",
     "refresh_tokens": "SELECT, INSERT, UPDATE, DELETE",
     "invitations": "SELECT, INSERT, UPDATE, DELETE",
+    "known_addresses": "SELECT, INSERT, UPDATE, DELETE",
     "sign_in_failures": "SELECT, INSERT, UPDATE, DELETE",
     "signing_keys": "SELECT, INSERT, UPDATE",
     "predictions": "SELECT, INSERT, UPDATE, DELETE",

@@ -12,7 +12,18 @@ from data_api.security import Passwords
 
 from . import migrations
 from .accounts import create_first_accounts
-from .cluster import APP, MLFLOW, OWNER, QUEUE, make_database, make_roles, revoke_public_access, superuser
+from .cluster import (
+    APP,
+    MLFLOW,
+    OWNER,
+    QUEUE,
+    lock_setup,
+    make_database,
+    make_roles,
+    restrict_functions,
+    revoke_public_access,
+    superuser,
+)
 from .grants import grant
 
 log = logging.getLogger("data_api.setup")
@@ -28,12 +39,17 @@ def provision(
         QUEUE: secret("postgres_queue_password"),
         MLFLOW: secret("postgres_mlflow_password"),
     }
-    with superuser(host, port, secret("postgres_password"), wait_seconds) as cursor:
+    password = secret("postgres_password")
+    with superuser(host, port, password, wait_seconds) as cursor:
+        lock_setup(cursor)
         make_roles(cursor, passwords)
         make_database(cursor, database, OWNER, APP)
         make_database(cursor, "queue", QUEUE)
         make_database(cursor, "mlflow", MLFLOW)
         revoke_public_access(cursor)
+        for made_database in (database, "queue", "mlflow"):
+            with superuser(host, port, password, wait_seconds, made_database) as inside:
+                restrict_functions(inside)
         engine = owner_engine(address(host, port, database, OWNER, passwords[OWNER]))
         with transaction(engine) as session:
             migrations.upgrade(session.connection())

@@ -159,6 +159,10 @@ async def test_scopes_and_role_bound_what_a_caller_may_do(
         callers.identify(headers).require(scope)
 
 
+async def test_a_key_has_only_those_of_its_scopes_that_its_owners_role_has(callers: Callers) -> None:
+    assert callers.identify({"x-api-key": "user-with-train"}).scopes == {"predict", "feedback", "read"}
+
+
 async def test_a_token_with_an_unknown_role_is_refused(callers: Callers) -> None:
     with pytest.raises(NotAllowed):
         callers.identify({"authorization": f"Bearer {token(role='root')}"})
@@ -181,6 +185,16 @@ async def test_a_snapshot_that_is_too_old_identifies_no_caller(callers: Callers,
     again.restore()
     with pytest.raises(IdentityUnavailable):
         again.identify({"x-api-key": KEY})
+
+
+async def test_an_erased_person_is_refused_although_the_same_snapshot_holds_the_key(tmp_path: Path) -> None:
+    """data-api reads the erasures after the keys; this instance reports the erasure as soon as it knows of it."""
+    erased = snapshot(erasures=[{"id": "e1", "user_id": "ann"}])
+    callers = await callers_with(tmp_path, lambda: httpx.Response(200, json=erased))
+    await callers.refresh()
+    for headers in ({"x-api-key": KEY}, {"authorization": f"Bearer {token()}"}):
+        with pytest.raises(NotSignedIn):
+            callers.identify(headers)
 
 
 async def test_a_revoked_key_is_refused_from_the_next_snapshot_on(tmp_path: Path) -> None:

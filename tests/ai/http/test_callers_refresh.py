@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ai_api import auth
 from ai_api.auth import Callers
 from ai_api.errors import DataUnavailable, NotSignedIn
 from tests.ai.support.data_api import client_of
@@ -29,6 +30,7 @@ class DataAPI:
         self.keys = list(keys)
         self.is_away = False
         self.snapshots = 0
+        self.revision, self.unchanged = "", 0
         self.uses: list[dict[str, str]] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -37,6 +39,9 @@ class DataAPI:
         if request.url.path == "/api-keys/uses":
             self.uses.append(json.loads(request.content)["uses"])
             return httpx.Response(204)
+        if self.revision and request.headers.get("if-none-match") == self.revision:
+            self.unchanged += 1
+            return httpx.Response(304)
         self.snapshots += 1
         keys = [
             {
@@ -49,7 +54,8 @@ class DataAPI:
             for key in self.keys
         ]
         body = {"disabled_users": [], "tokens_valid_after": {}, "jwks": {"keys": []}, "keys": keys}
-        return httpx.Response(200, json={"generated_at": "2026-11-01T00:00:00Z", **body})
+        etag = {"ETag": self.revision} if self.revision else None
+        return httpx.Response(200, json={"generated_at": "2026-11-01T00:00:00Z", **body}, headers=etag)
 
 
 @asynccontextmanager
@@ -169,3 +175,18 @@ async def test_uses_that_could_not_be_reported_are_reported_later(tmp_path: Path
         data_api.is_away = False
         await callers.report()
     assert [sorted(uses) for uses in data_api.uses] == [["id of first", "id of second"]]
+
+
+async def test_a_change_is_noticed_within_seconds_and_an_unchanged_snapshot_is_not_sent_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(auth, "CHANGE_SECONDS", 0.01)
+    data_api = DataAPI("first", "second")
+    data_api.revision = '"one"'
+    async with running(data_api, tmp_path, refresh_seconds=3_600) as callers:
+        await eventually(lambda: data_api.unchanged > 2)
+        assert (data_api.snapshots, is_known(callers, "second")) == (1, True)
+        data_api.keys.remove("second")
+        data_api.revision = '"two"'
+        await eventually(lambda: not is_known(callers, "second"))
+        assert data_api.snapshots == 2

@@ -206,3 +206,19 @@ async def test_nothing_is_released_before_postgres_has_run_for_as_long_as_a_hear
     age(conninfo, job, timedelta(days=100))
     assert await store.release_stalled(timedelta(days=10).total_seconds(), attempts=3) == []
     assert (await store.get(job.id)).status == "running"
+
+
+async def test_the_jobs_of_an_erased_person_lose_the_id_in_the_statistics_too(store: JobStore, conninfo: str) -> None:
+    for task in ("tweets", "housing"):
+        await store.add(task, "logreg", {}, "ann")
+    kept = await store.add("products", "logreg", {}, "bob")
+    with psycopg.connect(conninfo) as connection:
+        connection.execute("analyze training_jobs")
+    statistics = "select concat(most_common_vals, histogram_bounds) from pg_stats where attname = 'actor'"
+    with psycopg.connect(conninfo) as connection:
+        assert "ann" in str(connection.execute(statistics).fetchall())
+    assert (await store.clear_actor("ann"), await store.clear_actor("ann")) == (2, 0)
+    assert [job.actor for job in await store.list(None, 10, None)] == ["bob", None, None]
+    assert kept
+    with psycopg.connect(conninfo) as connection:
+        assert "ann" not in str(connection.execute(statistics).fetchall())

@@ -6,17 +6,18 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
 
-from ai_api.errors import NotSignedIn
+from ai_api.errors import NotSignedIn, QueueUnavailable
 from ai_api.images.blobs import Blobs
 from ai_api.images.reference import ImageRef
 from ai_api.outbox.outbox import Outbox
 from ai_api.outbox.shipper import Shipper
 from ai_api.privacy.eraser import Eraser
-from tests.ai.support.data_api import client_of
+from tests.ai.support.data_api import client_of, no_jobs
 
 pytestmark = pytest.mark.anyio
 
@@ -59,7 +60,7 @@ class Instance:
         self.outbox = Outbox(folder / "outbox", max_rows=1_000)
         self.blobs = Blobs(str(folder / "blobs"))
         self.erased: dict[str, str] = {}
-        self.eraser = Eraser(self.outbox, self.blobs, self.client, lambda: self.erased)
+        self.eraser = Eraser(self.outbox, self.blobs, self.client, lambda: self.erased, no_jobs)
 
     async def keep(self, user_id: str, count: int = 1, text: str = SECRET) -> None:
         rows = [{"id": f"{user_id}-{number}", "row": {"text": text}, "user_id": user_id} for number in range(count)]
@@ -97,7 +98,7 @@ async def test_rows_dead_letters_and_images_are_deleted_from_the_disk_and_data_a
     assert instance.blobs.get(shared.digest) is not None, "another person sent the same image"
     assert [event.body["user_id"] for event in await instance.outbox.oldest(10)] == [BOB]
     assert (len(instance.outbox), instance.outbox.dead_letters) == (1, 0)
-    removed = {"outbox": 2, "dead_letters": 1, "pictures": 1}
+    removed = {"outbox": 2, "dead_letters": 1, "pictures": 1, "training_jobs": 0}
     assert instance.data_api.reports == [("/erasures/e1/parts", {"replica": instance.outbox.name, "removed": removed})]
     await instance.eraser.erase()
     assert len(instance.data_api.reports) == 1, "one report for each erasure"
@@ -146,7 +147,7 @@ async def test_while_data_api_is_away_the_report_is_retried_with_all_counts(inst
     instance.data_api.away = False
     assert await instance.eraser.erase()
     ((_, report),) = instance.data_api.reports
-    assert report["removed"] == {"outbox": 2, "dead_letters": 0, "pictures": 0}
+    assert report["removed"] == {"outbox": 2, "dead_letters": 0, "pictures": 0, "training_jobs": 0}
 
 
 async def test_a_file_taken_over_later_is_searched_too(instance: Instance) -> None:
@@ -176,3 +177,40 @@ async def test_a_dead_instance_is_released_once_its_file_was_searched(instance: 
     assert await instance.eraser.erase()
     assert instance.data_api.released == [f"/replicas/{other.name}"], "reported once"
     assert [report["replica"] for _, report in instance.data_api.reports] == [instance.outbox.name]
+
+
+async def test_an_instance_that_ends_without_rows_is_not_awaited_any_more(instance: Instance) -> None:
+    instance.erased = {ANN: "e1"}
+    await instance.eraser.leave()
+    assert instance.data_api.released == [], "an erasure is not done yet"
+    await instance.eraser.erase()
+    await instance.keep(BOB)
+    await instance.eraser.leave()
+    assert instance.data_api.released == [], "it holds a row"
+    await instance.outbox.settle(await instance.outbox.oldest(1), [])
+    instance.data_api.away = True
+    await instance.eraser.leave()
+    instance.data_api.away = False
+    await instance.eraser.leave()
+    assert instance.data_api.released == [f"/replicas/{instance.outbox.name}"]
+
+
+async def test_an_erasure_is_reported_only_once_the_jobs_of_the_person_are_cleared(instance: Instance) -> None:
+    cleared: list[str] = []
+
+    async def away(_: str) -> int:
+        raise QueueUnavailable
+
+    async def clear(user_id: str) -> int:
+        cleared.append(user_id)
+        return 2
+
+    instance.erased = {ANN: "e1"}
+    instance.eraser._clear_jobs = away
+    assert not await instance.eraser.erase()
+    assert instance.data_api.reports == []
+    instance.eraser._clear_jobs = clear
+    assert await instance.eraser.erase()
+    [(_, report)] = instance.data_api.reports
+    assert cast("dict[str, int]", report["removed"])["training_jobs"] == 2
+    assert cleared == [ANN]

@@ -15,7 +15,7 @@ from ai_api.images.blobs import Blobs
 from ai_api.outbox.outbox import Outbox
 from ai_api.privacy import eraser as eraser_module
 from ai_api.privacy.eraser import Eraser
-from tests.ai.support.data_api import client_of
+from tests.ai.support.data_api import client_of, no_jobs
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -61,7 +61,7 @@ async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
 
 
 def eraser_of(outbox: Outbox, client: DataClient, folder: Path, erased: dict[str, str]) -> Eraser:
-    return Eraser(outbox, Blobs(str(folder / "blobs")), client, lambda: erased)
+    return Eraser(outbox, Blobs(str(folder / "blobs")), client, lambda: erased, no_jobs)
 
 
 async def test_an_erasure_is_tried_again_in_the_background_until_it_is_reported(

@@ -31,6 +31,17 @@ def test_models_show_the_champion_its_metrics_and_what_a_row_is(trainer: httpx.C
     assert detail["versions"][0]["labels"] == ["negative", "neutral", "positive"]
 
 
+def test_users_do_not_see_who_trained_a_version_of_an_earlier_release(fresh: RunningApp) -> None:
+    version = fresh.registry.versions("tweets")[0]
+    version.lineage["actor"] = fresh.trainer.id
+    try:
+        seen = [fresh.client(person).get("/models/tweets").json() for person in (fresh.trainer, fresh.user)]
+    finally:
+        del version.lineage["actor"]  # the small models are shared
+    lineages = [detail["versions"][0]["lineage"] for detail in seen]
+    assert [lineage.get("actor") for lineage in lineages] == [fresh.trainer.id, None]
+
+
 def test_versions_are_unknown_while_mlflow_does_not_respond(fresh: RunningApp) -> None:
     client = fresh.client(fresh.user)
     fresh.registry.is_away = True

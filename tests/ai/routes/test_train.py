@@ -72,6 +72,10 @@ def test_a_task_has_one_job_at_a_time_and_jobs_are_listed_newest_first(queued: R
         *("tweets", "tfidf+logreg", {"seed": 3}, "waiting"),
     )
     assert job["actor"] == queued.trainer.id
+    assert client.get(f"/jobs/{job['id']}").json()["actor"] == queued.trainer.id
+    user = queued.client(queued.user)
+    shown = [user.get(f"/jobs/{job['id']}").json(), *user.get("/jobs").json()["items"]]
+    assert [entry["actor"] for entry in shown] == [None, None], "users do not see who asked for a job"
     running = client.post("/retrain", json={"task": "tweets"})
     assert_error(running, 409, "JobRunning")
     assert f"Job {job['id']} " in running.json()["detail"]

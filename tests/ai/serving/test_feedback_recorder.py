@@ -17,6 +17,7 @@ from ai_api.outbox.outbox import Outbox
 from ai_api.privacy.eraser import Eraser
 from ai_api.serving.feedback import Feedback, FeedbackRecorder, check_feedback
 from ai_api.serving.predictor import Origin
+from tests.ai.support.data_api import no_jobs
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +53,7 @@ class Recording:
         self.outbox = Outbox(folder / "outbox", max_rows=10)
         self.erased: dict[str, str] = {}
         client = cast("DataClient", self.data_api)
-        eraser = Eraser(self.outbox, Blobs(str(folder / "blobs")), client, lambda: self.erased)
+        eraser = Eraser(self.outbox, Blobs(str(folder / "blobs")), client, lambda: self.erased, no_jobs)
         self.recorder = FeedbackRecorder(self.outbox, client, eraser)
 
     async def stored(self) -> list[dict[str, object]]:

@@ -24,6 +24,7 @@ from ai_api.serving.model_loader import ModelLoader
 from ai_api.serving.predictor import Origin, Predictor, Role
 from ai_api.task import Row
 from ai_api.tasks.products import TASK, Product
+from tests.ai.support.data_api import no_jobs
 
 pytestmark = pytest.mark.anyio
 
@@ -91,7 +92,7 @@ class Serving:
         self.images = Images(self.outbox)
         self.erased: dict[str, str] = {}
         blobs = cast("Blobs", self.images)
-        eraser = Eraser(self.outbox, blobs, DataClient("http://data", "key"), lambda: self.erased)
+        eraser = Eraser(self.outbox, blobs, DataClient("http://data", "key"), lambda: self.erased, no_jobs)
         self.predictor = Predictor(cast("ModelLoader", self.model), self.outbox, blobs, eraser)
 
     async def stored(self) -> list[dict[str, object]]:

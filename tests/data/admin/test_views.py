@@ -114,6 +114,19 @@ def test_a_malformed_url_is_refused_and_never_a_5xx(
     assert 400 <= admin_browser.get(f"/admin/{path}").status_code < 500
 
 
+@pytest.mark.parametrize(("email", "other", "term"), [("a_b", "axb", "_b@"), ("a%b", "axb", "a%"), ("ab", "a.b", "\\")])
+def test_a_search_finds_characters_and_no_patterns(
+    api: ApiClient, admin_browser: TestClient, email: str, other: str, term: str
+) -> None:
+    made = {}
+    for part in (email, other):
+        body = {"email": f"{part}@{new_id().hex}.example.org", "name": part + ("\\" if part == email == "ab" else "")}
+        made[part] = api.client.post("/users", json=body, headers=api.admin.headers).json()["id"]
+    page = admin_browser.get("/admin/user/list", params={"search": term, "pageSize": "100"}).text
+    assert f"/admin/user/details/{made[email]}" in page
+    assert f"/admin/user/details/{made[other]}" not in page
+
+
 def test_filters_and_search_narrow_a_list(
     api: ApiClient, admin_browser: TestClient, shared_admin: SignedInUser, other: SignedInUser, task: str
 ) -> None:

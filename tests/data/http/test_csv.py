@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -25,6 +26,7 @@ from data_api.settings import Settings
 from tests.data.api import ApiClient, SignedInUser, feedback, prediction, promotion, regression
 from tests.data.untimed import UNTIMED
 
+TEXTS = st.text(st.one_of(st.sampled_from("=+-@＝;,|\t\r\n\"' \xa0"), st.characters(codec="utf-8")))
 LISTS = ("users", "predictions", "feedback", "promotions", "audit")
 
 
@@ -43,7 +45,7 @@ def table(api: ApiClient, user: SignedInUser, path: str, **query: str) -> list[d
     response = api.client.get(path, params={"format": "csv", **query}, headers=user.headers)
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "text/csv; charset=utf-8; header=present"
-    return list(csv.DictReader(io.StringIO(response.text, newline="")))
+    return list(csv.DictReader(io.StringIO(response.content.decode("utf-8-sig"), newline="")))
 
 
 @pytest.mark.parametrize("path", LISTS)
@@ -89,7 +91,7 @@ def test_csv_can_start_at_a_cursor(api: ApiClient, reader: SignedInUser, task: s
 def test_an_empty_list_is_a_header_line(api: ApiClient, reader: SignedInUser, task: str) -> None:
     query = {"task": task, "format": "csv"}
     response = api.client.get("/feedback", params=query, headers=reader.headers)
-    assert response.text.startswith("id,created_at,prediction_id,")
+    assert response.text.startswith("\ufeffid,created_at,prediction_id,"), "with a byte order mark"
     assert response.text.count("\r\n") == 1
 
 
@@ -135,14 +137,39 @@ def test_csv_is_sent_as_a_file_with_a_name(api: ApiClient, reader: SignedInUser)
     assert headers["cache-control"] == "no-store"
 
 
-@pytest.mark.parametrize(
-    "comment", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1", "＋1", "－1", "＠x"]
-)
-def test_spreadsheet_formulas_are_quoted(api: ApiClient, reader: SignedInUser, task: str, comment: str) -> None:
+FORMULAS = {
+    **{text: f"'{text}" for text in ("=1+1", "+1", "-1", "@SUM(A1)", "＝1", "＋1", "－1", "＠x", "'=1", "\tx", "\rx")},
+    "\t=1": "'\t'=1",
+    "x;=1+1": "x;'=1+1",
+    "x\t@a": "x\t'@a",
+    "x|=cmd|' /C calc'!A0": "x|'=cmd|' /C calc'!A0",
+    'x";"=1': 'x";"\'=1',
+    "x\n =1": "x\n '=1",
+    "x\r\n=1": "x\r\n'=1",
+    ' "=1': " \"'=1",
+    "a, -5": "a, '-5",
+    "a=1; b-c": "a=1; b-c",
+    "1 + 1": "1 + 1",
+}
+
+
+@pytest.mark.parametrize("comment", FORMULAS)
+def test_spreadsheet_formulas_are_quoted_whatever_separates_cells(
+    api: ApiClient, reader: SignedInUser, task: str, comment: str
+) -> None:
     about = prediction(task, reader.id)
     api.send("/predictions", about)
     api.send("/feedback", feedback(about, reader.id, comment=comment))
-    assert [row["comment"] for row in table(api, reader, "/feedback", task=task)] == [f"'{comment}"]
+    assert [row["comment"] for row in table(api, reader, "/feedback", task=task)] == [FORMULAS[comment]]
+
+
+def test_formulas_in_json_cells_are_quoted_and_the_json_stays_valid(
+    api: ApiClient, reader: SignedInUser, task: str
+) -> None:
+    about = prediction(task, reader.id) | {"row": {"text": "late;=1+1", "n": [1, -2], "other": "a, -b|\t@x"}}
+    api.send("/predictions", about)
+    [row] = table(api, reader, "/predictions", task=task)
+    assert json.loads(row["row"]) == about["row"] | {"text": "late;'=1+1"}
 
 
 def test_a_negative_number_stays_a_number(api: ApiClient, reader: SignedInUser, task: str) -> None:
@@ -154,12 +181,19 @@ def test_a_negative_number_stays_a_number(api: ApiClient, reader: SignedInUser, 
 
 
 @UNTIMED
-@given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=5))
+@given(st.lists(TEXTS, min_size=1, max_size=5))
 def test_any_text_is_preserved_and_starts_no_formula(row: list[str]) -> None:
     text = export.csv_lines([row]).decode()
     [read] = csv.reader(io.StringIO(text, newline=""))
-    assert [value.removeprefix("'") for value in read] == [value.removeprefix("'") for value in row]
-    assert not [value for value in read if value.startswith(export.FORMULA_PREFIXES)]
+    assert [restored(value) for value in read] == row
+    for separator in ",;|\t\r\n":
+        parts = [part.lstrip(' "\xa0') for value in read for part in value.split(separator)]
+        assert not [part for part in parts if part.startswith(("=", "+", "-", "@", "＝", "＋", "－", "＠"))]
+
+
+def restored(cell: str) -> str:
+    """The text of a cell, as docs/calls.md says."""
+    return re.sub(r"""^'(?='*[\t\r\n])|(^|[,;|\t\r\n])([ "\xa0]*)'(?='*[=+\-@＝＋－＠])""", r"\1\2", cell)
 
 
 def test_an_unavailable_postgres_is_a_503_and_not_a_partial_file(

@@ -65,6 +65,8 @@ def test_expired_rows_are_deleted_and_others_kept(owner: Engine) -> None:
     rows = {
         "deleted_users": "(id, deleted_at) VALUES (gen_random_uuid(), :moment)",
         "refresh_tokens": "(hash, family, user_id, expires_at) VALUES (:name, :person, :person, :moment)",
+        "known_addresses": "(subject, user_id, used_at)"
+        " VALUES (:name, :person, CAST(:moment AS timestamptz) - interval '170 days')",
         "assignments": "(prediction_id, user_id, expires_at) VALUES (gen_random_uuid(), :person, :moment)",
         "sign_in_failures": "(subject, failures, failed_at) VALUES (:name, 1, :moment)",
         "invitations": "(id, hash, email, role, expires_at)"

@@ -16,7 +16,7 @@ from data_api.errors import UnknownUser
 from data_api.http.context import Context
 from data_api.ids import new_id
 from data_api.models.people.api_key import Scope
-from tests.data.api import ApiClient, SignedInUser, prediction
+from tests.data.api import ApiClient, SignedInUser, key_hash, prediction, snapshot
 
 
 def test_a_key_is_shown_once(api: ApiClient) -> None:
@@ -48,6 +48,28 @@ def test_a_key_allows_its_scopes_and_not_its_owners_account(api: ApiClient, task
     assert api.post("/predictions").status_code == 200
     rows = {"rows": [prediction(task)]}
     assert api.client.post("/predictions", json=rows, headers={"X-API-Key": reading}).status_code == 403
+
+
+@pytest.mark.parametrize(("role", "status"), [("user", 403), ("trainer", 201), ("admin", 201)])
+def test_a_key_cannot_get_a_scope_that_its_owners_role_lacks(api: ApiClient, role: str, status: int) -> None:
+    body = {"name": "x", "scopes": ["read", "train"]}
+    response = api.client.post("/api-keys", json=body, headers=api.person(role).headers)
+    assert response.status_code == status
+    assert ("trainer or admin" in response.text) == (status == 403)
+
+
+def test_a_key_loses_a_scope_when_its_owner_loses_the_role(api: ApiClient) -> None:
+    person = api.person("trainer")
+    _, key = api.key(person, "read", "train")
+
+    def scopes() -> list[str]:
+        [entry] = [one for one in snapshot(api)["keys"] if one["hash"] == key_hash(key)]
+        return list(entry["scopes"])
+
+    assert scopes() == ["read", "train"]
+    demotion = api.client.patch(f"/users/{person.id}", json={"role": "user"}, headers=api.admin.headers)
+    assert demotion.status_code == 200
+    assert scopes() == ["read"]
 
 
 def test_a_revoked_key_is_refused_and_stays_in_the_list(api: ApiClient) -> None:

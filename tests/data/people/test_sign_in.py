@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import unicodedata
+from typing import Any, Literal, cast
 from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
 from pwdlib.hashers.argon2 import Argon2Hasher
-from sqlalchemy import event
+from sqlalchemy import Engine, event, text
 from sqlalchemy.orm import Session
 
 from data_api import security
 from data_api.crud.people import refresh_token, sign_in
 from data_api.errors import Overloaded
+from data_api.ids import new_id
 from data_api.security import Passwords
 from tests.data.api import PASSWORD, ApiClient, refresh
 
@@ -115,10 +117,10 @@ def test_a_user_who_is_deleted_between_two_queries_is_refused(
     place = sign_in if call == "sign in" else refresh_token
     real = place.lock_user
 
-    def hold(session: Session, user_id: UUID, *subjects: str) -> Any:
+    def hold(session: Session, user_id: UUID, *subjects: Any, **others: Any) -> Any:
         monkeypatch.setattr(place, "lock_user", real)
         assert api.client.delete(f"/users/{person.id}", headers=api.admin.headers).status_code == 204
-        return real(session, user_id, *subjects)
+        return real(session, user_id, *subjects, **others)
 
     monkeypatch.setattr(place, "lock_user", hold)
     if call == "sign in":
@@ -151,3 +153,58 @@ def test_a_sign_in_takes_three_statements_and_locks_the_user_in_the_second(api: 
 def test_e_mails_are_case_insensitive(api: ApiClient) -> None:
     person = api.person()
     assert api.sign_in(person.email.upper(), PASSWORD).id == person.id
+
+
+def normalize(form: str, text: str) -> str:
+    return unicodedata.normalize(cast("Literal['NFC', 'NFD']", form), text)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_password_works_however_the_system_composes_its_letters(api: ApiClient, form: str) -> None:
+    """Macs type "é" as two characters (NFD), other systems as one (NFC)."""
+    set_in, typed_in = form, "NFD" if form == "NFC" else "NFC"
+    password, again = (f"Größe, déjà vu {new}" for new in ("one", "two"))
+    email = f"{new_id()}@example.org"
+    invitation = api.client.post("/invitations", json={"email": email}, headers=api.admin.headers).json()
+    path = invitation["link"].removeprefix("http://127.0.0.1:8001")
+    assert api.client.post(path, json={"password": normalize(set_in, password)}).status_code == 201
+    person = api.sign_in(email, normalize(typed_in, password))
+    change = {"current_password": normalize(typed_in, password), "password": normalize(set_in, again)}
+    assert api.client.patch("/users/me", json=change, headers=person.headers).status_code == 200
+    assert api.sign_in(email, normalize(typed_in, again)).id == person.id
+
+
+def test_a_password_in_other_letters_is_wrong(api: ApiClient) -> None:
+    passwords = Passwords(at_once=1)
+    assert not passwords.verify("Grosse, deja vu one", passwords.hash("Größe, déjà vu one"))
+
+
+@pytest.mark.parametrize(("stored_in", "typed_in"), [("NFD", "NFD"), ("NFD", "NFC"), ("NFC", "NFD")])
+def test_a_hash_that_an_earlier_release_stored_works_and_is_replaced(
+    api: ApiClient, app: FastAPI, as_app: Engine, stored_in: str, typed_in: str
+) -> None:
+    person, password = api.person(), "Größe, déjà vu one"
+    old = app.state.context.passwords._hash.hash(normalize(stored_in, password))
+    stored = text("SELECT password_hash FROM users WHERE id = :id")
+    with as_app.begin() as connection:
+        change = text("UPDATE users SET password_hash = :old WHERE id = :id")
+        connection.execute(change, {"old": old, "id": person.id})
+    assert api.sign_in(person.email, normalize(typed_in, password)).id == person.id
+    with as_app.connect() as connection:
+        kept = str(connection.scalar(stored, {"id": person.id}))
+    assert (kept != old) == (stored_in == "NFD")
+    assert app.state.context.passwords._hash.verify(normalize("NFC", password), kept)
+    assert api.client.get("/users/me", headers=person.headers).status_code == 200, "no token ends"
+
+
+def test_the_length_of_a_password_is_that_of_its_composed_letters(api: ApiClient) -> None:
+    body = {"email": f"{new_id()}@example.org", "password": normalize("NFD", "é" * 11)}
+    assert api.client.post("/users", json=body, headers=api.admin.headers).status_code == 422
+
+
+def test_e_mails_are_trimmed(api: ApiClient) -> None:
+    email = f"{new_id()}@example.org"
+    body = {"email": f"  {email.upper()}\t", "password": PASSWORD}
+    made = api.client.post("/users", json=body, headers=api.admin.headers)
+    assert (made.status_code, made.json()["email"]) == (201, email)
+    assert api.sign_in(f" {email} \n", PASSWORD).id == made.json()["id"]

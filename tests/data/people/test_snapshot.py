@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Engine, text
@@ -38,3 +39,28 @@ def test_an_expired_key_is_refused(api: ApiClient, as_app: Engine) -> None:
         )
     assert status(api, {"X-API-Key": key}) == 401
     assert key_hash(key) not in {entry["hash"] for entry in snapshot(api)["keys"]}
+
+
+def test_a_known_snapshot_is_not_sent_again_until_something_changes(api: ApiClient) -> None:
+    person = api.person()
+    key_id, _ = api.key(person)
+
+    def ask(known: str = "") -> Any:
+        return api.client.get("/auth/snapshot", headers={**api.service, "If-None-Match": known})
+
+    first = ask()
+    assert first.status_code == 200
+    known = ask(first.headers["etag"])
+    assert (known.status_code, known.content, known.headers["etag"]) == (304, b"", first.headers["etag"])
+    revision = first.headers["etag"]
+    by_admin = api.admin.headers
+    for method, path, body, headers in (
+        ("DELETE", f"/api-keys/{key_id}", None, person.headers),
+        ("POST", "/auth/logout-everywhere", None, person.headers),
+        ("PATCH", f"/users/{person.id}", {"disabled": True}, by_admin),
+        ("DELETE", f"/users/{person.id}/data", None, by_admin),
+    ):
+        assert api.client.request(method, path, json=body, headers=headers).status_code < 300
+        changed = ask(revision)
+        assert changed.status_code == 200
+        revision = changed.headers["etag"]

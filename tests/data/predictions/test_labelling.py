@@ -208,7 +208,7 @@ def test_only_labellers_get_rows_to_label(api: ApiClient) -> None:
     user = api.person()
     for headers in (user.headers, api.service):
         assert api.client.get("/predictions/uncertain", params={"task": "x"}, headers=headers).status_code == 403
-    for scope, status in (("read", 403), ("feedback", 200)):
-        _, key = api.key(api.admin, scope)
+    for scopes, status in ((("read",), 403), (("feedback",), 403), (("feedback", "read"), 200)):
+        _, key = api.key(api.admin, *scopes)
         response = api.client.get("/predictions/uncertain", params={"task": "x"}, headers={"X-API-Key": key})
         assert response.status_code == status

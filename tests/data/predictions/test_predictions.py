@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from data_api.crud import bulk
 from data_api.ids import EPOCH, floor, new_id, time_of
 from data_api.models.promotions import Promotion
-from tests.data.api import ApiClient, prediction, promotion, regression
+from tests.data.api import ApiClient, feedback, prediction, promotion, regression
 
 SECRET = "xyzzy-secret-input"
 
@@ -198,6 +198,18 @@ def test_people_see_their_own_and_trainers_see_all(api: ApiClient, task: str) ->
     path = f"/predictions/{theirs['id']}"
     statuses = [api.client.get(path, headers=person.headers).status_code for person in (one, other, trainer)]
     assert statuses == [404, 200, 200]
+
+
+def test_users_do_not_see_who_corrected_their_prediction(api: ApiClient, task: str) -> None:
+    user, trainer = api.person(), api.person("trainer")
+    mine = prediction(task, user.id)
+    api.send("/predictions", mine)
+    api.send("/feedback", feedback(mine, user.id), feedback(mine, trainer.id))
+    path, seen = f"/predictions/{mine['id']}", {}
+    for one in (user, trainer):
+        given = api.client.get(path, headers=one.headers).json()["feedback"]
+        seen[one.id] = {entry["user_id"] for entry in given}
+    assert seen == {user.id: {user.id, None}, trainer.id: {user.id, trainer.id}}
 
 
 @pytest.mark.parametrize("cursor", ["not-a-cursor", "AAAA", "%00", "é", "A" * 22 + "A"])

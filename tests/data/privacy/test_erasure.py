@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,14 +14,20 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from sqlalchemy import Engine, inspect, text
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
+from data_api.crud.people import sign_in_failure
+from data_api.crud.people.sign_in_failure import SlowDown
 from data_api.crud.privacy import erasure as crud
 from data_api.crud.privacy.erasure import Tombstone
-from data_api.errors import SetupFailed
-from data_api.ids import new_id
-from data_api.maintenance import erasure, tombstone_file
+from data_api.errors import DatabaseUnavailable, SetupFailed
+from data_api.http.context import Context
+from data_api.ids import floor, new_id
+from data_api.main import create_app
+from data_api.maintenance import erasure, statistics, tombstone_file
 from data_api.models.people.invitation import Invitation
+from data_api.settings import Settings
 from tests.data.api import PASSWORD, ApiClient, SignedInUser, feedback, prediction
 
 SECRET = "my dog is called Zwiebel"
@@ -57,7 +64,9 @@ def rows_that_hold(engine: Engine, texts: list[str]) -> list[str]:
 
 
 def erase(api: ApiClient, person: SignedInUser, by: SignedInUser | None = None) -> dict[str, Any]:
-    response = api.client.delete(f"/users/{person.id}/data", headers=(by or api.admin).headers)
+    body = {"password": PASSWORD} if by is person else None
+    path = f"/users/{person.id}/data"
+    response = api.client.request("DELETE", path, json=body, headers=(by or api.admin).headers)
     assert response.status_code == 202, response.text
     found: dict[str, Any] = response.json()
     return found
@@ -193,6 +202,147 @@ def test_people_can_erase_only_themselves(api: ApiClient, person: SignedInUser) 
     assert requested["requested_by"] == person.id
 
 
+@pytest.mark.parametrize("role", ["user", "admin"])
+def test_people_who_erase_themselves_give_their_password_again(api: ApiClient, role: str) -> None:
+    person = api.person(role)
+
+    def ask(body: object = None) -> tuple[int, str]:
+        response = api.client.request("DELETE", f"/users/{person.id}/data", json=body, headers=person.headers)
+        return response.status_code, response.json().get("error", "")
+
+    assert [ask(), ask({}), ask({"password": None})] == [(422, "InvalidRequest")] * 3
+    assert ask({"password": "wrong"}) == (403, "WrongPassword")
+    assert api.client.get("/users/me", headers=person.headers).status_code == 200
+    assert ask({"password": PASSWORD}) == (202, "")
+    assert api.client.get("/users/me", headers=person.headers).status_code == 401
+
+
+def test_wrong_passwords_for_an_erasure_are_counted(
+    prepared: Settings, person: SignedInUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(prepared)
+    context: Context = app.state.context
+    strict = replace(context.lockout, source=SlowDown(2, timedelta(hours=1)))
+    monkeypatch.setattr(sign_in_failure, "SHORTEST_WAIT", timedelta(hours=1))
+    app.state.context = replace(context, lockout=strict)
+    client = TestClient(app)
+    guesses = [
+        client.request("DELETE", f"/users/{person.id}/data", json={"password": guess}, headers=person.headers)
+        for guess in ("one", "two", PASSWORD)
+    ]
+    context.database.close()
+    assert [response.status_code for response in guesses] == [403, 403, 429]
+
+
+def values_in_statistics(engine: Engine, *values: str) -> list[str]:
+    """Columns whose statistics hold one of the values."""
+    query = text(
+        "SELECT tablename || '.' || attname FROM pg_stats WHERE schemaname = 'public' AND"
+        " concat(most_common_vals::text, histogram_bounds::text, most_common_elems::text) LIKE ANY(:values)"
+    )
+    with engine.connect() as connection:
+        return sorted(connection.scalars(query, {"values": [f"%{value}%" for value in values]}))
+
+
+def test_a_finished_erasure_leaves_no_value_in_the_statistics_of_postgres(
+    api: ApiClient, as_owner: Engine, person: SignedInUser, task: str
+) -> None:
+    """Also of a table that is empty afterwards, whose statistics ANALYZE keeps."""
+    with Session(as_owner) as session, session.begin():
+        session.execute(text("DELETE FROM invitations"))
+        hashed, until = str(new_id()), datetime(2100, 1, 1, tzinfo=UTC)
+        for _ in range(2):
+            hashed = str(new_id())
+            session.add(Invitation(id=new_id(), hash=hashed, email=person.email, role="user", expires_at=until))
+    for _ in range(100):  # so that the e-mail is frequent
+        api.client.patch(f"/users/{person.id}", json={"email": person.email}, headers=api.admin.headers)
+    mine = [prediction(task, person.id, row={"text": SECRET}) for _ in range(20)]
+    api.send("/predictions", *mine, *(prediction(task, api.admin.id, row={"text": "other"}) for _ in range(20)))
+    api.send("/feedback", *(feedback(one, person.id, comment=SECRET) for one in mine))
+    with as_owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ALTER TABLE users ALTER email SET STATISTICS 10000"))
+        connection.execute(text("ANALYZE"))
+    held = values_in_statistics(as_owner, person.email, SECRET)
+    assert {"users.email", "invitations.email", "feedback.comment"} <= set(held)
+    requested = erase(api, person)
+    report(api, requested)
+    erasure.run_pending(as_owner)
+    assert get_erasure(api, requested)["status"] == "finished"
+    assert values_in_statistics(as_owner, person.email, SECRET) == []
+
+
+def test_statistics_of_a_partition_that_is_empty_afterwards_are_dropped(
+    api: ApiClient, as_owner: Engine, person: SignedInUser, task: str
+) -> None:
+    coming = datetime.now(UTC) + timedelta(days=70)
+    key = floor(coming)
+    stored = text(
+        "INSERT INTO predictions (id, created_at, task, version, row, row_schema, answer, role, user_id)"
+        " SELECT overlay(:key PLACING lpad(n::text, 12, '0') FROM 25)::uuid, :at, :task, 1, :row, 1, '{}', 'champion',"
+        " :user FROM generate_series(1, 50) AS n"
+    )
+    values = {"key": str(key), "at": coming, "task": task, "row": json.dumps({"text": SECRET}), "user": person.id}
+    partition = f"predictions_{coming:%Y_%m}"
+    with as_owner.begin() as connection:
+        connection.execute(stored, values)
+        assert connection.scalar(text(f"SELECT count(*) FROM {partition}")) == 50, "of nobody else"
+    with as_owner.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE predictions"))
+    assert f"{partition}.row" in values_in_statistics(as_owner, SECRET)
+    requested = erase(api, person)
+    report(api, requested)
+    erasure.run_pending(as_owner)
+    assert get_erasure(api, requested)["status"] == "finished"
+    assert values_in_statistics(as_owner, SECRET) == []
+    assert not [name for name in values_in_statistics(as_owner, person.id) if name.startswith(partition)]
+    with as_owner.begin() as connection:
+        connection.execute(stored, {**values, "user": None})
+        assert connection.scalar(text(f"SELECT count(*) FROM {partition}")) == 50, "it is attached again"
+        connection.execute(text(f"DELETE FROM {partition}"))
+
+
+def test_an_erasure_is_not_finished_while_the_statistics_cannot_be_renewed(
+    api: ApiClient, as_owner: Engine, person: SignedInUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OperationalError("VACUUM", {}, Exception("lock timeout"))
+
+    requested = erase(api, person)
+    report(api, requested)
+    with monkeypatch.context() as patch:
+        patch.setattr(statistics, "renew", fail)
+        with pytest.raises(DatabaseUnavailable):
+            erasure.run_pending(as_owner)
+    assert get_erasure(api, requested)["status"] == "awaiting"
+    erasure.run_pending(as_owner)
+    assert get_erasure(api, requested)["status"] == "finished"
+
+
+def test_an_admin_removes_an_instance_that_is_gone(api: ApiClient, as_owner: Engine, person: SignedInUser) -> None:
+    for replica in ("gone", "running"):
+        api.client.get("/auth/snapshot", params={"replica": replica}, headers=api.service)
+    requested = erase(api, person)
+    report(api, requested, "running")
+    erasure.run_pending(as_owner)
+    assert get_erasure(api, requested)["awaited"] == ["ai-api gone"]
+    assert api.client.delete("/replicas/gone", headers=person.headers).status_code == 401
+    assert api.client.delete("/replicas/gone", headers=api.person("trainer").headers).status_code == 403
+    assert api.client.delete("/replicas/gone", headers=api.admin.headers).status_code == 204
+    erasure.run_pending(as_owner)
+    assert get_erasure(api, requested)["status"] == "finished"
+
+
+def test_an_erasure_waits_an_hour_for_a_first_instance(api: ApiClient, as_owner: Engine, person: SignedInUser) -> None:
+    requested = erase(api, person)
+    erasure.run_pending(as_owner)
+    assert get_erasure(api, requested)["awaited"] == ["ai-api"]
+    with as_owner.begin() as connection:
+        past = text("UPDATE erasures SET erased_at = erased_at - interval '61 minutes' WHERE id = :id")
+        connection.execute(past, {"id": requested["id"]})
+    erasure.run_pending(as_owner)
+    assert get_erasure(api, requested)["status"] == "finished"
+
+
 def test_a_second_request_for_erasure_returns_the_first(api: ApiClient, person: SignedInUser) -> None:
     assert erase(api, person)["id"] == erase(api, person)["id"]
 
@@ -307,7 +457,9 @@ def test_the_last_admin_cannot_be_erased(app: FastAPI, api: ApiClient, as_owner:
             {"id": api.admin.id},
         ).scalars().all()  # fmt: skip
     try:
-        response = TestClient(app).delete(f"/users/{api.admin.id}/data", headers=api.admin.headers)
+        body = {"password": api.secret("admin_password")}
+        path = f"/users/{api.admin.id}/data"
+        response = TestClient(app).request("DELETE", path, json=body, headers=api.admin.headers)
         assert (response.status_code, response.json()["error"]) == (409, "LastAdmin")
     finally:
         with as_owner.begin() as connection:

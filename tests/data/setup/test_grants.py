@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
 
+from data_api.main import RATE_LIMIT_CONNECTIONS
 from data_api.security import digest
 from data_api.settings import Settings
 from tests.data.conftest import engine_as, prepare
@@ -46,6 +47,14 @@ GRANTS = (
         "SELECT pg_read_file('/etc/passwd')",
         "SELECT * FROM pg_authid",
         "SET ROLE volant_owner",
+        "SELECT lo_create(0)",
+        "SELECT lo_creat(-1)",
+        "SELECT lo_from_bytea(0, 'x')",
+        "SELECT lo_put(1, 0, 'x')",
+        "SELECT lo_open(1, 131072)",
+        "SELECT lo_get(1)",
+        "SELECT lo_unlink(1)",
+        "SELECT lo_import('/etc/passwd')",
     ],
 )
 def test_the_service_role_cannot(as_app: Engine, statement: str) -> None:
@@ -79,6 +88,45 @@ def test_no_role_has_cluster_privileges(as_app: Engine) -> None:
     with as_app.connect() as connection:
         assert connection.scalar(text(query)) == len(ROLES)
         assert connection.scalar(text("SELECT current_user")) == "volant_app"
+
+
+@pytest.mark.parametrize("role", ["volant_owner", "volant_queue", "volant_mlflow"])
+def test_no_role_makes_large_objects(prepared: Settings, role: str) -> None:
+    engine = engine_as(prepared, role, prepared.secret(f"postgres_{ROLES[role]}_password"), HOMES[role])
+    with engine.connect() as connection, pytest.raises(ProgrammingError, match="permission denied for function"):
+        connection.execute(text("SELECT lo_create(0)"))
+    engine.dispose()
+
+
+def test_each_role_leaves_connections_to_the_others(as_app: Engine) -> None:
+    query = text("SELECT rolname, rolconnlimit FROM pg_roles WHERE rolname LIKE 'volant%'")
+    available = text(
+        "SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int"
+    )
+    with as_app.connect() as connection:
+        limits = {row.rolname: row.rolconnlimit for row in connection.execute(query)}
+        assert sum(limits.values()) <= connection.scalars(available).one()
+    assert limits.keys() == ROLES.keys()
+    assert min(limits.values()) > 5
+    assert limits["volant_app"] >= 2 * (Settings.model_fields["pool_size"].default + RATE_LIMIT_CONNECTIONS)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_setup_undoes_what_a_role_changed_of_itself(prepared: Settings, role: str) -> None:
+    """Postgres lets every role change its own password and settings."""
+    secret, home = prepared.secret(f"postgres_{ROLES[role]}_password"), HOMES[role]
+    engine = engine_as(prepared, role, secret, home)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"ALTER ROLE {role} SET statement_timeout = '1ms'"))
+        connection.execute(text(f"ALTER ROLE {role} IN DATABASE {home} SET search_path = nowhere"))
+        connection.execute(text(f"ALTER ROLE {role} PASSWORD 'another'"))
+    engine.dispose()
+    prepare(prepared)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SHOW statement_timeout")) == "0"
+        assert connection.scalar(text("SHOW search_path")) != "nowhere"
+        assert connection.scalar(text("SHOW log_error_verbosity")) == "terse"
+    engine.dispose()
 
 
 def test_setup_again_changes_nothing(prepared: Settings) -> None:

@@ -69,6 +69,8 @@ def test_every_migration_goes_down_and_up_again_with_rows(owner: Engine) -> None
         "invitations": "(id, hash, email, role, expires_at, user_id)"
         " SELECT gen_random_uuid(), id::text, email, 'user', now(), id FROM users",
         "sign_in_failures": "(subject, failures, failed_at) VALUES ('s', 1, now())",
+        "known_addresses": "(subject, user_id, used_at) SELECT id::text, id, now() FROM users",
+        "erasures": "(id, user_id) VALUES (gen_random_uuid(), gen_random_uuid())",
         "signing_keys": "(kid, public_key, sealed_seed, signs_from) VALUES ('k', 'x', '\\x00', now())",
         "predictions": "(id, created_at, task, version, row, row_schema, answer, role)"
         " VALUES (gen_random_uuid(), now(), 't', 1, '{}', 1, '{}', 'champion')",

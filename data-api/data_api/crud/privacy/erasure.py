@@ -15,6 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from data_api.crud.page import page
 from data_api.crud.people import user
 from data_api.crud.predictions import joining
+from data_api.database import Base
 from data_api.errors import UnknownErasure, UnknownUser
 from data_api.ids import new_id
 from data_api.models.audit import AuditDetail
@@ -27,6 +28,7 @@ from data_api.models.predictions.prediction import Prediction
 from data_api.models.privacy.erasure import Erasure, ErasureStatus
 
 from . import tombstone
+from .instance import AWAY
 
 DATA_API, AI_API = "data-api", "ai-api"
 OWNED_BY_PERSON: tuple[tuple[InstrumentedAttribute[UUID], InstrumentedAttribute[UUID | None]], ...] = (
@@ -36,6 +38,8 @@ OWNED_BY_PERSON: tuple[tuple[InstrumentedAttribute[UUID], InstrumentedAttribute[
 )
 """Besides the predictions: the key of a table, and the column with the owner of a row."""
 ABOUT_A_PREDICTION = (Feedback.prediction_id, Sample.prediction_id, Assignment.prediction_id)
+OF_ACCOUNTS = {"users", "api_keys", "refresh_tokens", "known_addresses", "invitations", "audit_details"}
+"""Tables that every erasure touches."""
 IN_SNAPSHOT = timedelta(days=30)
 """How long a finished erasure stays in the snapshot, for an ai-api instance that was away and comes back."""
 
@@ -130,7 +134,8 @@ def repeat(session: Session) -> int:
     """Requests every erasure again, as after a backup was restored; how many."""
     found = session.scalars(select(Erasure).with_for_update()).all()
     for erasure in found:
-        erasure.status, erasure.finished_at, erasure.removed = ErasureStatus.REQUESTED, None, {}
+        erasure.status, erasure.erased_at, erasure.finished_at = ErasureStatus.REQUESTED, None, None
+        erasure.removed = {}
     session.flush()
     return len(found)
 
@@ -147,9 +152,21 @@ def erase_some(session: Session, erasure_id: UUID, most: int) -> bool:
     _add_counts(erasure, DATA_API, removed)
     if not removed:
         _add_counts(erasure, DATA_API, _delete_account(session, erasure.user_id))
-        erasure.status = ErasureStatus.AWAITING
+        erasure.status, erasure.erased_at = ErasureStatus.AWAITING, datetime.now(UTC)
     session.flush()
     return bool(removed)
+
+
+def touched_tables(session: Session, erasure_ids: Iterable[UUID]) -> set[str]:
+    """The tables from which these erasures have deleted something, and those of accounts."""
+    found = session.scalars(select(Erasure.removed).where(Erasure.id.in_(erasure_ids)))
+    counted = {kind for removed in found for kind, number in removed.get(DATA_API, {}).items() if number}
+    return OF_ACCOUNTS | (counted & Base.metadata.tables.keys())
+
+
+def is_reported(session: Session, erasure_id: UUID, present: set[str]) -> bool:
+    """Whether every ai-api instance has reported."""
+    return not _unreported(get(session, erasure_id), present)
 
 
 def finish(session: Session, erasure_id: UUID, present: set[str]) -> bool:
@@ -163,12 +180,13 @@ def finish(session: Session, erasure_id: UUID, present: set[str]) -> bool:
 
 
 def _unreported(erasure: Erasure, present: set[str]) -> list[str]:
-    """The ai-api instances that are present and have not reported; `ai-api` if none is present and none has
-    reported.
+    """The ai-api instances that are present and have not reported. `ai-api`, while there is none, until one has
+    reported or has had the time `AWAY` to appear: what an instance that comes back later holds is erased then.
     """
     unreported = sorted({f"{AI_API} {name}" for name in present} - erasure.removed.keys())
     is_known = present or any(part.startswith(AI_API) for part in erasure.removed)
-    return unreported if is_known else [AI_API]
+    is_over = erasure.erased_at is not None and datetime.now(UTC) - erasure.erased_at > AWAY
+    return unreported if is_known or is_over else [AI_API]
 
 
 def _delete_predictions(session: Session, user_id: UUID, most: int) -> dict[str, int]:

@@ -8,10 +8,11 @@ from typing import cast
 from sqlalchemy import CursorResult, Delete, delete, func, select
 from sqlalchemy.orm import Session
 
-from data_api.crud.people.sign_in_failure import RESET_AFTER
+from data_api.crud.people.sign_in_failure import FORGOTTEN_AFTER
 from data_api.ids import floor
 from data_api.models.idempotency import IdempotencyKey
 from data_api.models.people.invitation import Invitation
+from data_api.models.people.known_address import KnownAddress
 from data_api.models.people.refresh_token import RefreshToken
 from data_api.models.people.sign_in_failure import SignInFailure
 from data_api.models.people.signing_key import SigningKey
@@ -27,6 +28,8 @@ GRACE = timedelta(days=1)
 """How long expired rows stay in the table, so that an operator can inspect them."""
 NOT_ACCEPTED = timedelta(days=30)
 """The same for invitations that were not accepted."""
+UNUSED = timedelta(days=180)
+"""The same for known addresses."""
 RETIRED = timedelta(days=90)
 """The same for signing keys."""
 
@@ -42,8 +45,13 @@ def refresh_tokens(session: Session) -> int:
 
 
 def sign_in_failures(session: Session) -> int:
-    """Counts that have been reset by time."""
-    return _run(session, delete(SignInFailure).where(SignInFailure.failed_at < func.now() - RESET_AFTER - GRACE))
+    """Counts without a failure for long."""
+    return _run(session, delete(SignInFailure).where(SignInFailure.failed_at < func.now() - FORGOTTEN_AFTER - GRACE))
+
+
+def known_addresses(session: Session) -> int:
+    """Addresses from which an account was not signed in to for long."""
+    return _run(session, delete(KnownAddress).where(KnownAddress.used_at < func.now() - UNUSED))
 
 
 def requests(session: Session) -> int:

@@ -12,6 +12,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from data_api.database import Base
 from data_api.models.audit import Audited
 
+from .user import Role
+
 
 class Scope(StrEnum):
     """What a key may be used for. The role of its owner limits it too."""
@@ -20,6 +22,11 @@ class Scope(StrEnum):
     FEEDBACK = "feedback"
     READ = "read"
     TRAIN = "train"
+
+
+def scopes_of(role: Role) -> frozenset[Scope]:
+    """The scopes that keys of a user with this role can have."""
+    return frozenset(Scope) - (frozenset() if role in (Role.TRAINER, Role.ADMIN) else {Scope.TRAIN})
 
 
 class APIKey(Audited, Base):

@@ -11,13 +11,17 @@ from data_api.database import Base
 
 
 class SignInFailure(Base):
-    """The failures in a row of one account or one address. E-mails without an account are counted too."""
+    """The failures of one source (an account with a device or an address), one account or one address. E-mails without
+    an account are counted too.
+    """
 
     __tablename__ = "sign_in_failures"
-    __table_args__ = (Index(None, "failed_at"),)
+    __table_args__ = (Index(None, "failed_at"), Index(None, "account"))
 
     subject: Mapped[str] = mapped_column(Text, primary_key=True)
-    """HMAC of the e-mail or of the address, so that the table holds no personal data."""
+    """HMAC of what is counted, so that the table holds no personal data."""
+    account: Mapped[str | None] = mapped_column(Text)
+    """Of a source: the subject of its account."""
     failures: Mapped[int] = mapped_column(Integer)
     failed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
     blocked_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -28,7 +28,7 @@ class Erasure(Audited, Base):
     """
 
     __tablename__ = "erasures"
-    __quiet__ = frozenset({"removed"})
+    __quiet__ = frozenset({"removed", "erased_at"})
     __table_args__ = (
         CheckConstraint("status IN ('requested', 'awaiting', 'finished')", name="status"),
         Index("ix_erasures_open", "id", postgresql_where=text("status <> 'finished'")),
@@ -40,6 +40,8 @@ class Erasure(Audited, Base):
     requested_by: Mapped[UUID | None]
     """The user who requested it. None: it was replayed from the file of tombstones."""
     status: Mapped[str] = mapped_column(Text, server_default=text("'requested'"))
+    erased_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """When nothing was left in Postgres."""
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     removed: Mapped[dict[str, dict[str, int]]] = mapped_column(JSONB, server_default=text("'{}'"))
     """Numbers of deleted rows and files, by the part of Volant that held them."""

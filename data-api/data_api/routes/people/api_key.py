@@ -7,11 +7,13 @@ from uuid import UUID
 from fastapi import APIRouter
 
 from data_api.crud.people import api_key
+from data_api.errors import NotAllowed
 from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.caller import Caller, Person, Service
 from data_api.http.idempotency import Idempotent
 from data_api.http.paging import Cursor, Limit, decode_cursor, page_of
 from data_api.http.session import DbSession
+from data_api.models.people.api_key import scopes_of
 from data_api.models.people.user import Role
 from data_api.schemas.base import Page
 from data_api.schemas.people.api_key import KeyIn, KeyOut, KeyUses, NewKey
@@ -22,8 +24,12 @@ router = APIRouter(route_class=GuardedRoute, prefix="/api-keys", tags=["api keys
 
 @router.post("", status_code=201)
 def create(body: KeyIn, caller: Person, session: DbSession, creation: Idempotent) -> NewKey:
-    """Creates a key for the caller. The key itself is in this response only."""
+    """Creates a key for the caller, with scopes that the caller's role has (`train`: trainers and admins). The key
+    itself is in this response only.
+    """
     owner = caller.self_id
+    if not body.scopes <= scopes_of(caller.role):
+        raise NotAllowed("A key cannot have a scope that your role lacks: `train` takes the role trainer or admin.")
 
     def make() -> NewKey:
         key = new_api_key()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form
+from fastapi import APIRouter, Form, Request, Response
 
 from data_api.crud.people import refresh_token, user
 from data_api.errors import DataAPIError
@@ -12,7 +12,7 @@ from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.caller import Person
 from data_api.http.context import AppContext, Context
 from data_api.http.session import DbSession
-from data_api.http.sign_in import ClientAddress, authenticate
+from data_api.http.sign_in import Source, authenticate, remember_device
 from data_api.metrics import SIGN_INS
 from data_api.models.people.user import User
 from data_api.schemas.people.auth import Jwks, Refresh, SignIn, TokenPair
@@ -23,12 +23,19 @@ router = APIRouter(route_class=GuardedRoute, tags=["auth"])
 
 @router.post("/auth/token")
 def sign_in(
-    form: Annotated[SignIn, Form()], context: AppContext, session: DbSession, address: ClientAddress
+    form: Annotated[SignIn, Form()],
+    context: AppContext,
+    session: DbSession,
+    source: Source,
+    request: Request,
+    response: Response,
 ) -> TokenPair:
-    """Exchanges e-mail and password for an access token and a refresh token. After some failures in a row the account
-    and the client address are locked out, twice as long after each further failure; 429 has a `Retry-After`.
+    """Exchanges e-mail and password for an access token and a refresh token. After some failures the next has to wait,
+    twice as long after each further failure; 429 has a `Retry-After`. A device (by the cookie of this response) or an
+    address that has signed in to the account before does not wait because of others.
     """
-    found = authenticate(context, session, form.username, form.password, address)
+    found = authenticate(context, session, form.username, form.password, source)
+    remember_device(context, request, response, found.email)
     fresh = new_refresh_token()
     refresh_token.start(session, found, digest(fresh), context.refresh_lifetime)
     SIGN_INS.labels("signed in").inc()

@@ -18,7 +18,7 @@ from data_api.http.export import CSV, Responder
 from data_api.http.idempotency import Idempotent
 from data_api.http.precondition import Precondition
 from data_api.http.session import DbSession
-from data_api.http.sign_in import ClientAddress, authenticate
+from data_api.http.sign_in import confirm_password
 from data_api.models.people.user import Role
 from data_api.schemas.base import NoNul, Page
 from data_api.schemas.people.user import Assignable, OwnChange, UserChange, UserIn, UserOut
@@ -60,14 +60,12 @@ def me(caller: PersonReading, session: DbSession, precondition: Precondition) ->
 
 
 @router.patch("/me")
-def change_me(
-    body: OwnChange, caller: Person, context: AppContext, session: DbSession, address: ClientAddress
-) -> UserOut:
+def change_me(body: OwnChange, caller: Person, context: AppContext, session: DbSession) -> UserOut:
     """Changes the caller's name or password. A new password ends every token of the caller."""
     if body.current_password is None or body.password is None:
         return UserOut.model_validate(user.change(session, caller.self_id, name=body.name))
     try:
-        authenticate(context, session, user.get(session, caller.self_id).email, body.current_password, address)
+        confirm_password(context, session, user.get(session, caller.self_id), body.current_password)
     except WrongCredentials:
         raise WrongPassword from None
     commit_early(session)  # releases the lock on the user: two such requests at once would deadlock

@@ -19,7 +19,7 @@ from data_api.http.session import DbSession
 from data_api.schemas.base import Page
 from data_api.schemas.predictions.feedback import FeedbackOut
 from data_api.schemas.predictions.prediction import PREDICTION, PredictionOut, PredictionWithFeedback
-from data_api.schemas.promotions import PromotionOut
+from data_api.schemas.promotions import PromotionOut, PublicPromotionOut
 
 router = APIRouter(route_class=GuardedRoute, prefix="/predictions", tags=["predictions"])
 
@@ -49,9 +49,13 @@ def get(prediction_id: UUID, caller: Reader, session: DbSession) -> PredictionWi
     if found is None or (caller.owner and found.user_id != caller.owner):
         raise UnknownPrediction
     about = [FeedbackOut.model_validate(row) for row in feedback.about(session, prediction_id)]
+    for one in about:
+        if caller.owner and one.user_id != caller.owner:
+            one.user_id = None
+    shown = PromotionOut if caller.sees_all else PublicPromotionOut
     promoted = promotions.latest(session, found.task, found.version, found.run_id)
     return PredictionWithFeedback(
         **PredictionOut.model_validate(found).model_dump(),
         feedback=about,
-        promotion=PromotionOut.model_validate(promoted) if promoted else None,
+        promotion=shown.model_validate(promoted) if promoted else None,
     )

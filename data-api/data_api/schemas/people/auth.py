@@ -8,12 +8,14 @@ from pydantic import Field
 
 from data_api.schemas.base import NoNul, Schema
 
+from .user import SignInName
+
 
 class SignIn(Schema):
     """The OAuth2 password form; `username` is the e-mail."""
 
     grant_type: Literal["password"] = "password"
-    username: Annotated[str, Field(max_length=254), NoNul]
+    username: SignInName
     password: Annotated[str, Field(max_length=256), NoNul]
     scope: Annotated[str, Field(max_length=200), NoNul] = ""
     client_id: Annotated[str, Field(max_length=200), NoNul] | None = None

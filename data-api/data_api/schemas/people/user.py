@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from data_api.models.people.user import Role
 from data_api.schemas.base import Moment, Name, NoNul, Schema
 
-Email = Annotated[
-    str,
-    Field(max_length=254, pattern=r"^[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$"),
-    AfterValidator(str.lower),
-]
-Password = Annotated[str, Field(min_length=12, max_length=256), NoNul]
+SHORTEST_PASSWORD = 12
+
+
+def _in_nfc(text: str) -> str:
+    composed = unicodedata.normalize("NFC", text)
+    if len(composed) < SHORTEST_PASSWORD:
+        raise ValueError(f"must have at least {SHORTEST_PASSWORD} characters")
+    return composed
+
+
+TRIMMED = StringConstraints(strip_whitespace=True, to_lower=True, max_length=254)
+Email = Annotated[str, TRIMMED, Field(pattern=r"^[A-Za-z0-9._%+'-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$")]
+SignInName = Annotated[str, TRIMMED, NoNul]
+"""What a person signs in with: an e-mail, or something that has no account."""
+Password = Annotated[str, Field(min_length=SHORTEST_PASSWORD, max_length=256), NoNul, AfterValidator(_in_nfc)]
+"""Composed (NFC), so that neither its length nor its hash depends on the system that it was typed on."""
 Assignable = Literal[Role.USER, Role.TRAINER, Role.ADMIN]
 
 

@@ -39,7 +39,7 @@ FEEDBACK = RowParser(FeedbackIn, columns)
 
 
 class FeedbackOut(Schema):
-    """Feedback and its status."""
+    """Feedback and its status. `user_id` is null for users to whom it belongs to another person."""
 
     id: UUID
     created_at: Moment
@@ -48,6 +48,6 @@ class FeedbackOut(Schema):
     label: str | None
     value: float | None
     comment: str | None
-    user_id: UUID
+    user_id: UUID | None
     status: FeedbackStatus
     reason: str | None

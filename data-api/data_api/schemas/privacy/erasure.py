@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from data_api.models.privacy.erasure import ErasureStatus
-from data_api.schemas.base import Moment, Schema
+from data_api.schemas.base import Moment, NoNul, Schema
 
 InstanceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 Count = Annotated[int, Field(strict=True, ge=0, le=2**53)]
@@ -24,9 +24,16 @@ class ErasureOut(Schema):
     requested_at: Moment
     requested_by: UUID | None
     status: ErasureStatus
+    erased_at: Moment | None
     finished_at: Moment | None
     removed: dict[str, dict[str, int]]
     awaited: list[str]
+
+
+class ErasureIn(Schema):
+    """The password of the caller, for people who erase themselves."""
+
+    password: Annotated[str, Field(max_length=256), NoNul] | None = None
 
 
 class PartIn(Schema):
