@@ -60,6 +60,7 @@ def create_app(settings: Settings, *, registry: Registry | None = None, client: 
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
         await client.close()
+        await jobs.aclose()
         await asyncio.to_thread(app.state.context.outbox.close)
         executor.shutdown(wait=False, cancel_futures=True)
 
