@@ -27,6 +27,8 @@ Truths = NDArray[np.object_] | NDArray[np.float64]
 
 HELD_OUT_SHARE = 0.2
 UNSEEN_SHARE = 0.02
+LONGEST_PIECE = 500
+"""Most characters that are normalised (NFKC) together. Sorting the accents on one character takes quadratic time."""
 ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 NO_SIGN = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
 """Numeric HTML references beyond Unicode. Python raises for very long ones."""
@@ -35,6 +37,15 @@ NO_SIGN = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
 def normalise(text: str) -> str:
     """The text as features and hashes read it: escapes and entities decoded, NFKC, case folded, single spaces."""
     return " ".join(unicodedata.normalize("NFKC", decode(text)).casefold().split())
+
+
+def normal_length(text: str) -> int:
+    """Number of characters of `normalise(text)`, or a few more. It takes time in proportion to the text's length."""
+    text = decode(text)
+    if text.isascii():
+        return len(text)
+    pieces = (text[start : start + LONGEST_PIECE] for start in range(0, len(text), LONGEST_PIECE))
+    return sum(len(unicodedata.normalize("NFKC", piece).casefold()) for piece in pieces)
 
 
 def decode(text: str) -> str:

@@ -6,7 +6,7 @@ AIError
 ├── NotSignedIn, NotAllowed
 ├── NoChampion, RegistryUnavailable, QueueUnavailable, DataUnavailable, IdentityUnavailable, OutboxFull,
 │   BlobsUnavailable
-├── Overloaded, LimitReached, TooLarge
+├── Overloaded, LimitReached, PredictionTimeout, TooLarge
 ├── JobRunning, Conflict
 └── PredictionFailed, TrainingFailed, LeakedRows, MissingExtra (MissingWeights), ModelRefused, ConfigurationError
 """
@@ -103,6 +103,10 @@ class LimitReached(AIError):
     def __init__(self, message: str | None = None, *, retry_seconds: float = 1.0) -> None:
         super().__init__(message)
         self.retry_seconds = retry_seconds
+
+
+class PredictionTimeout(AIError):
+    """The rows of this call were not computed within AI_PREDICT_SECONDS; nothing was stored. Send fewer rows a call."""
 
 
 class TooLarge(AIError):

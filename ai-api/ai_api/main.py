@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
@@ -19,6 +20,7 @@ from .http.error_responses import add_error_handlers
 from .http.middleware import RequestMiddleware
 from .http.row_schemas import document_rows
 from .images.blobs import Blobs
+from .images.decoding import Decoder
 from .jobs.lock import promotion_lock
 from .jobs.queue import Jobs
 from .outbox.outbox import Outbox
@@ -29,6 +31,7 @@ from .registry.promotion import Promotions
 from .registry.registry import Registry
 from .routes import feedback, health, images, models, predict, train
 from .serving.feedback import FeedbackRecorder
+from .serving.limits import CallerLimits
 from .serving.model_loader import ModelLoader
 from .serving.predictor import Predictor
 from .serving.task_loader import BatchLimits
@@ -62,6 +65,7 @@ def create_app(settings: Settings, *, registry: Registry | None = None, client: 
         await client.close()
         await jobs.aclose()
         await asyncio.to_thread(app.state.context.outbox.close)
+        app.state.context.decoder.close()
         executor.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(
@@ -105,18 +109,20 @@ def wire(
     loader = model_loader(settings, tasks, registry, executor)
     shipper = Shipper(outbox, client, rows=settings.ship_rows)
     blobs = Blobs(settings.blobs)
+    limits = CallerLimits.of(settings.caller_cost, settings.caller_feedback, settings.caller_image_bytes)
     eraser = Eraser(outbox, blobs, client, lambda: callers.erased)
     context = Context(
         callers=callers,
         loader=loader,
-        predictor=Predictor(loader, outbox, blobs, eraser),
-        feedback=FeedbackRecorder(outbox, client, eraser),
+        predictor=Predictor(loader, outbox, blobs, eraser, limits, settings.predict_seconds),
+        feedback=FeedbackRecorder(outbox, client, eraser, limits.feedback),
         outbox=outbox,
         blobs=blobs,
         shipper=shipper,
         registry=registry,
         promotions=promotions(settings, registry, outbox),
         jobs=jobs,
+        decoder=Decoder(os.cpu_count() or 1),
         max_rows=settings.max_rows,
     )
     loops: dict[str, Loop] = {
@@ -148,11 +154,16 @@ def model_loader(settings: Settings, tasks: Mapping[str, Task], registry: Regist
         tasks,
         registry,
         settings.versions_dir / "champions.json",
-        BatchLimits(settings.batch_token_budget, settings.batch_rows, settings.queue_capacity),
+        BatchLimits(settings.batch_token_budget, settings.batch_rows, settings.queue_capacity, share(settings)),
         executor=executor,
         watch_seconds=settings.watch_seconds,
         keep=settings.keep_versions,
     )
+
+
+def share(settings: Settings) -> int:
+    """How many rows one caller may have in a version's queue: half of it, and the rows of one call at least."""
+    return max(settings.max_rows, settings.queue_capacity // 2)
 
 
 def promotions(settings: Settings, registry: Registry, outbox: Outbox) -> Promotions:

@@ -120,7 +120,7 @@ class JobFollowers:
                 feed.poll.cancel()
 
     async def _poll(self, job_id: int, feed: JobFeed) -> None:
-        """Reads the job's events until it has ended. The status is read first: its change commits with the last event."""
+        """Reads the job's events until it has ended; first its status, which changes with the last event."""
         try:
             is_running = True
             while is_running:

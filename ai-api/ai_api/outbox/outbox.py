@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ai_api.errors import OutboxFull
 from ai_api.metrics import OUTBOX_DEAD, OUTBOX_ROWS
+from ai_api.slices import in_slices
 
 from .file import (
     EventKind,
@@ -88,8 +89,14 @@ class Outbox:
     async def put(self, kind: EventKind, bodies: Sequence[Mapping[str, object]]) -> None:
         """Returns when all bodies are committed; OutboxFull when they cannot be (bound reached, disk full)."""
         self.admit(len(bodies))
-        events = [(str(body["id"]), kind, json.dumps(body, separators=(",", ":"))) for body in bodies]
-        self._count(len(events), 0)  # before the wait, so that concurrent callers cannot exceed the bound together
+        self._count(len(bodies), 0)  # before the wait, so that concurrent callers cannot exceed the bound together
+        try:
+            events = [
+                (str(body["id"]), kind, json.dumps(body, separators=(",", ":"))) async for body in in_slices(bodies)
+            ]
+        except BaseException:
+            self._count(-len(bodies), 0)
+            raise
         try:
             await self._writer.run(lambda connection: insert_events(connection, events))
         except sqlite3.Error as error:

@@ -41,7 +41,7 @@ class FeedbackTaken(BaseModel):
     checked: bool
 
 
-@router.post("/feedback", status_code=202, responses=errors(404, 413, 422))
+@router.post("/feedback", status_code=202, responses=errors(404, 413, 422, 429))
 async def give_feedback(body: FeedbackRequest, request: Request, ctx: Ctx, caller: Correcting) -> FeedbackTaken:
     """Correct or confirm a prediction. It counts in the next training of its task."""
     feedback = Feedback(body.prediction_id, body.label, body.value, body.comment)

@@ -48,10 +48,14 @@ async def test_a_connection_that_postgres_has_ended_is_replaced(pool: QueuePool,
 
 async def test_a_failed_transaction_is_rolled_back_and_its_connection_kept(pool: QueuePool) -> None:
     before = await pid(pool)
-    with pytest.raises(ZeroDivisionError):
+
+    async def fail() -> None:
         async with pool.connected() as connection:
             await connection.execute("create table never_made (x int)")
             raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
     async with pool.connected() as connection:
         row = await (
             await connection.execute("select to_regclass('never_made') as name, pg_backend_pid() as pid")

@@ -16,6 +16,7 @@ from ai_api.images.blobs import Blobs
 from ai_api.outbox.outbox import Outbox
 from ai_api.privacy.eraser import Eraser
 from ai_api.serving.feedback import Feedback, FeedbackRecorder, check_feedback
+from ai_api.serving.limits import CallerLimit
 from ai_api.serving.predictor import Origin
 
 pytestmark = pytest.mark.anyio
@@ -53,7 +54,7 @@ class Recording:
         self.erased: dict[str, str] = {}
         client = cast("DataClient", self.data_api)
         eraser = Eraser(self.outbox, Blobs(str(folder / "blobs")), client, lambda: self.erased)
-        self.recorder = FeedbackRecorder(self.outbox, client, eraser)
+        self.recorder = FeedbackRecorder(self.outbox, client, eraser, CallerLimit("feedback", "feedback", 1_000, 60))
 
     async def stored(self) -> list[dict[str, object]]:
         return [event.body for event in await self.outbox.oldest(100) if event.kind == "feedback"]

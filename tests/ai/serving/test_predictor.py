@@ -20,6 +20,7 @@ from ai_api.inference import ModelOutput
 from ai_api.outbox.outbox import Outbox
 from ai_api.privacy.eraser import Eraser
 from ai_api.serving.batcher import BatchResult
+from ai_api.serving.limits import CallerLimits
 from ai_api.serving.model_loader import ModelLoader
 from ai_api.serving.predictor import Origin, Predictor, Role
 from ai_api.task import Row
@@ -51,7 +52,7 @@ class Model:
         self.requested.append((task, version))
         return self
 
-    async def submit(self, rows: Sequence[Row]) -> BatchResult[ModelOutput]:
+    async def submit(self, rows: Sequence[Row], caller: str) -> BatchResult[ModelOutput]:
         self.calls.append(list(rows))
         if self.error:
             raise self.error
@@ -87,7 +88,9 @@ class Serving:
         self.erased: dict[str, str] = {}
         blobs = cast("Blobs", self.images)
         eraser = Eraser(self.outbox, blobs, DataClient("http://data", "key"), lambda: self.erased)
-        self.predictor = Predictor(cast("ModelLoader", self.model), self.outbox, blobs, eraser)
+        self.limits = CallerLimits.of(1_000_000, 1_000_000, 1_000_000)
+        loader = cast("ModelLoader", self.model)
+        self.predictor = Predictor(loader, self.outbox, blobs, eraser, self.limits, seconds=60)
 
     async def stored(self) -> list[dict[str, object]]:
         return [event.body for event in await self.outbox.oldest(100) if event.kind == "prediction"]
