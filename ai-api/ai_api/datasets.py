@@ -39,13 +39,16 @@ def normalise(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", decode(text)).casefold().split())
 
 
-def normal_length(text: str) -> int:
-    """Number of characters of `normalise(text)`, or a few more. It takes time in proportion to the text's length."""
-    text = decode(text)
+def is_longer(text: str, most: int) -> bool:
+    """Whether `normalise(text)`, but for its spaces, has more than `most` characters. Reads no further than needed."""
+    text, left = decode(text), most
     if text.isascii():
-        return len(text)
-    pieces = (text[start : start + LONGEST_PIECE] for start in range(0, len(text), LONGEST_PIECE))
-    return sum(len(unicodedata.normalize("NFKC", piece).casefold()) for piece in pieces)
+        return len(text) > most
+    for start in range(0, len(text), LONGEST_PIECE):
+        left -= len(unicodedata.normalize("NFKC", text[start : start + LONGEST_PIECE]).casefold())
+        if left < 0:
+            return True
+    return False
 
 
 def decode(text: str) -> str:

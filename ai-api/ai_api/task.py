@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from .datasets import Table, normal_length
+from .datasets import Table, is_longer
 from .errors import InvalidParams, UnknownRecipe
 from .images.reference import ImageRef
 from .sources import Source
@@ -54,7 +54,7 @@ def _storable(text: str) -> str:
         except UnicodeEncodeError:
             raise ValueError("must be valid Unicode, without lone surrogates") from None
     is_plain = text.isascii() and "&" not in text and "\\u" not in text
-    if not is_plain and normal_length(text) > max(EXPANSION * len(text), SHORT_TEXT):
+    if not is_plain and is_longer(text, max(EXPANSION * len(text), SHORT_TEXT)):
         raise ValueError(f"must have a normal form (NFKC) of at most {EXPANSION} times its characters")
     return text
 
@@ -75,12 +75,18 @@ class Row(BaseModel):
     @classmethod
     def modalities(cls) -> dict[str, Modality]:
         """What each column holds, in the order in which the class names them."""
-        return {name: _modality(info.annotation, info.metadata) for name, info in cls.model_fields.items()}
+        return dict(_modalities(cls))
 
     @classmethod
     def columns(cls, *modalities: Modality) -> list[str]:
         """The columns of these modalities."""
-        return [name for name, found in cls.modalities().items() if found in modalities]
+        return [name for name, found in _modalities(cls).items() if found in modalities]
+
+
+@cache
+def _modalities(row: type[Row]) -> dict[str, Modality]:
+    """Derived once for each class: every row that is read needs them."""
+    return {name: _modality(info.annotation, info.metadata) for name, info in row.model_fields.items()}
 
 
 def _modality(annotation: object, metadata: list[object]) -> Modality:
@@ -190,15 +196,9 @@ class Task:
 
     def cost(self, row: Row) -> int:
         """What a model reads of this row, in tokens: its texts and images, at least 1; a row of numbers counts 1."""
-        texts, images = _read_columns(self.row)
-        cost = sum(_text_cost(getattr(row, name)) for name in texts)
-        return max(1, cost + sum(_image_cost(getattr(row, name)) for name in images))
-
-
-@cache
-def _read_columns(row: type[Row]) -> tuple[list[str], list[str]]:
-    """The columns of texts and of images, looked up once for each type of row: each row's cost needs them."""
-    return row.columns(Modality.TEXT), row.columns(Modality.IMAGE)
+        texts = sum(_text_cost(getattr(row, name)) for name in self.row.columns(Modality.TEXT))
+        images = sum(_image_cost(getattr(row, name)) for name in self.row.columns(Modality.IMAGE))
+        return max(1, texts + images)
 
 
 def _text_cost(text: str | None) -> int:
