@@ -44,11 +44,11 @@ class CallerLimit:
             bucket = self._buckets[caller] = Bucket(most, now)
         speed = most / self._seconds
         bucket.left, bucket.at = min(most, bucket.left + (now - bucket.at) * speed), now
-        if bucket.left <= 0:
+        if bucket.left < 1:
             LIMITED.labels(self._name).inc()
             raise LimitReached(
                 f"You have reached a limit of each caller: {self._what}. Retry-After says how long to wait.",
-                retry_seconds=max(1.0, -bucket.left / speed),
+                retry_seconds=max(1.0, (1 - bucket.left) / speed),
             )
         bucket.left -= amount
 
