@@ -137,7 +137,6 @@ async def test_feedback_whose_prediction_is_not_found_uses_up_the_limit_ten_time
     recording.data_api.predictions[str(ID)] = {**CLASSIFIED, "user_id": "bob"}
     for _ in range(7):
         await recording.recorder.record(label("a"), Origin("bob", "request 2"), is_trainer=False)
-    await recording.recorder.record(label("a"), ANN, is_trainer=True)
 
 
 async def test_feedback_of_a_person_to_erase_is_refused(recording: Recording) -> None:
