@@ -27,6 +27,8 @@ Truths = NDArray[np.object_] | NDArray[np.float64]
 
 HELD_OUT_SHARE = 0.2
 UNSEEN_SHARE = 0.02
+LONGEST_PIECE = 500
+"""Most characters that are normalised (NFKC) together. Sorting the accents on one character takes quadratic time."""
 ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 NO_SIGN = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
 """Numeric HTML references beyond Unicode. Python raises for very long ones."""
@@ -35,6 +37,18 @@ NO_SIGN = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{8,});?")
 def normalise(text: str) -> str:
     """The text as features and hashes read it: escapes and entities decoded, NFKC, case folded, single spaces."""
     return " ".join(unicodedata.normalize("NFKC", decode(text)).casefold().split())
+
+
+def is_longer(text: str, most: int) -> bool:
+    """Whether `normalise(text)`, but for its spaces, has more than `most` characters. Reads no further than needed."""
+    text, left = decode(text), most
+    if text.isascii():
+        return len(text) > most
+    for start in range(0, len(text), LONGEST_PIECE):
+        left -= len(unicodedata.normalize("NFKC", text[start : start + LONGEST_PIECE]).casefold())
+        if left < 0:
+            return True
+    return False
 
 
 def decode(text: str) -> str:

@@ -6,7 +6,7 @@ AIError
 ├── NotSignedIn, NotAllowed
 ├── NoChampion, RegistryUnavailable, QueueUnavailable, DataUnavailable, IdentityUnavailable, OutboxFull,
 │   BlobsUnavailable
-├── Overloaded, TooLarge, BodyTimeout, UnsupportedEncoding
+├── Overloaded, LimitReached, PredictionTimeout, TooLarge, BodyTimeout, UnsupportedEncoding
 ├── JobRunning, Conflict
 └── PredictionFailed, TrainingFailed, LeakedRows, MissingExtra (MissingWeights), ModelRefused, ConfigurationError
 """
@@ -99,6 +99,18 @@ class BlobsUnavailable(AIError):
 
 class Overloaded(AIError):
     """Too many rows are waiting. Try again in a moment."""
+
+
+class LimitReached(AIError):
+    """A limit of this caller is reached. Try again later."""
+
+    def __init__(self, message: str | None = None, *, retry_seconds: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
+class PredictionTimeout(AIError):
+    """The rows of this call were not computed within AI_PREDICT_SECONDS; nothing was stored. Send fewer rows a call."""
 
 
 class TooLarge(AIError):

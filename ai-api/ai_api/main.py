@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
@@ -20,6 +21,7 @@ from .http.error_responses import add_error_handlers
 from .http.middleware import RequestMiddleware
 from .http.row_schemas import document_rows
 from .images.blobs import Blobs
+from .images.decoding import Decoder
 from .jobs.lock import promotion_lock
 from .jobs.queue import Jobs
 from .outbox.outbox import Outbox
@@ -31,6 +33,7 @@ from .registry.registry import Registry
 from .registry.signatures import PublicKeys, SigningKey
 from .routes import feedback, health, images, models, predict, train
 from .serving.feedback import FeedbackRecorder
+from .serving.limits import CallerLimits
 from .serving.model_loader import ModelLoader
 from .serving.predictor import Predictor
 from .serving.task_loader import BatchLimits
@@ -63,7 +66,9 @@ def create_app(settings: Settings, *, registry: Registry | None = None, client: 
         await asyncio.gather(*background, return_exceptions=True)
         await app.state.context.eraser.leave()
         await client.close()
+        await jobs.aclose()
         await asyncio.to_thread(app.state.context.outbox.close)
+        app.state.context.decoder.close()
         executor.shutdown(wait=False, cancel_futures=True)
 
     app = FastAPI(
@@ -112,12 +117,13 @@ def wire(
     loader = model_loader(settings, tasks, registry, executor, changes.record_move)
     shipper = Shipper(outbox, client, rows=settings.ship_rows)
     blobs = Blobs(settings.blobs)
+    limits = CallerLimits.of(settings.caller_cost, settings.caller_feedback, settings.caller_image_bytes)
     eraser = Eraser(outbox, blobs, client, lambda: callers.erased, jobs.clear_actor)
     context = Context(
         callers=callers,
         loader=loader,
-        predictor=Predictor(loader, outbox, blobs, eraser),
-        feedback=FeedbackRecorder(outbox, client, eraser),
+        predictor=Predictor(loader, outbox, blobs, eraser, limits, settings.predict_seconds),
+        feedback=FeedbackRecorder(outbox, client, eraser, limits.feedback),
         eraser=eraser,
         outbox=outbox,
         blobs=blobs,
@@ -125,6 +131,7 @@ def wire(
         registry=registry,
         promotions=changes,
         jobs=jobs,
+        decoder=Decoder(os.cpu_count() or 1),
         max_rows=settings.max_rows,
     )
     loops: dict[str, Loop] = {
@@ -162,12 +169,17 @@ def model_loader(
         tasks,
         registry,
         settings.versions_dir / "champions.json",
-        BatchLimits(settings.batch_token_budget, settings.batch_rows, settings.queue_capacity),
+        BatchLimits(settings.batch_token_budget, settings.batch_rows, settings.queue_capacity, share(settings)),
         executor=executor,
         watch_seconds=settings.watch_seconds,
         keep=settings.keep_versions,
         record_move=record_move,
     )
+
+
+def share(settings: Settings) -> int:
+    """How many rows one caller may have in a version's queue: half of it, and the rows of one call at least."""
+    return max(settings.max_rows, settings.queue_capacity // 2)
 
 
 def promotions(settings: Settings, registry: Registry, outbox: Outbox) -> Promotions:

@@ -19,7 +19,10 @@ BATCH_ROWS = Histogram(
     "volant_batch_rows", "Rows in one model call", ["task"], buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 )
 QUEUED_ROWS = Gauge("volant_queued_rows", "Rows that wait for a model now", ["task"])
-REFUSED = Counter("volant_refused_total", "Rows refused because the queue or the outbox was full", ["task", "reason"])
+REFUSED = Counter(
+    "volant_refused_total", "Rows refused because the queue, or one caller's share of it, was full", ["task", "reason"]
+)
+LIMITED = Counter("volant_limited_total", "Requests refused because of a limit of their caller", ["limit"])
 
 OUTBOX_ROWS = Gauge("volant_outbox_rows", "Predictions, feedback and promotions that data-api does not have yet")
 OUTBOX_SHIPPED = Counter("volant_outbox_shipped_total", "Rows that data-api has received", ["kind", "status"])

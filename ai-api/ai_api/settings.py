@@ -80,9 +80,20 @@ class Settings(BaseSettings):
     batch_rows: PositiveInt = 256
     """Most rows in one call of a model, whatever their number of tokens."""
     queue_capacity: PositiveInt = 4_096
-    """Most rows that wait for one version. Further rows are refused at once with 429."""
+    """Most rows that wait for one version, half of them of one caller. Further rows are refused at once with 429."""
     max_rows: PositiveInt = 1_000
     """Most rows in one /predict."""
+    predict_seconds: PositiveFloat = 60
+    """Longest that the rows of one call wait and are computed. Later the call is answered with 503, and its rows that
+    still wait are dropped."""
+    caller_cost: PositiveInt = 6_000_000
+    """Most tokens (for numbers: rows; for images: also 10,000 pixels) that one caller may have predicted in a minute;
+    trainers and admins ten times as many. Beyond: 429 with Retry-After."""
+    caller_feedback: PositiveInt = 10_000
+    """Most feedback of one caller in an hour; feedback about a prediction that cannot be found counts ten times.
+    Trainers and admins: ten times as much."""
+    caller_image_bytes: PositiveInt = 10_737_418_240
+    """Most bytes of images that one caller may have stored in a day; trainers and admins ten times as many."""
     max_body_bytes: PositiveInt = 16_777_216
     """Largest request body, in bytes. A larger one is refused with 413. An image of 8 MiB is 11 MiB as base64."""
     body_seconds: PositiveFloat = 30

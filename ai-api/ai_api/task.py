@@ -5,20 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from functools import cache
 from types import UnionType
 from typing import Annotated, Literal, Union, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from .datasets import Table
+from .datasets import Table, is_longer
 from .errors import InvalidParams, UnknownRecipe
 from .images.reference import ImageRef
 from .sources import Source
 
 MAX_TOKENS = 128
-"""Most tokens of one text that a model reads; longer texts are truncated."""
+"""Most tokens of one text that an encoder reads. It truncates longer texts; weighted n-grams read all of them."""
+REST_COST = 16
+"""Tokens beyond MAX_TOKENS that count as one: they are split and cleaned, but not encoded."""
 IMAGE_COST = 64
-"""What one image counts in a batch's token budget."""
+PIXELS_PER_TOKEN = 10_000
+"""What one image counts in a batch's token budget, besides its pixels, which are decoded."""
+EXPANSION = 2
+SHORT_TEXT = 2_000
+"""A text's normal form (NFKC, case folded) has at most EXPANSION times its characters, or SHORT_TEXT. One character can
+become 18."""
 
 
 class Kind(StrEnum):
@@ -40,13 +48,20 @@ class Modality(StrEnum):
 def _storable(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not contain NUL characters")
-    if any(0xD800 <= ord(character) <= 0xDFFF for character in text):
-        raise ValueError("must be valid Unicode, without lone surrogates")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError("must be valid Unicode, without lone surrogates") from None
+    is_plain = text.isascii() and "&" not in text and "\\u" not in text
+    if not is_plain and is_longer(text, max(EXPANSION * len(text), SHORT_TEXT)):
+        raise ValueError(f"must have a normal form (NFKC) of at most {EXPANSION} times its characters")
     return text
 
 
 Text = Annotated[str, AfterValidator(_storable)]
-"""A string that Postgres can store: jsonb takes neither NUL characters nor lone surrogates."""
+"""A string that Postgres can store (jsonb takes neither NUL characters nor lone surrogates) and that does not become
+much longer when it is normalised."""
 
 Category = Annotated[str, AfterValidator(_storable), Modality.CATEGORY]
 """One of some names that are not all known in advance. If they are, `Literal["a", "b"]` is a category too."""
@@ -60,12 +75,18 @@ class Row(BaseModel):
     @classmethod
     def modalities(cls) -> dict[str, Modality]:
         """What each column holds, in the order in which the class names them."""
-        return {name: _modality(info.annotation, info.metadata) for name, info in cls.model_fields.items()}
+        return dict(_modalities(cls))
 
     @classmethod
     def columns(cls, *modalities: Modality) -> list[str]:
         """The columns of these modalities."""
-        return [name for name, found in cls.modalities().items() if found in modalities]
+        return [name for name, found in _modalities(cls).items() if found in modalities]
+
+
+@cache
+def _modalities(row: type[Row]) -> dict[str, Modality]:
+    """Derived once for each class: every row that is read needs them."""
+    return {name: _modality(info.annotation, info.metadata) for name, info in row.model_fields.items()}
 
 
 def _modality(annotation: object, metadata: list[object]) -> Modality:
@@ -174,7 +195,19 @@ class Task:
         raise UnknownRecipe(f"{self.name} has no such recipe. It has {', '.join(r.name for r in self.recipes)}.")
 
     def cost(self, row: Row) -> int:
-        """The approximate number of tokens that a model reads of this row, at least 1; a row of numbers counts 1."""
-        texts = (getattr(row, name) or "" for name in self.row.columns(Modality.TEXT))
-        images = sum(getattr(row, name) is not None for name in self.row.columns(Modality.IMAGE))
-        return max(1, IMAGE_COST * images + sum(min(len(text) // 4 + 1, MAX_TOKENS) for text in texts if text))
+        """What a model reads of this row, in tokens: its texts and images, at least 1; a row of numbers counts 1."""
+        texts = sum(_text_cost(getattr(row, name)) for name in self.row.columns(Modality.TEXT))
+        images = sum(_image_cost(getattr(row, name)) for name in self.row.columns(Modality.IMAGE))
+        return max(1, texts + images)
+
+
+def _text_cost(text: str | None) -> int:
+    """About a token for each 4 bytes of UTF-8, as tokenisers split English; other scripts take more tokens a letter."""
+    if not text:
+        return 0
+    tokens = (len(text) if text.isascii() else len(text.encode())) // 4 + 1
+    return min(tokens, MAX_TOKENS) + max(0, tokens - MAX_TOKENS) // REST_COST
+
+
+def _image_cost(image: ImageRef | None) -> int:
+    return 0 if image is None else IMAGE_COST + image.pixels // PIXELS_PER_TOKEN

@@ -7,10 +7,11 @@ from typing import Literal
 import pytest
 from pydantic import ValidationError
 
+from ai_api.datasets import is_longer, normalise
 from ai_api.errors import InvalidParams, UnknownRecipe
 from ai_api.evaluation.metrics import METRICS
 from ai_api.images.reference import ImageRef
-from ai_api.task import IMAGE_COST, MAX_TOKENS, Category, Modality, Recipe, Row, Task, Text
+from ai_api.task import IMAGE_COST, MAX_TOKENS, REST_COST, Category, Modality, Recipe, Row, Task, Text
 from ai_api.tasks import find_tasks
 from ai_api.tasks.housing import House
 from ai_api.tasks.products import Product
@@ -99,11 +100,43 @@ def test_parameters_replace_those_of_the_recipe() -> None:
         recipe.with_params({"not a name": 1})
 
 
-def test_a_long_text_costs_more_up_to_the_length_that_is_read() -> None:
+def test_a_long_text_costs_more_and_less_beyond_the_length_that_is_encoded() -> None:
     task = find_tasks()["tweets"]
-    costs = [task.cost(Tweet(text="x" * length)) for length in (1, 40, 2_000)]
-    assert costs == [1, 11, MAX_TOKENS]
+    costs = [task.cost(Tweet(text="x" * length)) for length in (1, 40, 508, 2_000)]
+    assert costs == [1, 11, MAX_TOKENS, MAX_TOKENS + (501 - MAX_TOKENS) // REST_COST]
+    assert task.cost(Tweet(text="語" * 40)) == 31, "other scripts have fewer letters a token"
     assert find_tasks()["housing"].cost(HOUSE) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\ufdfa" * 500, "&#xfdfa;" * 300, "\\ufdfa" * 300, "\u0390" * 2_000, "a" * 100 + "\ufdfa" * 1_000],
+)
+def test_a_text_that_becomes_much_longer_when_it_is_normalised_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError, match="must have a normal form"):
+        Everything(text=text)
+
+
+@pytest.mark.parametrize(
+    "text", ["\ufdfa" * 100, "peace \ufdfa be upon you " * 100, "…" * 600, "a\u0301" * 5_000, "&amp;" * 9_000]
+)
+def test_a_text_that_becomes_a_little_longer_or_is_short_is_accepted(text: str) -> None:
+    assert Everything(text=text).text == text
+
+
+@pytest.mark.parametrize(
+    "text", ["late again", "\ufdfa x", "&eacute;&#xfdfa;", "\\u2019", "a" * 900 + "é", "ΐ" * 1_200]
+)
+def test_a_text_is_as_long_as_its_normal_form(text: str) -> None:
+    length = len(normalise(text))
+    assert is_longer(text, length - 1)
+    assert not is_longer(text, length)
+
+
+def test_the_pixels_of_an_image_add_to_its_cost() -> None:
+    task, row = find_tasks()["products"], Product(designation="x" * 40)
+    image = ImageRef.of_bytes(b"", pixels=25_000_000)
+    assert task.cost(row.model_copy(update={"image": image})) == 11 + IMAGE_COST + 2_500
 
 
 def test_an_image_costs_as_much_as_many_words() -> None:

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import signal
+import socket
 import sys
 import time
 from argparse import Namespace
@@ -21,6 +22,7 @@ from .wiring import admins_key, all_tasks, open_registry, trainers_key
 
 if TYPE_CHECKING:
     from ai_api.jobs.job import Job
+    from ai_api.jobs.queue import Jobs
     from ai_api.registry.registry import Registry
     from ai_api.task import Task
 
@@ -33,13 +35,14 @@ def serve(settings: Settings, _: Namespace) -> None:
     """Runs the HTTP service and the endpoint of its metrics."""
     import prometheus_client
     import uvicorn
+    from uvicorn.config import STARTUP_FAILURE
 
     from ai_api.http.body.connection import DeadlineProtocol
     from ai_api.main import create_app
 
     app = create_app(settings)
     prometheus_client.start_http_server(settings.metrics_port, settings.metrics_host)
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -49,6 +52,19 @@ def serve(settings: Settings, _: Namespace) -> None:
         server_header=False,
         timeout_graceful_shutdown=int(settings.drain_seconds),
     )
+
+    class Server(uvicorn.Server):
+        """Ends the streams of events first, which would last as long as their jobs. Other requests may finish."""
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            app.state.context.jobs.end_streams()
+            await super().shutdown(sockets)
+
+    server = Server(config)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
 
 
 def migrate(settings: Settings, _: Namespace) -> None:
@@ -89,7 +105,11 @@ async def _request_starters(settings: Settings, registry: Registry, tasks: Mappi
     """Requests a job for every task without a champion, again after a failed one, with exponential backoff."""
     from ai_api.jobs.queue import Jobs
 
-    jobs = Jobs(settings.queue_conninfo)
+    async with contextlib.aclosing(Jobs(settings.queue_conninfo)) as jobs:
+        await _request_until_all_serve(jobs, registry, tasks)
+
+
+async def _request_until_all_serve(jobs: Jobs, registry: Registry, tasks: Mapping[str, Task]) -> None:
     requests: dict[str, int] = dict.fromkeys(tasks, 0)
     next_request: dict[str, float] = dict.fromkeys(tasks, 0.0)
     while requests:

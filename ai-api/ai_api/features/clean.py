@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from ai_api.datasets import decode
+from ai_api.datasets import LONGEST_PIECE, decode
 
 TAGS = (
     "a|abbr|address|area|article|aside|audio|b|base|bdi|bdo|big|blockquote|body|br|button|canvas|caption|"
@@ -25,8 +25,6 @@ TAGS = (
 TAG = re.compile(rf"</?(?:{TAGS})(?:[\s/][^<>]*)?>|<[!?][a-z][^<>]*>", re.IGNORECASE)
 """Matches HTML's own names only: `<3` and `<you>` are words. No two parts match the same character, so matching
 takes time in proportion to a text's length."""
-LONGEST_WORD = 500
-"""Most characters that are normalised (NFKC) together. Sorting the accents on one character takes quadratic time."""
 Strings = NDArray[np.object_]
 
 
@@ -93,7 +91,7 @@ def without_comments(text: str) -> str:
 
 
 def _in_normal_form(word: str) -> str:
-    pieces = (word[start : start + LONGEST_WORD] for start in range(0, len(word), LONGEST_WORD))
+    pieces = (word[start : start + LONGEST_PIECE] for start in range(0, len(word), LONGEST_PIECE))
     return "".join(unicodedata.normalize("NFKC", piece) for piece in pieces)
 
 

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterable
 from functools import lru_cache
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -16,7 +17,7 @@ from ai_api.errors import MissingExtra, MissingWeights
 from ai_api.task import MAX_TOKENS
 
 from .bert_rows import BertRows, is_plain_bert
-from .tensors import Block, batches, blocks, find_device, on_one_thread_each, padded
+from .tensors import Block, batches, blocks, find_device, on_one_thread_each, padded, threads
 from .torchvision_patch import patch_torchvision
 from .use import FETCH, SavedModel
 from .weights import digest, find_model, find_weights
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 USE = "universal-sentence-encoder"
 POOLINGS = ("cls", "mean", "max")
 PART_ROWS = 32
-"""Rows that one thread takes through the layers together."""
+"""Most rows that one thread takes through the layers together. Fewer rows are divided among the threads."""
 
 
 class SentenceModel(Protocol):
@@ -112,7 +113,8 @@ class Encoder:
             return self._in_blocks(tokens, ((places, len(places), 0) for places in cut))
         if self.device.type != "cpu":
             return self._in_blocks(tokens, blocks(lengths, batch_tokens, MAX_TOKENS))
-        parts = [tokens[start : start + PART_ROWS] for start in range(0, len(tokens), PART_ROWS)]
+        rows = min(PART_ROWS, ceil(len(tokens) / threads()) or 1)
+        parts = [tokens[start : start + rows] for start in range(0, len(tokens), rows)]
         return np.concatenate([np.empty((0, self.width), np.float32), *on_one_thread_each(self._by_rows, parts)])
 
     def _by_rows(self, tokens: list[list[int]]) -> NDArray[np.float32]:

@@ -55,6 +55,13 @@ def blocks(lengths: Sequence[int], batch_tokens: int, most_tokens: int) -> Itera
             yield places[start : start + rows], rows, width
 
 
+def threads() -> int:
+    """How many parts on_one_thread_each runs in parallel."""
+    import torch
+
+    return torch.get_num_threads()
+
+
 def on_one_thread_each(work: Callable[[P], R], parts: Sequence[P]) -> list[R]:
     """The results of `work` for each part, in inference mode. Each part is computed by one thread; as many parts run in
     parallel as torch may use threads.
@@ -68,14 +75,14 @@ def on_one_thread_each(work: Callable[[P], R], parts: Sequence[P]) -> list[R]:
         with torch.inference_mode():
             return work(part)
 
-    threads = torch.get_num_threads()
-    if threads == 1:
+    number = threads()
+    if number == 1:
         return [infer(part) for part in parts]
     try:
-        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        with ThreadPoolExecutor(number, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             return list(pool.map(infer, parts))
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(number)
 
 
 def padded(lines: Sequence[Sequence[int]], padding: int, width: int = 0) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from ai_api.auth import Caller, Callers
 from ai_api.images.blobs import Blobs
+from ai_api.images.decoding import Decoder
 from ai_api.jobs.queue import Jobs
 from ai_api.outbox.outbox import Outbox
 from ai_api.outbox.shipper import Shipper
@@ -44,6 +45,7 @@ class Context:
     registry: Registry
     promotions: Promotions
     jobs: Jobs
+    decoder: Decoder
     max_rows: int
 
 
@@ -111,4 +113,4 @@ def errors(*statuses: int) -> dict[int | str, dict[str, object]]:
 
 def origin_of(request: Request, caller: Caller) -> Origin:
     """What is stored about the request with each of its predictions and feedback."""
-    return Origin(caller.user_id, request.state.request_id)
+    return Origin(caller.user_id, request.state.request_id, caller.is_trainer)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -21,6 +23,7 @@ from ai_api.errors import (
     InvalidRow,
     JobRunning,
     LeakedRows,
+    LimitReached,
     MissingExtra,
     MissingWeights,
     ModelRefused,
@@ -30,6 +33,7 @@ from ai_api.errors import (
     OutboxFull,
     Overloaded,
     PredictionFailed,
+    PredictionTimeout,
     QueueUnavailable,
     RegistryUnavailable,
     TooLarge,
@@ -66,6 +70,7 @@ STATUS: dict[type[AIError], int] = {
     TooLarge: 413,
     UnsupportedEncoding: 415,
     Overloaded: 429,
+    LimitReached: 429,
     PredictionFailed: 500,
     TrainingFailed: 500,
     LeakedRows: 500,
@@ -73,6 +78,7 @@ STATUS: dict[type[AIError], int] = {
     MissingWeights: 500,
     ConfigurationError: 500,
     NoChampion: 503,
+    PredictionTimeout: 503,
     RegistryUnavailable: 503,
     QueueUnavailable: 503,
     DataUnavailable: 503,
@@ -107,7 +113,10 @@ def error_response(request: Request, status: int, name: str, detail: str) -> JSO
 
 async def on_ai_error(request: Request, error: AIError) -> JSONResponse:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    return error_response(request, status, type(error).__name__, str(error))
+    response = error_response(request, status, type(error).__name__, str(error))
+    if isinstance(error, LimitReached):
+        response.headers["Retry-After"] = str(math.ceil(error.retry_seconds))
+    return response
 
 
 async def on_invalid_request(request: Request, error: RequestValidationError) -> JSONResponse:

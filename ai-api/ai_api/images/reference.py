@@ -13,8 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from ai_api.errors import TooLarge
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -23,10 +25,15 @@ MAX_BYTES = 8 * 2**20
 """Largest image in bytes."""
 MAX_PIXELS = 25_000_000
 """Largest image in pixels: a small file can decode into a very large image."""
+MAX_CALL_PIXELS = 4 * MAX_PIXELS
+"""Most pixels of all images in one call."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 MAX_DATA_URI_HEAD = 300
 """Most bytes of a data URI before its comma: media type and parameters."""
 URL_SAFE = bytes.maketrans(b"-_", b"+/")
+NOT_WHOLE = f"must be a whole image in one of the formats {', '.join(FORMATS)}"
+SMALLEST = (1, 1)
+"""Size at which an image is decoded only to see whether it is whole: a JPEG's last step is then mostly left out."""
 REFERENCE = re.compile(r"sha256:([0-9a-f]{64})")
 
 
@@ -36,15 +43,17 @@ class InvalidImage(ValueError):
 
 class ImageRef:
     """An encoded image. Two are equal when their digests (sha256 of the bytes, in hex) are; `read` returns the bytes.
+    `pixels` is 0 when it is not known.
 
     A typed row holds this object. In JSON a caller sends base64, and a stored row holds `sha256:<digest>`.
     """
 
     # no dataclass: pydantic would turn one into a dict when it dumps the row
 
-    def __init__(self, digest: str, read: Callable[[], bytes]) -> None:
+    def __init__(self, digest: str, read: Callable[[], bytes], pixels: int = 0) -> None:
         self.digest = digest
         self.read = read
+        self.pixels = pixels
 
     def __repr__(self) -> str:
         return f"ImageRef({self.reference})"
@@ -56,8 +65,8 @@ class ImageRef:
         return hash(self.digest)
 
     @classmethod
-    def of_bytes(cls, content: bytes) -> ImageRef:
-        return cls(hashlib.sha256(content).hexdigest(), partial(bytes, content))
+    def of_bytes(cls, content: bytes, pixels: int = 0) -> ImageRef:
+        return cls(hashlib.sha256(content).hexdigest(), partial(bytes, content), pixels)
 
     @classmethod
     def of_file(cls, path: Path) -> ImageRef:
@@ -74,10 +83,11 @@ class ImageRef:
         return base64.b64encode(self.read()).decode()
 
     @classmethod
-    def parse(cls, value: object) -> ImageRef:
+    def parse(cls, value: object, budget: PixelBudget | None = None) -> ImageRef:
         """From a caller's input: bytes, or text in base64, of a whole image in one of FORMATS; else InvalidImage.
 
-        Decodes the image, which takes up to half a second. A reference is refused: it may name another person's image.
+        Takes the pixels from the budget, TooLarge when there are not enough, and then decodes the image, which takes
+        up to half a second. A reference is refused: it may name another person's image.
         """
         if isinstance(value, ImageRef):
             return value
@@ -87,19 +97,23 @@ class ImageRef:
             raise InvalidImage("must be an image: base64 in JSON, a file in a form")
         if len(value) > MAX_BYTES:
             raise InvalidImage(f"must have at most {MAX_BYTES // 2**20} MiB")
-        with opened(value):
-            return cls.of_bytes(value)
+        with _header(value) as image:
+            pixels = image.width * image.height
+            if budget is not None:
+                budget.take(pixels)
+            _load(image, SMALLEST)
+        return cls.of_bytes(value, pixels)
 
     @classmethod
-    def _validate(cls, value: object) -> ImageRef:
+    def _validate(cls, value: object, info: ValidationInfo) -> ImageRef:
         try:
-            return cls.parse(value)
+            return cls.parse(value, info.context)
         except InvalidImage as error:
             raise PydanticCustomError("image", str(error)) from None
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _: object, __: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
+        return core_schema.with_info_plain_validator_function(
             cls._validate,
             serialization=core_schema.plain_serializer_function_ser_schema(
                 lambda image: image.reference, when_used="json"
@@ -120,27 +134,52 @@ def media_type(content: bytes) -> str:
         return Image.MIME["JPEG" if image.format == "MPO" else str(image.format)]
 
 
+class PixelBudget:
+    """The pixels that one call may still have decoded."""
+
+    def __init__(self, pixels: int = MAX_CALL_PIXELS) -> None:
+        self._pixels = pixels
+
+    def take(self, pixels: int) -> None:
+        """TooLarge when so many are not left."""
+        self._pixels -= pixels
+        if self._pixels < 0:
+            raise TooLarge(f"The images of one call have at most {MAX_CALL_PIXELS // 1_000_000} million pixels.")
+
+
 @contextmanager
 def opened(content: bytes, shrink: tuple[int, int] | None = None) -> Iterator[Image]:
     """The decoded image (of an animation the first frame); InvalidImage when it cannot be decoded.
 
     With `shrink`, a JPEG may be decoded at a smaller size, at least (width, height), which is quicker.
     """
+    with _header(content) as image:
+        _load(image, shrink)
+        yield image
+
+
+def _load(image: Image, shrink: tuple[int, int] | None) -> None:
+    try:
+        if shrink:
+            image.draft("RGB", shrink)
+        image.load()
+    except Exception:  # on malformed bytes the decoders raise many kinds of errors
+        raise InvalidImage(NOT_WHOLE) from None
+
+
+def _header(content: bytes) -> Image:
+    """The image, not decoded yet; InvalidImage when its header shows too many pixels."""
     from PIL import Image
 
     Image.MAX_IMAGE_PIXELS = None  # our bound is stricter, and Pillow's only warns up to twice its size
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
-        if image.width * image.height <= MAX_PIXELS:
-            if shrink:
-                image.draft("RGB", shrink)
-            image.load()
-    except Exception:  # on malformed bytes the decoders raise many kinds of errors
-        raise InvalidImage(f"must be a whole image in one of the formats {', '.join(FORMATS)}") from None
-    with image:
-        if image.width * image.height > MAX_PIXELS:
-            raise InvalidImage(f"must have at most {MAX_PIXELS // 1_000_000} million pixels")
-        yield image
+    except Exception:  # as in `_load`
+        raise InvalidImage(NOT_WHOLE) from None
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise InvalidImage(f"must have at most {MAX_PIXELS // 1_000_000} million pixels")
+    return image
 
 
 def _of_base64(text: str) -> bytes:

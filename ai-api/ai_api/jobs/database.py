@@ -1,17 +1,23 @@
-"""The queue database: a connection for one transaction, its tables, and procrastinate's app over it."""
+"""The queue database: its connections, its tables, and procrastinate's app over it."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import LiteralString
 
 import procrastinate
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 
 from ai_api.errors import QueueUnavailable
 
+POOL_SIZE = 4
+"""Most connections of one process, besides those of procrastinate's worker and of promotions."""
+WAIT_SECONDS = 5.0
+"""Longest wait for a connection that others use."""
 QueueConnection = psycopg.AsyncConnection[DictRow]
 
 TABLES: LiteralString = """
@@ -42,21 +48,67 @@ def queue_app(conninfo: str) -> procrastinate.App:
     return procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=conninfo, min_size=1, max_size=4))
 
 
-@asynccontextmanager
-async def connected(conninfo: str) -> AsyncIterator[QueueConnection]:
-    """A new connection in one transaction; QueueUnavailable when Postgres cannot be reached.
+class QueuePool:
+    """At most `size` connections to the queue database, opened when they are needed and kept for the next transaction.
 
-    There is no pool: jobs are rare, and no broken connection remains after Postgres restarts.
+    psycopg_pool is not used: while Postgres is away its callers wait until their timeout instead of failing at once,
+    and it connects again after a pause that grows.
     """
-    try:
-        connection = await psycopg.AsyncConnection.connect(conninfo, row_factory=dict_row)
+
+    def __init__(self, conninfo: str, size: int = POOL_SIZE) -> None:
+        self._conninfo = conninfo
+        self._places = asyncio.Semaphore(size)
+        self._idle: list[QueueConnection] = []
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[QueueConnection]:
+        """A connection in one transaction; QueueUnavailable when Postgres cannot be reached, or no connection becomes
+        free in WAIT_SECONDS.
+        """
         try:
-            async with connection:
-                yield connection
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._places.acquire()
+        except TimeoutError:
+            raise QueueUnavailable from None
+        try:
+            connection = await self._checked() or await self._opened()
+            try:
+                async with connection.transaction():
+                    yield connection
+            except BaseException:
+                if connection.info.transaction_status != TransactionStatus.IDLE:
+                    await connection.close()  # a cancelled commit leaves its transaction open
+                raise
+            finally:
+                if not connection.closed:
+                    self._idle.append(connection)
+        except psycopg.OperationalError as error:
+            raise QueueUnavailable from error
         finally:
-            await connection.close()  # psycopg leaves it open when the commit is cancelled
-    except psycopg.OperationalError as error:
-        raise QueueUnavailable from error
+            self._places.release()
+
+    async def close(self) -> None:
+        """Closes the idle connections."""
+        while self._idle:
+            await self._idle.pop().close()
+
+    async def _opened(self) -> QueueConnection:
+        return await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True, row_factory=dict_row)
+
+    async def _checked(self) -> QueueConnection | None:
+        """An idle connection that still works; those that a restart of Postgres broke are closed."""
+        while self._idle:
+            connection = self._idle.pop()
+            try:
+                await connection.execute("")
+            except psycopg.OperationalError:
+                await connection.close()
+            except BaseException:
+                await connection.close()
+                raise
+            else:
+                return connection
+        return None
 
 
 async def vacuum(conninfo: str) -> None:
@@ -70,10 +122,14 @@ async def vacuum(conninfo: str) -> None:
 
 async def migrate(conninfo: str) -> None:
     """Creates procrastinate's tables and ours where they are missing. Safe to repeat and to run concurrently."""
-    async with connected(conninfo) as connection:
-        await connection.execute("select pg_advisory_xact_lock(hashtext('volant migrate'))")
-        await connection.execute(TABLES)
-        row = await (await connection.execute("select to_regclass('procrastinate_jobs') as name")).fetchone()
-        if row is None or row["name"] is None:
-            schema = procrastinate.schema.SchemaManager.get_schema()
-            await connection.execute(schema.encode())
+    pool = QueuePool(conninfo, size=1)
+    try:
+        async with pool.connected() as connection:
+            await connection.execute("select pg_advisory_xact_lock(hashtext('volant migrate'))")
+            await connection.execute(TABLES)
+            row = await (await connection.execute("select to_regclass('procrastinate_jobs') as name")).fetchone()
+            if row is None or row["name"] is None:
+                schema = procrastinate.schema.SchemaManager.get_schema()
+                await connection.execute(schema.encode())
+    finally:
+        await pool.close()

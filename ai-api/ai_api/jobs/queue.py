@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 
-from ai_api.errors import QueueUnavailable
-
+from .followers import JobFollowers
 from .job import Job, JobEvent
 from .store import JobStore
-
-POLL_SECONDS = 0.5
 
 
 class Jobs:
@@ -19,6 +15,7 @@ class Jobs:
 
     def __init__(self, conninfo: str) -> None:
         self._store = JobStore(conninfo)
+        self._followers = JobFollowers(self._store)
 
     async def retrain(self, task: str, recipe: str, params: Mapping[str, object], actor: str | None) -> Job:
         """A new waiting job; JobRunning, with its id, when one of this task waits or runs already."""
@@ -42,14 +39,19 @@ class Jobs:
         """Clears the user id of an erased person in their jobs; how many."""
         return await self._store.clear_actor(user_id)
 
-    async def events(self, job_id: int, after: int = 0) -> AsyncIterator[JobEvent]:
-        """The events of a job with an id above `after`, as they happen, until the job ends."""
-        await self._store.get(job_id)
-        while True:
-            with suppress(QueueUnavailable):  # the stream continues after a restart of Postgres
-                for event in await self._store.events(job_id, after):
-                    yield event
-                    if event.kind == "end":
-                        return
-                    after = event.id
-            await asyncio.sleep(POLL_SECONDS)
+    def follow(self, job_id: int, after: int = 0) -> AsyncIterator[Sequence[JobEvent]]:
+        """The events of a job with an id above `after`, as they happen, until the job has ended; see JobFollowers."""
+        return self._followers.follow(job_id, after)
+
+    def stream(self, caller: str) -> AbstractContextManager[None]:
+        """A place for one open stream of this caller; LimitReached when there is none."""
+        return self._followers.stream(caller)
+
+    def end_streams(self) -> None:
+        """Ends all streams, so that the process can stop."""
+        self._followers.end()
+
+    async def aclose(self) -> None:
+        """Ends all streams and closes the connections."""
+        self.end_streams()
+        await self._store.aclose()

@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from ai_api.errors import JobRunning, UnknownJob
 
-from .database import QueueConnection, connected, queue_app, vacuum
+from .database import QueueConnection, QueuePool, queue_app, vacuum
 from .job import Job, JobEvent, JobLost, Status
 
 QUEUE = "training"
@@ -36,14 +36,19 @@ class JobStore:
 
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
+        self._pool = QueuePool(conninfo)
         self._app = queue_app(conninfo)
+
+    async def aclose(self) -> None:
+        """Closes the connections that no statement uses."""
+        await self._pool.close()
 
     async def add(self, task: str, recipe: str, params: Mapping[str, object], actor: str | None) -> Job | None:
         """A new waiting job; JobRunning, with its id, when one of this task waits or runs already.
 
         None when that one ended during this call: then try again.
         """
-        async with connected(self._conninfo) as connection:
+        async with self._pool.connected() as connection:
             # Read first, so that refused calls use up no ids. Between concurrent calls the unique index decides.
             running = await _one(connection, RUNNING, (task,))
             if running is None:
@@ -58,12 +63,12 @@ class JobStore:
 
     async def get(self, job_id: int) -> Job:
         """The job, or UnknownJob."""
-        async with connected(self._conninfo) as connection:
+        async with self._pool.connected() as connection:
             return await _get(connection, job_id)
 
     async def list(self, task: str | None, limit: int, before: int | None) -> list[Job]:
         """Newest first, those with an id below `before`."""
-        async with connected(self._conninfo) as connection:
+        async with self._pool.connected() as connection:
             rows = await connection.execute(
                 "select * from training_jobs where (%(task)s::text is null or task = %(task)s)"
                 " and (%(before)s::bigint is null or id < %(before)s) order by id desc limit %(limit)s",
@@ -73,7 +78,7 @@ class JobStore:
 
     async def events(self, job_id: int, after: int) -> Sequence[JobEvent]:
         """The events of a job with an id above `after`, oldest first."""
-        async with connected(self._conninfo) as connection:
+        async with self._pool.connected() as connection:
             rows = await connection.execute(
                 "select id, at, kind, data from training_events where job_id = %s and id > %s order by id",
                 (job_id, after),
@@ -82,7 +87,7 @@ class JobStore:
 
     async def cancel(self, job_id: int) -> Job:
         """A waiting job ends at once; a running one is marked for its trainer; an ended one stays as it is."""
-        async with connected(self._conninfo) as connection:
+        async with self._pool.connected() as connection:
             await _get(connection, job_id)
             ended = await _one(
                 connection,
@@ -101,7 +106,7 @@ class JobStore:
         """Clears the user id of an erased person in their jobs, and in what Postgres keeps of the values of the table;
         how many.
         """
-        async with connected(self._conninfo) as connection:
+        async with self._pool.connected() as connection:
             if await _one(connection, "select to_regclass('training_jobs') as name where to_regclass('training_jobs')"
                           " is not null", ()) is None:  # fmt: skip
                 return 0  # no trainer has run yet
@@ -112,7 +117,7 @@ class JobStore:
 
     async def take(self, job_id: int) -> Job | None:
         """Starts an attempt of a waiting job; None when it does not wait any more."""
-        async with connected(self._conninfo) as connection:
+        async with self._pool.connected() as connection:
             row = await _one(
                 connection,
                 "update training_jobs set status = 'running', attempts = attempts + 1, heartbeat_at = now(),"
@@ -123,13 +128,13 @@ class JobStore:
 
     async def beat(self, job: Job) -> bool:
         """Records that the trainer works on the job. Returns whether the job is to be cancelled."""
-        async with connected(self._conninfo) as connection:
+        async with self._pool.connected() as connection:
             row = await _own(connection, job, "update training_jobs set heartbeat_at = now()")
             return bool(row["cancelling"])
 
     async def report(self, job: Job, kind: str, data: Mapping[str, object]) -> None:
         """Records an event of the attempt; one of kind "progress" also becomes the job's progress."""
-        async with connected(self._conninfo) as connection:
+        async with self._pool.connected() as connection:
             if kind == "progress":
                 update: LiteralString = "update training_jobs set heartbeat_at = now(), progress = %s"
                 await _own(connection, job, update, Jsonb(dict(data)))
@@ -139,7 +144,7 @@ class JobStore:
 
     async def retry(self, job: Job, reason: str) -> None:
         """Ends an attempt that failed, with an "error" event: the job waits, and its trainer takes it again."""
-        async with connected(self._conninfo) as connection:
+        async with self._pool.connected() as connection:
             await _own(connection, job, "update training_jobs set heartbeat_at = now(), status = 'waiting'")
             await _add_event(connection, job.id, "error", {"detail": reason})
 
@@ -147,7 +152,7 @@ class JobStore:
         self, job: Job, status: Status, *, result: Mapping[str, object] | None = None, error: str | None = None
     ) -> None:
         """Ends the job, with an event for its result or error and one of kind "end"."""
-        async with connected(self._conninfo) as connection:
+        async with self._pool.connected() as connection:
             await _own(
                 connection,
                 job,
@@ -162,7 +167,7 @@ class JobStore:
 
     async def give_back(self, job: Job) -> None:
         """The job waits for another trainer, and this attempt does not count. JobLost when it is not ours any more."""
-        async with connected(self._conninfo) as connection:
+        async with self._pool.connected() as connection:
             await _own(connection, job, "update training_jobs set status = 'waiting', attempts = attempts - 1")
             await self._defer(connection, job.id)
 
@@ -172,7 +177,7 @@ class JobStore:
         Returns each as it was and its new status: "waiting" for another trainer, or ended because it was to be
         cancelled or has no attempt left. After a start of Postgres, which interrupts heartbeats, `seconds` pass first.
         """
-        async with connected(self._conninfo) as connection:
+        async with self._pool.connected() as connection:
             rows = await connection.execute(
                 "select * from training_jobs j where heartbeat_at < now() - make_interval(secs => %(s)s)"
                 " and pg_postmaster_start_time() < now() - make_interval(secs => %(s)s)"

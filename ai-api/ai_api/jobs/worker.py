@@ -60,6 +60,7 @@ async def work(conninfo: str, command: ChildCommand, timing: WorkerTiming, stop:
         for task in (sweep, stopped):
             task.cancel()
         await asyncio.gather(sweep, stopped, return_exceptions=True)
+        await trainer.close()
 
 
 class Trainer:
@@ -104,6 +105,10 @@ class Trainer:
         if self._running is not None and not self._running.done():
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Closes the connections to the queue database."""
+        await self._store.aclose()
 
     async def run(self, job_id: int) -> None:
         """Takes the job, if it still waits, and runs attempts of it until it ends."""

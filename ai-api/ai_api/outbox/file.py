@@ -78,6 +78,13 @@ class OutboxFile:
         """The dead letters as (id, kind, body, reason)."""
         return self.connection.execute("select id, kind, body, reason from dead_letters").fetchall()
 
+    def dead_feedback(self) -> dict[str, int]:
+        """How many dead letters are feedback, by the person who gave it."""
+        counted = (
+            "select json_extract(body, '$.user_id'), count(*) from dead_letters where kind = 'feedback' group by 1"
+        )
+        return {str(user_id): count for user_id, count in self.connection.execute(counted)}
+
     def counts(self) -> tuple[int, int]:
         """How many events and how many dead letters."""
         (events,) = self.connection.execute("select count(*) from events").fetchone()

@@ -11,11 +11,13 @@ import functools
 import json
 import logging
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ai_api.errors import OutboxFull
 from ai_api.metrics import OUTBOX_DEAD, OUTBOX_ROWS
+from ai_api.slices import in_slices
 
 from .file import (
     EventKind,
@@ -32,6 +34,8 @@ from .writer import OutboxWriter
 log = logging.getLogger(__name__)
 
 TAKE_OVER_CHUNK = 1_000
+MOST_DEAD_FEEDBACK = 1_000
+"""Most dead letters of one person's feedback."""
 
 
 def append_once(directory: Path, kind: EventKind, body: Mapping[str, object]) -> None:
@@ -63,6 +67,7 @@ class Outbox:
         self._synchronous = synchronous
         self._file = adopt_file(directory, synchronous) or OutboxFile(fresh_path(directory), synchronous)
         self._depth, self._dead = self._file.counts()
+        self._dead_feedback = Counter(self._file.dead_feedback())
         self._show()
         self._writer = OutboxWriter(self._file)
 
@@ -88,8 +93,14 @@ class Outbox:
     async def put(self, kind: EventKind, bodies: Sequence[Mapping[str, object]]) -> None:
         """Returns when all bodies are committed; OutboxFull when they cannot be (bound reached, disk full)."""
         self.admit(len(bodies))
-        events = [(str(body["id"]), kind, json.dumps(body, separators=(",", ":"))) for body in bodies]
-        self._count(len(events), 0)  # before the wait, so that concurrent callers cannot exceed the bound together
+        self._count(len(bodies), 0)  # before the wait, so that concurrent callers cannot exceed the bound together
+        try:
+            events = [
+                (str(body["id"]), kind, json.dumps(body, separators=(",", ":"))) async for body in in_slices(bodies)
+            ]
+        except BaseException:
+            self._count(-len(bodies), 0)
+            raise
         try:
             await self._writer.run(lambda connection: insert_events(connection, events))
         except sqlite3.Error as error:
@@ -107,9 +118,31 @@ class Outbox:
         return await self._writer.run(read)
 
     async def settle(self, done: Sequence[OutboxEvent], refused: Sequence[tuple[OutboxEvent, str]]) -> None:
-        """Deletes the events that data-api has, and moves refused ones to the dead letters with the reason."""
-        deleted, moved = await self._writer.run(functools.partial(settle_events, done=done, refused=refused))
+        """Deletes the events that data-api has, and moves refused ones to the dead letters with the reason.
+
+        Feedback of a person with MOST_DEAD_FEEDBACK dead letters is not kept: nobody fills the disk with corrections.
+        """
+        kept: list[tuple[OutboxEvent, str]] = []
+        dropped: list[OutboxEvent] = []
+        for event, reason in refused:
+            if self._keeps(event):
+                kept.append((event, reason))
+            else:
+                dropped.append(event)
+        if dropped:
+            log.error("%d refused corrections were deleted: their callers have too many dead letters", len(dropped))
+        deleted, moved = await self._writer.run(functools.partial(settle_events, done=[*done, *dropped], refused=kept))
         self._count(-deleted, moved)
+
+    def _keeps(self, event: OutboxEvent) -> bool:
+        """Whether a refused event becomes a dead letter; counts it."""
+        if event.kind != "feedback":
+            return True
+        caller = str(event.body.get("user_id"))
+        if self._dead_feedback[caller] >= MOST_DEAD_FEEDBACK:
+            return False
+        self._dead_feedback[caller] += 1
+        return True
 
     async def erase(self, user_id: str) -> dict[str, int]:
         """Erases the events and the dead letters of a person, on the disk too; how many of each.
@@ -122,6 +155,7 @@ class Outbox:
             return erase_person(connection, user_id)
 
         removed = await self._writer.run(operation)
+        self._dead_feedback.pop(user_id, None)
         self._count(-removed["outbox"], -removed["dead_letters"])
         return removed
 
@@ -176,6 +210,7 @@ class Outbox:
         letters = await asyncio.to_thread(orphan.dead_letters)
         await self._writer.run(functools.partial(insert_dead_letters, letters=letters))
         self._count(0, len(letters))
+        self._dead_feedback.update(await asyncio.to_thread(orphan.dead_feedback))
         return moved
 
     def close(self) -> None:

@@ -65,7 +65,7 @@ def build_router(tasks: Mapping[str, Task]) -> APIRouter:
     async def predict(body: PredictRequest, request: Request, ctx: Ctx, caller: Predicting) -> PredictResponse:
         """Predict one row or many. The predictions are stored; their ids take corrections at /feedback."""
         task = ctx.loader.task(body.task)
-        rows = await read_rows(task, body.inputs, ctx.max_rows)
+        rows = await read_rows(task, body.inputs, ctx.max_rows, ctx.decoder.call(caller.user_id))
         origin = origin_of(request, caller)
         return respond(task, await ctx.predictor.predict(task, rows, origin, version=body.version))
 
@@ -94,7 +94,7 @@ def add_task_route(router: APIRouter, task: Task) -> None:
         request: Request, ctx: Ctx, caller: Predicting, version: VersionAsked | None = None
     ) -> PredictResponse:
         """The same for one row, as JSON or as a form."""
-        row = await read_body(request, task)
+        row = await read_body(request, task, ctx.decoder.call(caller.user_id))
         origin = origin_of(request, caller)
         return respond(task, await ctx.predictor.predict(task, [row], origin, version=version))
 

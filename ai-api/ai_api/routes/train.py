@@ -9,19 +9,21 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from ai_api.auth import Caller
 from ai_api.http.body.guarded_route import GuardedRoute
-from ai_api.http.context import BODY_STATUSES, READING, Ctx, Reading, Training, documented, errors
-from ai_api.jobs.job import Job
+from ai_api.http.context import BODY_STATUSES, Ctx, Reading, Training, documented, errors
+from ai_api.jobs.job import Job, JobEvent
 from ai_api.pipeline import check_params
 
 router = APIRouter(route_class=GuardedRoute, tags=["train"], dependencies=documented)
 
 LARGEST_ID = 2**63 - 1
+KEEP_ALIVE = ": keep-alive\n\n"
+"""A comment, which readers of server-sent events ignore."""
 JobId = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 
 
@@ -102,11 +104,17 @@ async def cancel_job(job_id: JobId, ctx: Ctx, caller: Training) -> JobView:
     return job_view(await ctx.jobs.cancel(job_id), caller)
 
 
+async def open_stream(ctx: Ctx, caller: Reading) -> AsyncIterator[None]:
+    """Counts the stream as open until its response has ended, for whatever reason."""
+    with ctx.jobs.stream(caller.user_id):
+        yield
+
+
 @router.get(
     "/jobs/{job_id}/events",
-    dependencies=[READING],
+    dependencies=[Depends(open_stream)],
     response_class=StreamingResponse,
-    responses={200: {"content": {"text/event-stream": {}}}, **errors(404, 422)},
+    responses={200: {"content": {"text/event-stream": {}}}, **errors(404, 422, 429)},
 )
 async def job_events(
     job_id: JobId, request: Request, ctx: Ctx, after: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0
@@ -117,13 +125,18 @@ async def job_events(
     start = int(resume) if re.fullmatch(r"[0-9]{1,18}", resume) else after
 
     async def stream() -> AsyncIterator[str]:
-        async for event in ctx.jobs.events(job_id, start):
-            data = json.dumps({"at": event.at.isoformat(), **event.data})
-            yield f"id: {event.id}\nevent: {event.kind}\ndata: {data}\n\n"
+        async for events in ctx.jobs.follow(job_id, start):
+            yield "".join(map(sent_event, events)) or KEEP_ALIVE
 
     return StreamingResponse(
         stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     )
+
+
+def sent_event(event: JobEvent) -> str:
+    """The event as a stream sends it."""
+    data = json.dumps({"at": event.at.isoformat(), **event.data})
+    return f"id: {event.id}\nevent: {event.kind}\ndata: {data}\n\n"
 
 
 def job_view(job: Job, caller: Caller) -> JobView:

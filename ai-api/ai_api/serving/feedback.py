@@ -15,7 +15,11 @@ from ai_api.metrics import FEEDBACK
 from ai_api.outbox.outbox import Outbox
 from ai_api.privacy.eraser import Eraser
 
+from .limits import CallerLimit
 from .predictor import Origin
+
+UNCHECKED_COST = 10
+"""What feedback counts in its caller's limit when its prediction is not found: it may wait for weeks, in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,8 @@ class StoredFeedback:
 class FeedbackRecorder:
     """Checks feedback against its prediction, then stores it in the outbox."""
 
-    def __init__(self, outbox: Outbox, client: DataClient, eraser: Eraser) -> None:
+    def __init__(self, outbox: Outbox, client: DataClient, eraser: Eraser, limit: CallerLimit) -> None:
+        self._limit = limit
         self._outbox = outbox
         self._client = client
         self._eraser = eraser
@@ -47,10 +52,14 @@ class FeedbackRecorder:
     async def record(self, feedback: Feedback, origin: Origin, *, is_trainer: bool) -> StoredFeedback:
         """Stores the feedback and returns its id.
 
-        UnknownPrediction when there cannot be such a prediction; NotAllowed and InvalidFeedback as check_feedback says.
+        LimitReached when this caller gave too much; UnknownPrediction when there cannot be such a prediction;
+        NotAllowed and InvalidFeedback as check_feedback says.
         """
+        self._limit.charge(origin.user_id, 1, is_trainer=is_trainer)
         prediction = await self.find(feedback.prediction_id)
-        if prediction is not None:
+        if prediction is None:
+            self._limit.charge(origin.user_id, UNCHECKED_COST - 1, is_trainer=is_trainer)
+        else:
             check_feedback(prediction, feedback, origin.user_id, is_trainer=is_trainer)
         id_ = str(uuid7())
         with self._eraser.storing_for(origin.user_id):

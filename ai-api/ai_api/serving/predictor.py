@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from uuid_utils.compat import uuid7
 
-from ai_api.errors import InvalidRow
+from ai_api.errors import InvalidRow, PredictionTimeout
 from ai_api.images.blobs import Blobs
 from ai_api.images.reference import ImageRef
 from ai_api.inference import ModelOutput
@@ -21,10 +21,13 @@ from ai_api.metrics import PREDICTIONS
 from ai_api.outbox.outbox import Outbox
 from ai_api.privacy.eraser import Eraser
 from ai_api.registry.versions import Version
+from ai_api.slices import in_slices
 from ai_api.task import Modality, Row, Task
 
 from .batcher import BatchResult
+from .limits import CallerLimits
 from .model_loader import ModelLoader
+from .task_loader import LiveVersion
 
 Role = Literal["champion", "pinned", "canary", "shadow", "replay", "probe"]
 """Why a version was chosen. It is stored with the prediction."""
@@ -36,6 +39,7 @@ class Origin:
 
     user_id: str
     request_id: str
+    is_trainer: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +55,23 @@ class PredictionBatch:
 
 
 class Predictor:
-    """Predicts with what the loader serves, and stores images in `blobs` and predictions in the outbox."""
+    """Predicts with what the loader serves, and stores images in `blobs` and predictions in the outbox.
 
-    def __init__(self, loader: ModelLoader, outbox: Outbox, blobs: Blobs, eraser: Eraser) -> None:
+    The rows of one call wait and are computed for `seconds` at most.
+    """
+
+    def __init__(
+        self,
+        loader: ModelLoader,
+        outbox: Outbox,
+        blobs: Blobs,
+        eraser: Eraser,
+        limits: CallerLimits,
+        seconds: float,
+    ) -> None:
         self._loader = loader
+        self._limits = limits
+        self._seconds = seconds
         self._outbox = outbox
         self._blobs = blobs
         self._eraser = eraser
@@ -72,28 +89,44 @@ class Predictor:
         (None: champion or pinned, after the version asked for).
 
         Whatever fails before the commit raises, and nothing is returned: InvalidRow without rows, NoChampion,
-        UnknownVersion, Overloaded, OutboxFull, BlobsUnavailable, PredictionFailed, or NotSignedIn for an erased person.
+        UnknownVersion, Overloaded, LimitReached, PredictionTimeout, OutboxFull, BlobsUnavailable, PredictionFailed, or
+        NotSignedIn for an erased person.
         """
         started = time.perf_counter()
         if not rows:
             raise InvalidRow("inputs: at least one row")
         live = await self._loader.get(task.name, version)
         self._outbox.admit(len(rows))
-        batch = await live.batcher.submit(rows)
+        images = images_of(task, rows)
+        self._charge(sum(map(task.cost, rows)), images, origin)
+        batch = await self._compute(live, rows, origin)
         timing = timing_of(batch)
         role = role or ("champion" if version in (None, "champion") else "pinned")
         ids = [str(uuid7()) for _ in rows]
         events = [
             prediction_event(id_, task, live.version, row, output, origin, role, timing)
-            for id_, row, output in zip(ids, rows, batch.outputs, strict=True)
+            async for id_, row, output in in_slices(zip(ids, rows, batch.outputs, strict=True))
         ]
         with self._eraser.storing_for(origin.user_id):
-            if images := images_of(task, rows):
+            if images:
                 await asyncio.to_thread(store_images, self._blobs, images, origin.user_id, task.name)
             await self._outbox.put("prediction", events)
         PREDICTIONS.labels(task.name, str(live.number)).inc(len(rows))
         total_ms = round((time.perf_counter() - started) * 1e3, 3)
         return PredictionBatch(live.number, ids, batch.outputs, **timing, total_ms=total_ms)
+
+    def _charge(self, cost: int, images: Collection[ImageRef], origin: Origin) -> None:
+        self._limits.cost.charge(origin.user_id, cost, is_trainer=origin.is_trainer)
+        if images:
+            stored = sum(len(image.read()) for image in images)
+            self._limits.images.charge(origin.user_id, stored, is_trainer=origin.is_trainer)
+
+    async def _compute(self, live: LiveVersion, rows: Sequence[Row], origin: Origin) -> BatchResult[ModelOutput]:
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await live.batcher.submit(rows, origin.user_id)
+        except TimeoutError:
+            raise PredictionTimeout from None
 
 
 def timing_of(batch: BatchResult[ModelOutput]) -> dict[str, float]:

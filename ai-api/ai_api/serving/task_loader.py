@@ -32,11 +32,12 @@ LONGEST_PAUSE_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """Limits of each version's queue: padded cost and rows of one batch, and rows that may wait."""
+    """Limits of each version's queue: padded cost and rows of one batch, and rows that may wait, of one caller too."""
 
     budget: int
     rows: int
     capacity: int
+    share: int | None = None
 
 
 @dataclass
@@ -245,6 +246,7 @@ class TaskLoader:
             budget=limits.budget,
             rows=limits.rows,
             capacity=limits.capacity,
+            share=limits.share,
             executor=self._executor,
         )
 

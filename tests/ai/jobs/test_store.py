@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import timedelta
 
 import psycopg
@@ -15,8 +17,9 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def store(conninfo: str) -> JobStore:
-    return JobStore(conninfo)
+async def store(conninfo: str) -> AsyncIterator[JobStore]:
+    async with aclosing(JobStore(conninfo)) as opened:
+        yield opened
 
 
 async def added(store: JobStore, task: str = "tweets") -> Job:

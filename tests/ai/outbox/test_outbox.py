@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from ai_api.errors import OutboxFull
+from ai_api.outbox import outbox as outbox_module
+from ai_api.outbox.file import EventKind
 from ai_api.outbox.outbox import Outbox, append_once
 
 pytestmark = pytest.mark.anyio
@@ -137,6 +139,31 @@ async def test_a_waiting_prediction_is_found_by_its_id(tmp_path: Path) -> None:
     assert found["row"] == {"text": "ü"}
     assert await outbox.find("f") is None
     outbox.close()
+
+
+async def test_dead_letters_of_one_persons_feedback_are_bounded_and_predictions_are_all_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox_module, "MOST_DEAD_FEEDBACK", 2)
+
+    async def refuse(outbox: Outbox, kind: EventKind, user_id: str, count: int) -> None:
+        await outbox.put(kind, [{"id": f"{kind} {number}", "user_id": user_id} for number in range(count)])
+        await outbox.settle([], [(event, "why") for event in await outbox.oldest(100)])
+        assert len(outbox) == 0
+
+    outbox = opened(tmp_path)
+    await refuse(outbox, "feedback", "ann", 5)
+    await refuse(outbox, "feedback", "bob", 1)
+    await refuse(outbox, "prediction", "ann", 5)
+    assert outbox.dead_letters == 2 + 1 + 5
+    outbox.close()
+    again = opened(tmp_path)
+    await refuse(again, "feedback", "ann", 1)
+    assert again.dead_letters == 8, "counted over a restart"
+    await again.erase("ann")
+    await refuse(again, "feedback", "ann", 1)
+    assert again.dead_letters == 2
+    again.close()
 
 
 async def test_the_file_of_a_process_that_ended_is_taken_over_with_its_dead_letters(tmp_path: Path) -> None:

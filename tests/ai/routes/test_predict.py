@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 import uuid
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
 import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ai_api.images import decoding
+from ai_api.images.reference import PixelBudget
 from tests.ai.routes.http_errors import MARK, assert_error
-from tests.ai.support.app import RunningApp
+from tests.ai.support.app import RunningApp, running
+from tests.ai.support.drawn import plain
 
 ROW = {"text": "late again, thanks"}
 HOUSE = {
@@ -177,3 +183,39 @@ def test_predictions_of_a_batch_equal_those_of_single_rows(
             assert single["probabilities"] == pytest.approx(prediction["probabilities"], abs=1e-9)
         else:
             assert single["value"] == pytest.approx(prediction["value"], abs=1e-9)
+
+
+@pytest.fixture
+def limited(tmp_path: Path) -> Iterator[RunningApp]:
+    """An app in which a user may have ten tokens predicted a minute."""
+    with running(tmp_path, caller_cost=10) as started:
+        yield started
+
+
+def test_a_caller_over_its_limit_is_told_which_and_how_long_to_wait_and_others_are_served(limited: RunningApp) -> None:
+    greedy, other = limited.client(limited.user), limited.client(limited.add_user())
+    body = {"task": "tweets", "inputs": [ROW] * 10}
+    assert greedy.post("/predict", json=body).status_code == 200
+    refused = greedy.post("/predict", json=body)
+    assert_error(refused, 429, "LimitReached")
+    assert "AI_CALLER_COST" in refused.json()["detail"]
+    assert 200 < int(refused.headers["Retry-After"]) <= 246
+    assert other.post("/predict", json=body).status_code == 200
+
+
+def test_images_with_too_many_pixels_in_one_call_are_refused(
+    trainer: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = {"designation": "shoe", "image": base64.b64encode(plain(size=(60, 80))).decode()}
+    monkeypatch.setattr(decoding, "PixelBudget", partial(PixelBudget, 2 * 60 * 80))
+    assert trainer.post("/predict", json={"task": "products", "inputs": [row] * 2}).status_code == 200
+    refused = trainer.post("/predict", json={"task": "products", "inputs": [row] * 3})
+    assert_error(refused, 413, "TooLarge")
+    assert "million pixels" in refused.json()["detail"]
+
+
+def test_a_text_whose_normal_form_is_much_longer_is_refused_with_its_place(trainer: httpx.Client) -> None:
+    row = {"designation": "shoe", "description": "\ufdfa" * 50_000}
+    refused = trainer.post("/predict", json={"task": "products", "inputs": [row] * 12})
+    assert_error(refused, 422, "InvalidRow")
+    assert "inputs.0.description" in refused.json()["detail"]

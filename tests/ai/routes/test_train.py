@@ -10,6 +10,7 @@ from functools import partial
 import httpx
 import pytest
 
+from ai_api.jobs import followers
 from ai_api.jobs.worker import WorkerTiming, work
 from tests.ai.routes.http_errors import MARK, assert_error
 from tests.ai.support.app import RunningApp
@@ -125,3 +126,16 @@ def test_a_running_job_can_be_cancelled_and_nothing_of_it_serves(queued: Running
         assert client.delete(f"/jobs/{job}").status_code == 202
         until(lambda: client.get(f"/jobs/{job}").json()["status"] == "cancelled", "the job to be cancelled")
     assert client.get("/models/tweets").json()["serving"]["version"] == before
+
+
+def test_a_caller_with_too_many_open_streams_is_told_to_wait(
+    queued: RunningApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = queued.client(queued.trainer)
+    job = client.post("/retrain", json={"task": "tweets"}).json()["id"]
+    client.delete(f"/jobs/{job}")
+    assert client.get(f"/jobs/{job}/events?after={2**63 - 1}").text == "", "the job has ended, whatever the last id is"
+    monkeypatch.setattr(followers, "STREAMS_PER_CALLER", 0)
+    refused = client.get(f"/jobs/{job}/events")
+    assert_error(refused, 429, "LimitReached")
+    assert refused.headers["Retry-After"] == "5"

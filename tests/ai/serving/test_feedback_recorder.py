@@ -11,11 +11,20 @@ from uuid import UUID
 import pytest
 
 from ai_api.data_client import DataClient
-from ai_api.errors import AIError, DataUnavailable, InvalidFeedback, NotAllowed, NotSignedIn, UnknownPrediction
+from ai_api.errors import (
+    AIError,
+    DataUnavailable,
+    InvalidFeedback,
+    LimitReached,
+    NotAllowed,
+    NotSignedIn,
+    UnknownPrediction,
+)
 from ai_api.images.blobs import Blobs
 from ai_api.outbox.outbox import Outbox
 from ai_api.privacy.eraser import Eraser
 from ai_api.serving.feedback import Feedback, FeedbackRecorder, check_feedback
+from ai_api.serving.limits import CallerLimit
 from ai_api.serving.predictor import Origin
 from tests.ai.support.data_api import no_jobs
 
@@ -54,7 +63,8 @@ class Recording:
         self.erased: dict[str, str] = {}
         client = cast("DataClient", self.data_api)
         eraser = Eraser(self.outbox, Blobs(str(folder / "blobs")), client, lambda: self.erased, no_jobs)
-        self.recorder = FeedbackRecorder(self.outbox, client, eraser)
+        self.limit = CallerLimit("feedback", "feedback an hour", 20, 3_600)
+        self.recorder = FeedbackRecorder(self.outbox, client, eraser, self.limit)
 
     async def stored(self) -> list[dict[str, object]]:
         return [event.body for event in await self.outbox.oldest(100) if event.kind == "feedback"]
@@ -116,6 +126,18 @@ async def test_feedback_about_an_id_that_no_prediction_can_have_is_refused(recor
     with pytest.raises(UnknownPrediction):
         await recording.recorder.record(label("a", RANDOM_ID), ANN, is_trainer=True)
     assert await recording.stored() == []
+
+
+async def test_feedback_whose_prediction_is_not_found_uses_up_the_limit_ten_times_as_fast(recording: Recording) -> None:
+    for _ in range(2):
+        await recording.recorder.record(label("a"), ANN, is_trainer=False)
+    with pytest.raises(LimitReached, match="feedback an hour"):
+        await recording.recorder.record(label("a"), ANN, is_trainer=False)
+    assert recording.data_api.calls == 2, "refused before data-api is asked"
+    assert len(await recording.stored()) == 2
+    recording.data_api.predictions[str(ID)] = {**CLASSIFIED, "user_id": "bob"}
+    for _ in range(7):
+        await recording.recorder.record(label("a"), Origin("bob", "request 2"), is_trainer=False)
 
 
 async def test_feedback_of_a_person_to_erase_is_refused(recording: Recording) -> None:

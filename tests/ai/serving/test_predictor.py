@@ -13,13 +13,22 @@ from uuid import UUID
 import pytest
 
 from ai_api.data_client import DataClient
-from ai_api.errors import BlobsUnavailable, InvalidRow, NotSignedIn, OutboxFull, PredictionFailed
+from ai_api.errors import (
+    BlobsUnavailable,
+    InvalidRow,
+    LimitReached,
+    NotSignedIn,
+    OutboxFull,
+    PredictionFailed,
+    PredictionTimeout,
+)
 from ai_api.images.blobs import Blobs
 from ai_api.images.reference import ImageRef
 from ai_api.inference import ModelOutput
 from ai_api.outbox.outbox import Outbox
 from ai_api.privacy.eraser import Eraser
 from ai_api.serving.batcher import BatchResult
+from ai_api.serving.limits import CallerLimits
 from ai_api.serving.model_loader import ModelLoader
 from ai_api.serving.predictor import Origin, Predictor, Role
 from ai_api.task import Row
@@ -41,6 +50,7 @@ class Model:
     error: Exception | None = None
     requested: list[tuple[str, int | str | None]] = field(default_factory=list)
     calls: list[list[Row]] = field(default_factory=list)
+    callers: list[str] = field(default_factory=list)
     start: float = 0.0
     end: float = 0.0
 
@@ -57,8 +67,9 @@ class Model:
         self.requested.append((task, version))
         return self
 
-    async def submit(self, rows: Sequence[Row]) -> BatchResult[ModelOutput]:
+    async def submit(self, rows: Sequence[Row], caller: str) -> BatchResult[ModelOutput]:
         self.calls.append(list(rows))
+        self.callers.append(caller)
         if self.error:
             raise self.error
         await asyncio.sleep(0.02)
@@ -92,8 +103,14 @@ class Serving:
         self.images = Images(self.outbox)
         self.erased: dict[str, str] = {}
         blobs = cast("Blobs", self.images)
-        eraser = Eraser(self.outbox, blobs, DataClient("http://data", "key"), lambda: self.erased, no_jobs)
-        self.predictor = Predictor(cast("ModelLoader", self.model), self.outbox, blobs, eraser)
+        self._eraser = Eraser(self.outbox, blobs, DataClient("http://data", "key"), lambda: self.erased, no_jobs)
+        self.limit()
+
+    def limit(self, cost: int = 1_000_000, images: int = 1_000_000) -> None:
+        """Replaces the predictor by one with these limits of each caller."""
+        loader, blobs = cast("ModelLoader", self.model), cast("Blobs", self.images)
+        limits = CallerLimits.of(cost, 1_000, images)
+        self.predictor = Predictor(loader, self.outbox, blobs, self._eraser, limits, seconds=60)
 
     async def stored(self) -> list[dict[str, object]]:
         return [event.body for event in await self.outbox.oldest(100) if event.kind == "prediction"]
@@ -208,3 +225,37 @@ async def test_nothing_is_stored_for_a_person_to_erase(serving: Serving) -> None
     with pytest.raises(NotSignedIn):
         await serving.predictor.predict(TASK, rows("a", image=SHOE), ANN)
     assert (await serving.stored(), serving.images.puts) == ([], [])
+
+
+async def test_a_call_that_takes_too_long_is_given_up_and_nothing_is_stored(serving: Serving) -> None:
+    serving.predictor._seconds = 0.001
+    with pytest.raises(PredictionTimeout):
+        await serving.predictor.predict(TASK, rows("a", image=SHOE), ANN)
+    assert (await serving.stored(), serving.images.puts) == ([], [])
+
+
+async def test_a_caller_pays_for_the_cost_of_the_rows_and_trainers_may_ask_for_more(serving: Serving) -> None:
+    serving.limit(cost=10)
+    given = rows("x" * 40)
+    assert TASK.cost(given[0]) == 11
+    await serving.predictor.predict(TASK, given, ANN)
+    with pytest.raises(LimitReached, match="AI_CALLER_COST"):
+        await serving.predictor.predict(TASK, given, ANN)
+    await serving.predictor.predict(TASK, given, Origin("bob", "request 2"))
+    for _ in range(2):
+        await serving.predictor.predict(TASK, given, Origin("eve", "request 3", is_trainer=True))
+    assert len(serving.model.calls) == 4, "a refused call does not reach the model"
+
+
+async def test_a_caller_pays_for_the_bytes_of_the_images_before_they_are_stored(serving: Serving) -> None:
+    serving.limit(images=len(SHOE.read()))
+    await serving.predictor.predict(TASK, rows("a", "b", image=SHOE), ANN)
+    with pytest.raises(LimitReached, match="AI_CALLER_IMAGE_BYTES"):
+        await serving.predictor.predict(TASK, rows("a", image=SHIRT), ANN)
+    await serving.predictor.predict(TASK, rows("a"), ANN)
+    assert [image for image, _, _ in serving.images.puts] == [SHOE]
+
+
+async def test_the_model_is_told_whose_rows_they_are(serving: Serving) -> None:
+    await serving.predictor.predict(TASK, rows("a"), ANN)
+    assert serving.model.callers == ["ann"]

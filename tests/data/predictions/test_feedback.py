@@ -67,6 +67,26 @@ def test_sending_feedback_again_changes_nothing(api: ApiClient, task: str) -> No
     assert [line["label"] for line in api.corrections(task)] == ["negative"]
 
 
+def test_a_persons_corrections_that_wait_for_their_predictions_are_bounded_and_the_reason_is_told(
+    api: ApiClient, task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(crud_feedback, "MOST_PENDING", 3)
+    ann, bob = api.person(), api.person()
+    about = [prediction(task, ann.id) for _ in range(6)]
+    known = prediction(task, ann.id)
+    api.send("/predictions", known)
+    assert api.statuses("/feedback", *(feedback(one, ann.id) for one in about[:2])) == ["stored"] * 2
+    sent = [feedback(one, ann.id) for one in about[2:5]]
+    rows = api.send("/feedback", sent[0], feedback(known, ann.id), *sent[1:], feedback(about[5], bob.id))
+    assert [row["status"] for row in rows] == ["stored", "stored", "refused", "refused", "stored"]
+    assert "corrections already that wait for their predictions" in rows[2]["reason"]
+    pending = {"status": "pending"}
+    waiting = api.client.get("/feedback", params=pending, headers=ann.headers).json()["items"]
+    assert len(waiting) == 3
+    api.send("/predictions", *about[:3])
+    assert api.statuses("/feedback", *sent[1:]) == ["stored"] * 2, "room again, once predictions have arrived"
+
+
 @pytest.mark.parametrize("first", ["prediction", "feedback"])
 @pytest.mark.parametrize(
     ("make", "truth", "author", "status"),

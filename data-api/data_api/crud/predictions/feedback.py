@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +10,7 @@ from functools import partial
 from typing import cast
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from data_api.crud.bulk import STORED, RowOutcome, Values, insert, one_of
@@ -19,6 +20,10 @@ from data_api.ids import floor
 from data_api.models.predictions.feedback import Feedback, FeedbackStatus
 
 from . import joining
+
+MOST_PENDING = 10_000
+"""Most feedback of one person that waits for its prediction."""
+TOO_MANY = RowOutcome("refused", f"Its user has {MOST_PENDING} corrections already that wait for their predictions.")
 
 
 @dataclass(frozen=True)
@@ -43,9 +48,30 @@ def _store(session: Session, rows: Sequence[Values]) -> list[RowOutcome]:
     joining.lock(session, (cast("UUID", row["prediction_id"]) for row in rows), exclusive=True)
     outcomes = insert(session, Feedback, rows)
     stored = [cast("UUID", row["id"]) for row, outcome in zip(rows, outcomes, strict=True) if outcome is STORED]
-    if stored:
-        joining.join(session, one_of(Feedback.id, stored))
-    return outcomes
+    if not stored:
+        return outcomes
+    joining.join(session, one_of(Feedback.id, stored))
+    refused = _without_surplus(session, stored)
+    return [TOO_MANY if row["id"] in refused else outcome for row, outcome in zip(rows, outcomes, strict=True)]
+
+
+def _without_surplus(session: Session, stored: Sequence[UUID]) -> set[UUID]:
+    """Deletes those of the stored rows with which a person has more than MOST_PENDING pending ones; their ids."""
+    is_pending = Feedback.status == FeedbackStatus.PENDING
+    mine = select(Feedback.id, Feedback.user_id).where(is_pending, one_of(Feedback.id, stored)).order_by(Feedback.id)
+    pending = defaultdict[UUID, list[UUID]](list)
+    for id_, user_id in session.execute(mine):
+        pending[user_id].append(id_)
+    if not pending:
+        return set()
+    counted = select(Feedback.user_id, func.count()).where(is_pending, one_of(Feedback.user_id, pending))
+    counts = session.execute(counted.group_by(Feedback.user_id)).all()
+    surplus = {
+        id_ for user_id, count in counts if count > MOST_PENDING for id_ in pending[user_id][MOST_PENDING - count :]
+    }
+    if surplus:
+        session.execute(delete(Feedback).where(one_of(Feedback.id, surplus)))
+    return surplus
 
 
 def about(session: Session, prediction_id: UUID) -> Sequence[Feedback]:
