@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends
+from fastapi import Depends, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.security import APIKeyHeader, OAuth2PasswordBearer
 from sqlalchemy.orm import Session
@@ -21,6 +21,7 @@ from data_api.models.people.user import Role
 from data_api.security import constant_time_equal, digest
 
 from .context import AppContext, Context
+from .credentials import Credential, credential_of
 from .session import DbSession
 
 
@@ -59,21 +60,23 @@ BearerToken = Annotated[
 HeaderKey = Annotated[str | None, Depends(APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key."))]
 
 
-async def recognise(context: AppContext, session: DbSession, token: BearerToken, key: HeaderKey) -> Caller:
-    """The caller by token, else by key; NotSignedIn without a valid one. From here on the audit names the caller."""
-    if key and not token and constant_time_equal(key, context.service_key):
+async def recognise(
+    request: Request,
+    context: AppContext,
+    session: DbSession,
+    _token: BearerToken,  # these two are only for the OpenAPI document
+    _key: HeaderKey,
+) -> Caller:
+    """The caller by token or by key; NotSignedIn without a valid one. From here on the audit names the caller."""
+    sent = credential_of(request.headers)
+    if sent.kind == "key" and constant_time_equal(sent.value, context.service_key):
         session.info["actor"] = Actor("service")
         return Caller(Role.SERVICE)
-    return await run_in_threadpool(_person, context, session, token, key)
+    return await run_in_threadpool(_person, context, session, sent)
 
 
-def _person(context: Context, session: Session, token: str | None, key: str | None) -> Caller:
-    if token:
-        caller = _by_token(context, session, token)
-    elif key:
-        caller = _by_key(session, key)
-    else:
-        raise NotSignedIn
+def _person(context: Context, session: Session, sent: Credential) -> Caller:
+    caller = _by_token(context, session, sent.value) if sent.kind == "token" else _by_key(session, sent.value)
     session.info["actor"] = Actor("user", caller.user_id)
     context.rate_limits.count_caller(str(caller.user_id))
     return caller
