@@ -2,7 +2,7 @@
 
 AIError
 ├── UnknownTask, UnknownVersion, UnknownRecipe, UnknownJob, UnknownPrediction, UnknownPicture
-├── InvalidRow, InvalidFeedback, InvalidParams
+├── InvalidRow, InvalidFeedback, InvalidParams, InvalidRequest, UnknownHost
 ├── NotSignedIn, NotAllowed
 ├── NoChampion, RegistryUnavailable, QueueUnavailable, DataUnavailable, IdentityUnavailable, OutboxFull,
 │   BlobsUnavailable
@@ -55,6 +55,14 @@ class InvalidFeedback(AIError):
 
 class InvalidParams(AIError):
     """The recipe does not take these parameters."""
+
+
+class InvalidRequest(AIError):
+    """The request is malformed. GET /docs shows what each call takes."""
+
+
+class UnknownHost(AIError):
+    """This service is not known under the host name of this request: add that name to VOLANT_NAMES in .env, restart."""
 
 
 class NotSignedIn(AIError):

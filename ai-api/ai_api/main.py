@@ -9,14 +9,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from . import __version__
 from .auth import Callers
 from .data_client import DataClient
 from .http.context import Context
+from .http.cors import allow_origins
 from .http.error_responses import add_error_handlers
 from .http.middleware import RequestMiddleware
+from .http.request_target import RequestTarget, refuse_unknown_parameters
 from .http.row_schemas import document_rows
 from .images.blobs import Blobs
 from .jobs.lock import promotion_lock
@@ -68,10 +70,15 @@ def create_app(settings: Settings, *, registry: Registry | None = None, client: 
         version=__version__,
         summary="Predict, correct, retrain. Every prediction has an id and is never lost.",
         lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(refuse_unknown_parameters)],
     )
     app.include_router(predict.build_router(tasks))
     for module in (feedback, images, train, models, health):
         app.include_router(module.router)
+    allow_origins(app, settings.origins)
+    app.add_middleware(RequestTarget, hosts=settings.hosts)
     app.add_middleware(RequestMiddleware, max_body_bytes=settings.max_body_bytes)
     add_error_handlers(app)
     document_rows(app, tasks)

@@ -15,13 +15,16 @@ from starlette.exceptions import HTTPException
 
 from . import __version__, errors
 from .admin.page import mount as mount_admin_page
+from .admin.session import PATH
 from .crud.rate_limit import PostgresStorage
 from .database import Database, address, replica_address
 from .http.context import Context, LockoutPolicy
+from .http.cors import allow_origins
 from .http.error_body import ErrorBody
 from .http.middleware import RequestMiddleware
 from .http.quota import within_quota
 from .http.rate_limit import RateLimits
+from .http.request_target import RequestTarget, refuse_unknown_parameters
 from .keyring import Keyring, KeySeal
 from .routes import audit, health, promotions
 from .routes.people import api_key, auth, invitation, snapshot, user
@@ -36,6 +39,7 @@ from .signing_keys import load
 STATUS: dict[type[errors.DataAPIError], int] = {
     errors.InvalidRequest: 422,
     errors.InvalidCursor: 422,
+    errors.UnknownHost: 421,
     errors.NotSignedIn: 401,
     errors.WrongCredentials: 401,
     errors.TokenReused: 401,
@@ -98,7 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
         redirect_slashes=False,
-        dependencies=[Depends(within_quota)],
+        dependencies=[Depends(within_quota), Depends(refuse_unknown_parameters)],
         responses={status: {"model": ErrorBody, "description": text} for status, text in DESCRIPTIONS.items()},
     )
     app.add_exception_handler(errors.DataAPIError, on_error)
@@ -125,6 +129,8 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(subject.router)
     mount_admin_page(app, context, timedelta(seconds=settings.admin_session_seconds), STATUS)
+    allow_origins(app, settings.origins)
+    app.add_middleware(RequestTarget, hosts=settings.hosts, mount=PATH)
     app.add_middleware(RequestMiddleware, max_body_bytes=settings.max_body_bytes)
     return app
 

@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from ai_api.http.context import READING, TRAINING, Ctx, Training, documented, errors
-from ai_api.jobs.job import Job
+from ai_api.jobs.job import Job, Status
 from ai_api.pipeline import check_params
 
 router = APIRouter(tags=["train"], dependencies=documented)
@@ -76,13 +76,14 @@ async def retrain(body: RetrainRequest, ctx: Ctx, caller: Training) -> JobView:
 async def list_jobs(
     ctx: Ctx,
     task: Annotated[str | None, Query(max_length=100)] = None,
+    status: Status | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     before: Annotated[int | None, Query(ge=1, le=LARGEST_ID)] = None,
 ) -> JobList:
     """The jobs, newest first."""
     if task is not None:
         ctx.loader.task(task)
-    jobs = await ctx.jobs.list(task, limit, before)
+    jobs = await ctx.jobs.list(task, status, limit, before)
     return JobList(items=[job_view(job) for job in jobs], next=jobs[-1].id if len(jobs) == limit else None)
 
 
@@ -117,9 +118,7 @@ async def job_events(
             data = json.dumps({"at": event.at.isoformat(), **event.data})
             yield f"id: {event.id}\nevent: {event.kind}\ndata: {data}\n\n"
 
-    return StreamingResponse(
-        stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    )
+    return StreamingResponse(stream(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
 def job_view(job: Job) -> JobView:

@@ -100,7 +100,6 @@ def csv_response(name: str, content: Iterable[bytes]) -> StreamingResponse:
     """A response that a browser saves as a CSV file."""
     headers = {
         "Content-Disposition": f'attachment; filename="{name}.csv"',
-        "Cache-Control": "no-store",
         "Vary": "Accept",
     }
     return StreamingResponse(content, media_type=f"{MEDIA_TYPE}; charset=utf-8; header=present", headers=headers)

@@ -12,7 +12,7 @@ from data_api.http.bulk import RawBody, bulk_route, store_rows
 from data_api.http.caller import Reader
 from data_api.http.export import CSV, Responder
 from data_api.http.session import DbSession
-from data_api.schemas.base import Moment, Name, Page
+from data_api.schemas.base import Name, Page, QueryMoment
 from data_api.schemas.promotions import PROMOTION, PromotionOut
 
 router = APIRouter(prefix="/promotions", tags=["promotions"])
@@ -31,8 +31,8 @@ def find(
     task: Name | None = None,
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
     action: Literal["promote", "rollback"] | None = None,
-    after: Moment | None = None,
-    before: Moment | None = None,
+    after: QueryMoment | None = None,
+    before: QueryMoment | None = None,
 ) -> Response:
     """Lists changes of champions, newest first, with their reasons and metrics."""
     wanted = promotions.PromotionFilter(task, version, action, after, before)

@@ -15,7 +15,7 @@ from data_api.crud.predictions.correction import Rule
 from data_api.database import Database
 from data_api.http.caller import Trainer
 from data_api.http.context import AppContext
-from data_api.schemas.base import Moment, Name
+from data_api.schemas.base import Name, QueryMoment
 from data_api.schemas.predictions.correction import Correction
 
 router = APIRouter(prefix="/tasks", tags=["corrections"])
@@ -29,7 +29,7 @@ def corrections(
     task: Annotated[Name, Path()],
     _: Trainer,
     context: AppContext,
-    since: Moment | None = None,
+    since: QueryMoment | None = None,
     rule: Annotated[
         Rule,
         Query(
