@@ -29,7 +29,7 @@ from .privacy.eraser import Eraser
 from .privacy.expirer import Expirer
 from .registry.promotion import Promotions
 from .registry.registry import Registry
-from .routes import feedback, health, images, models, predict, train
+from .routes import docs, feedback, health, images, models, predict, train
 from .serving.feedback import FeedbackRecorder
 from .serving.model_loader import ModelLoader
 from .serving.predictor import Predictor
@@ -70,6 +70,7 @@ def create_app(settings: Settings, *, registry: Registry | None = None, client: 
         version=__version__,
         summary="Predict, correct, retrain. Every prediction has an id and is never lost.",
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         dependencies=[Depends(refuse_unknown_parameters)],
@@ -77,6 +78,7 @@ def create_app(settings: Settings, *, registry: Registry | None = None, client: 
     app.include_router(predict.build_router(tasks))
     for module in (feedback, images, train, models, health):
         app.include_router(module.router)
+    docs.add_docs(app)
     allow_origins(app, settings.origins)
     app.add_middleware(RequestTarget, hosts=settings.hosts)
     app.add_middleware(RequestMiddleware, max_body_bytes=settings.max_body_bytes)

@@ -26,7 +26,7 @@ from .http.quota import within_quota
 from .http.rate_limit import RateLimits
 from .http.request_target import RequestTarget, refuse_unknown_parameters
 from .keyring import Keyring, KeySeal
-from .routes import audit, health, promotions
+from .routes import audit, docs, health, promotions
 from .routes.people import api_key, auth, invitation, snapshot, user
 from .routes.predictions import accuracy, correction, feedback, labelling, prediction
 from .routes.privacy import erasure, own_data, retention
@@ -100,6 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         summary="Users, API keys, predictions, feedback and promotions.",
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         dependencies=[Depends(within_quota), Depends(refuse_unknown_parameters)],
@@ -129,6 +130,7 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(subject.router)
     mount_admin_page(app, context, timedelta(seconds=settings.admin_session_seconds), STATUS)
+    docs.add_docs(app)
     allow_origins(app, settings.origins)
     app.add_middleware(RequestTarget, hosts=settings.hosts, mount=PATH)
     app.add_middleware(RequestMiddleware, max_body_bytes=settings.max_body_bytes)
