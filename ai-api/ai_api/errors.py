@@ -7,7 +7,7 @@ AIError
 ├── NoChampion, RegistryUnavailable, QueueUnavailable, DataUnavailable, IdentityUnavailable, OutboxFull,
 │   BlobsUnavailable
 ├── Overloaded, TooLarge
-├── JobRunning, Conflict
+├── JobRunning, Conflict, KeyReused
 └── PredictionFailed, TrainingFailed, LeakedRows, MissingExtra (MissingWeights), ModelRefused, ConfigurationError
 """
 
@@ -119,6 +119,10 @@ class JobRunning(AIError):
 
 class Conflict(AIError):
     """The champion changed in the meantime. Read it again, then decide."""
+
+
+class KeyReused(AIError):
+    """This Idempotency-Key was sent with another body before. Send a new key for each thing to do."""
 
 
 class PredictionFailed(AIError):

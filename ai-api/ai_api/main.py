@@ -17,6 +17,7 @@ from .data_client import DataClient
 from .http.context import Context
 from .http.cors import allow_origins
 from .http.error_responses import add_error_handlers
+from .http.idempotency import Idempotency
 from .http.middleware import RequestMiddleware
 from .http.request_target import RequestTarget, refuse_unknown_parameters
 from .http.row_schemas import document_rows
@@ -126,13 +127,14 @@ def wire(
         promotions=promotions(settings, registry, outbox),
         jobs=jobs,
         max_rows=settings.max_rows,
+        idempotency=Idempotency(outbox),
     )
     loops: dict[str, Loop] = {
         "callers": callers.run,
         "loader": loader.run,
         "shipper": shipper.run,
         "eraser": eraser.run,
-        "expirer": Expirer(blobs, lambda: callers.kept_days).run,
+        "expirer": Expirer(blobs, outbox, lambda: callers.kept_days).run,
     }
     return context, loops
 

@@ -21,6 +21,8 @@ from ai_api.serving.feedback import FeedbackRecorder
 from ai_api.serving.model_loader import ModelLoader
 from ai_api.serving.predictor import Origin, Predictor
 
+from .idempotency import Idempotency
+
 
 @dataclass
 class Context:
@@ -37,6 +39,7 @@ class Context:
     promotions: Promotions
     jobs: Jobs
     max_rows: int
+    idempotency: Idempotency
 
 
 class ErrorBody(BaseModel):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-import httpx
 import pytest
 
 from tests.ai.support.app import RunningApp, running
@@ -91,7 +91,7 @@ def test_both_services_judge_a_credential_alike(
     headers: Headers,
     status: int,
 ) -> None:
-    calls: list[tuple[httpx.Client, str, dict[str, str]]] = [
+    calls: list[tuple[Any, str, dict[str, str]]] = [
         (ai_api.client(), "/models", ai_credentials),
         (api.client, "/users/me", data_credentials),
     ]
