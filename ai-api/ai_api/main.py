@@ -128,6 +128,7 @@ def wire(
         jobs=jobs,
         max_rows=settings.max_rows,
         idempotency=Idempotency(outbox),
+        stopping=asyncio.Event(),
     )
     loops: dict[str, Loop] = {
         "callers": callers.run,

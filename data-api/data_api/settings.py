@@ -33,8 +33,7 @@ class Settings(BaseSettings):
     port: PositiveInt = 8001
     """Port of the HTTP interface."""
     allowed_hosts: str = ""
-    """Host names, comma-separated, under which data-api is called, besides the loopback's, that of DATA_PUBLIC_URL
-    and those of VOLANT_NAMES. Requests for other hosts are refused with 421. `*` accepts all."""
+    """More host names than VOLANT_NAMES, comma-separated, under which data-api is called. Others get 421. `*`: all."""
     cors_origins: str = Field(default="", pattern=rf"^({ORIGIN}(, *{ORIGIN})*)?$")
     """Origins, comma-separated, such as `https://shop.example.org`, whose pages may call data-api. Empty: none."""
     metrics_host: str = "127.0.0.1"

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import signal
 import sys
 import time
@@ -20,33 +21,51 @@ from . import Command
 from .wiring import all_tasks, open_registry
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from ai_api.http.server import DrainingServer
     from ai_api.jobs.job import Job
     from ai_api.registry.registry import Registry
     from ai_api.task import Task
 
 log = logging.getLogger(__name__)
 
+START_FAILED = 3
 STARTER_SECONDS, LONGEST_STARTER_SECONDS = 5, 600
 
 
 def serve(settings: Settings, _: Namespace) -> None:
     """Runs the HTTP service and the endpoint of its metrics."""
     import prometheus_client
-    import uvicorn
 
     from ai_api.main import create_app
 
-    app = create_app(settings)
+    server = http_server(create_app(settings), settings)
     prometheus_client.start_http_server(settings.metrics_port, settings.metrics_host)
-    uvicorn.run(
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(START_FAILED)
+
+
+def http_server(app: FastAPI, settings: Settings) -> DrainingServer:
+    """The server of the app. When it is stopped it refuses connections, ends event streams, and waits for requests in
+    flight.
+    """
+    import uvicorn
+
+    from ai_api.http.server import DrainingServer
+
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=int(settings.drain_seconds),
+        timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
     )
+    return DrainingServer(config, lambda: app.state.context.stopping.set())
 
 
 def migrate(settings: Settings, _: Namespace) -> None:

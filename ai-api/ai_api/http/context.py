@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated
@@ -26,7 +27,9 @@ from .idempotency import Idempotency
 
 @dataclass
 class Context:
-    """The pieces that main.py wires, handed to every call. `max_rows`: most rows in one /predict."""
+    """The pieces that main.py wires, handed to every call. `max_rows`: most rows in one /predict. `stopping` is set
+    when the service is asked to stop.
+    """
 
     callers: Callers
     loader: ModelLoader
@@ -40,6 +43,7 @@ class Context:
     jobs: Jobs
     max_rows: int
     idempotency: Idempotency
+    stopping: asyncio.Event
 
 
 class ErrorBody(BaseModel):

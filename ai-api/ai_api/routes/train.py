@@ -14,6 +14,7 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from ai_api.http.context import READING, TRAINING, Ctx, Training, documented, errors
+from ai_api.http.server import until
 from ai_api.jobs.job import Job, Status
 from ai_api.pipeline import check_params
 
@@ -108,13 +109,16 @@ async def cancel_job(job_id: JobId, ctx: Ctx) -> JobView:
 async def job_events(
     job_id: JobId, request: Request, ctx: Ctx, after: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0
 ) -> StreamingResponse:
-    """The progress of a job as server-sent events, from its start (or after event `after`) to its end."""
+    """The progress of a job as server-sent events, from its start (or after event `after`) to its end.
+
+    A stream also ends when the service stops: continue it with `Last-Event-ID`, as browsers do.
+    """
     await ctx.jobs.get(job_id)
     resume = request.headers.get("last-event-id", "")
     start = int(resume) if re.fullmatch(r"[0-9]{1,18}", resume) else after
 
     async def stream() -> AsyncIterator[str]:
-        async for event in ctx.jobs.events(job_id, start):
+        async for event in until(ctx.stopping, ctx.jobs.events(job_id, start)):
             data = json.dumps({"at": event.at.isoformat(), **event.data})
             yield f"id: {event.id}\nevent: {event.kind}\ndata: {data}\n\n"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -51,6 +52,11 @@ class RequestMiddleware:
                     await self.app(scope, replay_body(body, receive), recorder.send)
             except ClientDisconnect:
                 return
+            except asyncio.CancelledError:  # the service stops and does not wait for this request any longer
+                log.error("cut off because the service stops request_id=%s", recorder.request_id)
+                if not recorder.status:
+                    await send_error(recorder, 500, "InternalError", INTERNAL_ERROR)
+                raise
             except Exception as error:
                 where = " ".join(
                     f"{Path(frame.filename).name}:{frame.lineno}"
