@@ -42,5 +42,6 @@ async def until(stopping: asyncio.Event, items: AsyncIterator[T]) -> AsyncIterat
                 return
             yield item
     finally:
-        for waiting in filter(None, (following, stopped)):
-            waiting.cancel()
+        stopped.cancel()
+        if following is not None:
+            following.cancel()

@@ -64,7 +64,7 @@ class Served:
             while not self.gate.is_set():
                 await asyncio.sleep(0.01)
 
-        self.context.outbox.put = put  # type: ignore[method-assign]
+        self.context.outbox.put = put  # type: ignore[method-assign,assignment]
 
         async def get(job_id: int) -> None: ...
 
