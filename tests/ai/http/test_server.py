@@ -112,6 +112,10 @@ def test_a_request_in_flight_gets_its_response_and_an_event_stream_ends(
         service.client() as client,
         client.stream("GET", "/jobs/1/events") as stream,
     ):
+        with service.client() as prober:
+            assert prober.head("/jobs/1/events").headers["content-type"].startswith("text/event-stream")
+            assert prober.head("/health/live").headers["content-length"] == "17"
+            wait_until(lambda: len(service.server.server_state.tasks) == 1, "the stream of HEAD to end")
         lines = stream.iter_lines()
         assert next(lines) == "id: 1"
         predicting = pool.submit(httpx.post, f"{service.url}/predict", json=BODY, headers=service.headers)
