@@ -193,6 +193,8 @@ async def test_jobs_and_events_are_listed_in_order_and_by_page(store: JobStore) 
     assert [job.id for job in await store.list("tweets", None, 10, None)] == [second.id, first.id]
     assert [job.id for job in await store.list("tweets", None, 1, None)] == [second.id]
     assert [job.id for job in await store.list(None, None, 10, second.id)] == [first.id]
+    assert [job.id for job in await store.list(None, "waiting", 10, None)] == [other.id, second.id]
+    assert [job.id for job in await store.list("tweets", "failed", 10, None)] == [first.id]
     error, end = await store.events(first.id, 0)
     assert (error.kind, end.kind) == ("error", "end")
     assert [event.id for event in await store.events(first.id, error.id)] == [end.id]
