@@ -37,8 +37,10 @@ def read(root: Path, overrides: Mapping[str, str] | None = None) -> dict[str, st
     for name in ("AI_DATA_MIRROR", "AI_WEIGHTS_DIR", "AI_TASKS_DIR"):
         if settings.get(name):
             settings[name] = str(REPOSITORY / settings[name])
-    host = reachable_host(settings["VOLANT_BIND"])
+    host, known = reachable_host(settings["VOLANT_BIND"]), names(settings)
     return settings | {
+        "AI_ALLOWED_HOSTS": f"{known},{settings['AI_ALLOWED_HOSTS']}",
+        "DATA_ALLOWED_HOSTS": f"{known},{settings['DATA_ALLOWED_HOSTS']}",
         "AI_HOST": settings["VOLANT_BIND"],
         "DATA_HOST": settings["VOLANT_BIND"],
         "AI_DATA_API_URL": f"http://{host}:{settings['DATA_PORT']}",

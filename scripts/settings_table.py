@@ -13,7 +13,10 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 START, END = "<!-- settings -->", "<!-- /settings -->"
 SHARED = {
     "VOLANT_BIND": ("127.0.0.1", "Address on which every published port listens. 0.0.0.0: the whole network."),
-    "VOLANT_NAMES": ("", "More host names of this machine, comma-separated, that MLflow accepts. It refuses others."),
+    "VOLANT_NAMES": (
+        "",
+        "More host names of this machine, comma-separated. ai-api, data-api and MLflow refuse requests for others.",
+    ),
     "MLFLOW_PORT": ("5000", "Port of MLflow."),
     "POSTGRES_PORT": ("5433", "Port of Postgres; only `make dev` opens it, on loopback."),
     "PROMETHEUS_PORT": ("9090", "Port of Prometheus."),

@@ -7,7 +7,6 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,9 +14,11 @@ from pathlib import Path
 import jwt
 from jwt.algorithms import OKPAlgorithm
 from pydantic import BaseModel, ValidationError
+from starlette.datastructures import Headers
 
 from .data_client import DataClient
 from .errors import DataUnavailable, IdentityUnavailable, NotAllowed, NotSignedIn
+from .http.credentials import credential_of
 from .metrics import SNAPSHOT_AGE
 
 log = logging.getLogger(__name__)
@@ -183,15 +184,12 @@ class Callers:
         except (OSError, ValidationError):
             log.warning("the snapshot of callers on disk cannot be read; waiting for data-api")
 
-    def identify(self, headers: Mapping[str, str]) -> Caller:
+    def identify(self, headers: Headers) -> Caller:
         """The caller of a request; NotSignedIn, or IdentityUnavailable when there is no fresh snapshot."""
-        key = headers.get("x-api-key")
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if key is None and scheme.lower() != "bearer":
-            raise NotSignedIn
+        sent = credential_of(headers)
         if self._snapshot is None or not self.are_known:
             raise IdentityUnavailable
-        return self._by_key(key) if key is not None else self._by_token(token.strip(), self._snapshot)
+        return self._by_key(sent.value) if sent.kind == "key" else self._by_token(sent.value, self._snapshot)
 
     def _by_key(self, key: str) -> Caller:
         entry = self._keys.get(hashlib.sha256(key.encode("utf-8", "replace")).hexdigest())

@@ -2,12 +2,12 @@
 
 AIError
 ├── UnknownTask, UnknownVersion, UnknownRecipe, UnknownJob, UnknownPrediction, UnknownPicture
-├── InvalidRequest, InvalidRow, InvalidFeedback, InvalidParams
+├── InvalidRow, InvalidFeedback, InvalidParams, InvalidRequest, UnknownHost
 ├── NotSignedIn, NotAllowed
 ├── NoChampion, RegistryUnavailable, QueueUnavailable, DataUnavailable, IdentityUnavailable, OutboxFull,
 │   BlobsUnavailable
 ├── Overloaded, LimitReached, PredictionTimeout, TooLarge, BodyTimeout, UnsupportedEncoding
-├── JobRunning, Conflict
+├── JobRunning, Conflict, KeyReused
 └── PredictionFailed, TrainingFailed, LeakedRows, MissingExtra (MissingWeights), ModelRefused, ConfigurationError
 """
 
@@ -59,6 +59,10 @@ class InvalidFeedback(AIError):
 
 class InvalidParams(AIError):
     """The recipe does not take these parameters."""
+
+
+class UnknownHost(AIError):
+    """This service is not known under the host name of this request: add that name to VOLANT_NAMES in .env, restart."""
 
 
 class NotSignedIn(AIError):
@@ -135,6 +139,10 @@ class JobRunning(AIError):
 
 class Conflict(AIError):
     """The champion changed in the meantime. Read it again, then decide."""
+
+
+class KeyReused(AIError):
+    """This Idempotency-Key was sent with another body before. Send a new key for each thing to do."""
 
 
 class PredictionFailed(AIError):

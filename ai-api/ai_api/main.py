@@ -10,15 +10,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
 from . import __version__
 from .auth import Callers
 from .data_client import DataClient
 from .http.body.request_body import BodyLimits, BytesInFlight
 from .http.context import Context
+from .http.cors import allow_origins
 from .http.error_responses import add_error_handlers
+from .http.idempotency import Idempotency
 from .http.middleware import RequestMiddleware
+from .http.request_target import RequestTarget, refuse_unknown_parameters
 from .http.row_schemas import document_rows
 from .images.blobs import Blobs
 from .images.decoding import Decoder
@@ -31,7 +34,7 @@ from .privacy.expirer import Expirer
 from .registry.promotion import Promotions
 from .registry.registry import Registry
 from .registry.signatures import PublicKeys, SigningKey
-from .routes import feedback, health, images, models, predict, train
+from .routes import docs, feedback, health, images, models, predict, train
 from .serving.feedback import FeedbackRecorder
 from .serving.limits import CallerLimits
 from .serving.model_loader import ModelLoader
@@ -77,10 +80,17 @@ def create_app(settings: Settings, *, registry: Registry | None = None, client: 
         summary="Predict, correct, retrain. Every prediction has an id and is never lost.",
         lifespan=lifespan,
         strict_content_type=False,  # a body without Content-Type is read as JSON
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        dependencies=[Depends(refuse_unknown_parameters)],
     )
     app.include_router(predict.build_router(tasks))
     for module in (feedback, images, train, models, health):
         app.include_router(module.router)
+    docs.add_docs(app)
+    allow_origins(app, settings.origins)
+    app.add_middleware(RequestTarget, hosts=settings.hosts)
     body_limits = BodyLimits(settings.max_body_bytes, settings.body_seconds, BytesInFlight(settings.bodies_bytes))
     app.add_middleware(RequestMiddleware, body_limits=body_limits)
     add_error_handlers(app)
@@ -133,13 +143,14 @@ def wire(
         jobs=jobs,
         decoder=Decoder(os.cpu_count() or 1),
         max_rows=settings.max_rows,
+        idempotency=Idempotency(outbox),
     )
     loops: dict[str, Loop] = {
         "callers": callers.run,
         "loader": loader.run,
         "shipper": shipper.run,
         "eraser": eraser.run,
-        "expirer": Expirer(blobs, lambda: callers.kept_days).run,
+        "expirer": Expirer(blobs, outbox, lambda: callers.kept_days).run,
     }
     return context, loops
 

@@ -11,6 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from .errors import ConfigurationError
 
 PLACEHOLDERS = {"", "changeme", "change-me", "password", "secret", "admin", "example"}
+ORIGIN = r"https?://[a-z0-9.\-\[\]:]*[a-z0-9\]]"
+ALL_INTERFACES = {"0.0.0.0", "::"}  # noqa: S104
 
 
 class Settings(BaseSettings):
@@ -29,6 +31,10 @@ class Settings(BaseSettings):
     """Address that ai-api listens on. 0.0.0.0 inside a container; the published port is bound by VOLANT_BIND."""
     port: PositiveInt = 8000
     """Port of the HTTP interface."""
+    allowed_hosts: str = ""
+    """More host names than VOLANT_NAMES, comma-separated, under which ai-api is called. Others get 421. `*`: all."""
+    cors_origins: str = Field(default="", pattern=rf"^({ORIGIN}(, *{ORIGIN})*)?$")
+    """Origins, comma-separated, such as `https://shop.example.org`, whose pages may call ai-api. Empty: none."""
     metrics_host: str = "127.0.0.1"
     """Address of the metrics ports. Never publish it: the metrics need no authentication."""
     metrics_port: PositiveInt = 9101
@@ -131,8 +137,17 @@ class Settings(BaseSettings):
     """How long ai-api, when it is stopped, waits for requests in progress."""
 
     @property
+    def hosts(self) -> list[str]:
+        """`allowed_hosts`, and the address that is listened on."""
+        return [host for host in (self.host, *listed(self.allowed_hosts)) if host not in ALL_INTERFACES]
+
+    @property
+    def origins(self) -> list[str]:
+        return listed(self.cors_origins)
+
+    @property
     def task_names(self) -> list[str]:
-        return [name.strip() for name in self.tasks.split(",") if name.strip()]
+        return listed(self.tasks)
 
     @property
     def blobs(self) -> str:
@@ -168,3 +183,8 @@ class Settings(BaseSettings):
         password = self.secret("postgres_queue_password")
         server = f"host={self.queue_host} port={self.queue_port} connect_timeout=5"
         return f"{server} dbname=queue user=volant_queue password={password}"
+
+
+def listed(text: str) -> list[str]:
+    """The entries of a comma-separated setting."""
+    return [entry.strip() for entry in text.split(",") if entry.strip()]

@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 import uvicorn
+from fastapi import FastAPI
 from prometheus_client import REGISTRY, start_http_server
 from sqlalchemy import Engine
 
@@ -28,6 +29,8 @@ from .settings import Settings
 from .setup.cluster import OWNER
 from .setup.provisioning import provision
 
+DRAIN_SECONDS = 10
+START_FAILED = 3
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8
 PASSWORD_BYTES = 20 * 2**20
 """Memory that hashing one password takes, rounded up."""
@@ -117,7 +120,7 @@ def interval_seconds(value: str) -> float:
 
 
 def serve(settings: Settings, _: argparse.Namespace) -> None:
-    """Serves HTTP until SIGTERM or Ctrl-C, then waits up to 10 seconds for requests in flight."""
+    """Serves HTTP until SIGTERM or Ctrl-C, then waits up to `DRAIN_SECONDS` for requests in flight."""
     configure_malloc(settings.sign_ins_at_once)
     app = create_app(settings)
     set_wait_timeout(settings.statement_seconds + 1)
@@ -125,7 +128,16 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
     REGISTRY.register(RecentAccuracy(lambda: recent_accuracy(database)))
     start_http_server(settings.metrics_port, settings.metrics_host)
     freeze_startup_objects()
-    uvicorn.run(
+    server = http_server(app, settings)
+    with suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(START_FAILED)
+
+
+def http_server(app: FastAPI, settings: Settings) -> uvicorn.Server:
+    """The server of the app. When it is stopped it refuses connections and waits for requests in flight."""
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
@@ -135,8 +147,9 @@ def serve(settings: Settings, _: argparse.Namespace) -> None:
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
-        timeout_graceful_shutdown=10,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
     )
+    return uvicorn.Server(config)
 
 
 def configure_malloc(concurrent_hashes: int) -> None:

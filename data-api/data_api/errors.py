@@ -1,7 +1,7 @@
 """The errors of data-api as one tree, without HTTP. The docstring of a class is its default message to the caller.
 
 DataAPIError
-├── InvalidRequest, InvalidCursor
+├── InvalidRequest, InvalidCursor, UnknownHost
 ├── NotSignedIn, WrongCredentials, TokenReused
 ├── NotAllowed, WrongPassword
 ├── UnknownUser, UnknownKey, UnknownInvitation, UnknownPrediction, UnknownErasure, UnknownRetention
@@ -32,6 +32,10 @@ class InvalidRequest(DataAPIError):
 
 class InvalidCursor(DataAPIError):
     """The cursor is not one that a list returned as `next`."""
+
+
+class UnknownHost(DataAPIError):
+    """This service is not known under the host name of this request: add that name to VOLANT_NAMES in .env, restart."""
 
 
 class NotSignedIn(DataAPIError):

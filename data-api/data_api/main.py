@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import cast
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from limits.storage import MemoryStorage, Storage
@@ -15,16 +15,19 @@ from starlette.exceptions import HTTPException
 
 from . import __version__, errors
 from .admin.page import mount as mount_admin_page
+from .admin.session import PATH
 from .crud.people.sign_in_failure import SlowDown
 from .crud.rate_limit import PostgresStorage
 from .database import Database, address, replica_address
 from .http.body.request_body import BodyLimits, BytesInFlight
 from .http.context import Context, LockoutPolicy
+from .http.cors import allow_origins
 from .http.error_body import ErrorBody
 from .http.middleware import RequestMiddleware
 from .http.rate_limit import RateLimits
+from .http.request_target import RequestTarget, refuse_unknown_parameters
 from .keyring import Keyring, KeySeal
-from .routes import audit, health, promotions
+from .routes import audit, docs, health, promotions
 from .routes.people import api_key, auth, invitation, snapshot, user
 from .routes.predictions import accuracy, correction, feedback, labelling, prediction
 from .routes.privacy import erasure, own_data, retention
@@ -37,6 +40,7 @@ from .signing_keys import load
 STATUS: dict[type[errors.DataAPIError], int] = {
     errors.InvalidRequest: 422,
     errors.InvalidCursor: 422,
+    errors.UnknownHost: 421,
     errors.NotSignedIn: 401,
     errors.WrongCredentials: 401,
     errors.TokenReused: 401,
@@ -109,9 +113,11 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         summary="Users, API keys, predictions, feedback and promotions.",
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         strict_content_type=False,  # a body without Content-Type is read as JSON
+        dependencies=[Depends(refuse_unknown_parameters)],
         responses={status: {"model": ErrorBody, "description": text} for status, text in DESCRIPTIONS.items()},
     )
     app.add_exception_handler(errors.DataAPIError, on_error)
@@ -138,6 +144,9 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(subject.router)
     mount_admin_page(app, context, timedelta(seconds=settings.admin_session_seconds), STATUS)
+    docs.add_docs(app)
+    allow_origins(app, settings.origins)
+    app.add_middleware(RequestTarget, hosts=settings.hosts, mount=PATH)
     body_limits = BodyLimits(settings.max_body_bytes, settings.body_seconds, BytesInFlight(settings.bodies_bytes))
     app.add_middleware(RequestMiddleware, body_limits=body_limits)
     return app

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -11,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from .errors import ConfigurationError
 
 PLACEHOLDERS = {"", "changeme", "change-me", "password", "secret", "admin", "example"}
+ORIGIN = r"https?://[a-z0-9.\-\[\]:]*[a-z0-9\]]"
+ALL_INTERFACES = {"0.0.0.0", "::"}  # noqa: S104
 
 
 class Settings(BaseSettings):
@@ -29,6 +32,10 @@ class Settings(BaseSettings):
     """Address that data-api listens on. 0.0.0.0 inside a container; the published port is bound by VOLANT_BIND."""
     port: PositiveInt = 8001
     """Port of the HTTP interface."""
+    allowed_hosts: str = ""
+    """More host names than VOLANT_NAMES, comma-separated, under which data-api is called. Others get 421. `*`: all."""
+    cors_origins: str = Field(default="", pattern=rf"^({ORIGIN}(, *{ORIGIN})*)?$")
+    """Origins, comma-separated, such as `https://shop.example.org`, whose pages may call data-api. Empty: none."""
     metrics_host: str = "127.0.0.1"
     """Address of the metrics ports. Never publish it: metrics need no sign-in."""
     metrics_port: PositiveInt = 9102
@@ -105,8 +112,19 @@ class Settings(BaseSettings):
     @property
     def effective_public_url(self) -> str:
         """`public_url`, or by default the address on this machine."""
-        all_interfaces = self.host in {"0.0.0.0", "::"}  # noqa: S104
-        return self.public_url or f"http://{'127.0.0.1' if all_interfaces else self.host}:{self.port}"
+        host = "127.0.0.1" if self.host in ALL_INTERFACES else self.host
+        return self.public_url or f"http://{host}:{self.port}"
+
+    @property
+    def hosts(self) -> list[str]:
+        """`allowed_hosts`, the address that is listened on, and the host of `public_url`."""
+        named = [self.host, urlsplit(self.effective_public_url).netloc, *listed(self.allowed_hosts)]
+        return [host for host in named if host not in ALL_INTERFACES]
+
+    @property
+    def origins(self) -> list[str]:
+        """`cors_origins` as a list."""
+        return listed(self.cors_origins)
 
     def secret(self, name: str) -> str:
         """The secret `name`, from its file; ConfigurationError when the file is missing, empty or a placeholder."""
@@ -122,3 +140,8 @@ class Settings(BaseSettings):
                 f"The secret file {path} holds a placeholder. Delete it: the next start makes a real one."
             )
         return value
+
+
+def listed(text: str) -> list[str]:
+    """The entries of a comma-separated setting."""
+    return [entry.strip() for entry in text.split(",") if entry.strip()]

@@ -45,7 +45,7 @@ def settings_for(secrets_dir: Path, port: int, **others: object) -> Settings:
     limits["sign_in_tries_per_account"] = 100_000
     limits |= {"rate_limit_per_caller": "1000000/minute", "rate_limit_per_address": "1000000/minute"}
     where = {"secrets_dir": secrets_dir, "postgres_host": "127.0.0.1", "postgres_port": port, "pool_size": 5}
-    return Settings.model_validate({**where, **limits, **others})
+    return Settings.model_validate({**where, **limits, "allowed_hosts": "testserver, data-api", **others})
 
 
 def prepare(settings: Settings, database: str | None = None) -> None:

@@ -70,6 +70,20 @@ def test_mlflow_of_make_dev_accepts_the_host_names_of_the_machine(tmp_path: Path
     assert names(read(tmp_path, {"VOLANT_BIND": "10.1.2.3", "VOLANT_NAMES": ""})) == "10.1.2.3"
 
 
+@pytest.mark.parametrize("service", ["AI", "DATA"])
+def test_both_services_of_make_dev_accept_the_host_names_of_the_machine(tmp_path: Path, service: str) -> None:
+    bind = {"VOLANT_BIND": "0.0.0.0", "VOLANT_NAMES": "volant.example.org", f"{service}_ALLOWED_HOSTS": "more"}
+    hosts = read(tmp_path, bind)[f"{service}_ALLOWED_HOSTS"].split(",")
+    assert {"volant.example.org", os.uname().nodename, "more"} <= set(hosts)
+
+
+@pytest.mark.parametrize(("service", "prefix"), [("ai-api", "AI"), ("data-api", "DATA")])
+def test_containers_know_their_service_name_and_the_host_names_of_the_machine(service: str, prefix: str) -> None:
+    compose = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
+    hosts = compose["services"][service]["environment"][f"{prefix}_ALLOWED_HOSTS"].split(",")
+    assert {service, "${VOLANT_BIND}", "${VOLANT_NAMES}"} <= set(hosts)
+
+
 def test_both_services_of_make_dev_read_the_secrets_that_it_creates(tmp_path: Path) -> None:
     found = read(tmp_path, {"AI_SECRETS_DIR": "elsewhere", "DATA_SECRETS_DIR": "nobody-fills-this"})
     assert found["AI_SECRETS_DIR"] == found["DATA_SECRETS_DIR"] == str(tmp_path / "elsewhere")

@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import json
 import logging
+import math
 import signal
-import socket
 import sys
 import time
 from argparse import Namespace
@@ -21,6 +21,9 @@ from . import Command
 from .wiring import admins_key, all_tasks, open_registry, trainers_key
 
 if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from ai_api.http.server import DrainingServer
     from ai_api.jobs.job import Job
     from ai_api.jobs.queue import Jobs
     from ai_api.registry.registry import Registry
@@ -28,20 +31,33 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+START_FAILED = 3
 STARTER_SECONDS, LONGEST_STARTER_SECONDS = 5, 600
 
 
 def serve(settings: Settings, _: Namespace) -> None:
     """Runs the HTTP service and the endpoint of its metrics."""
     import prometheus_client
-    import uvicorn
-    from uvicorn.config import STARTUP_FAILURE
 
-    from ai_api.http.body.connection import DeadlineProtocol
     from ai_api.main import create_app
 
-    app = create_app(settings)
+    server = http_server(create_app(settings), settings)
     prometheus_client.start_http_server(settings.metrics_port, settings.metrics_host)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        sys.exit(START_FAILED)
+
+
+def http_server(app: FastAPI, settings: Settings) -> DrainingServer:
+    """The server of the app. When it is stopped it refuses connections, ends event streams, and waits for requests in
+    flight.
+    """
+    import uvicorn
+
+    from ai_api.http.body.connection import DeadlineProtocol
+    from ai_api.http.server import DrainingServer
+
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -50,21 +66,9 @@ def serve(settings: Settings, _: Namespace) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=int(settings.drain_seconds),
+        timeout_graceful_shutdown=math.ceil(settings.drain_seconds),
     )
-
-    class Server(uvicorn.Server):
-        """Ends the streams of events first, which would last as long as their jobs. Other requests may finish."""
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            app.state.context.jobs.end_streams()
-            await super().shutdown(sockets)
-
-    server = Server(config)
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run()
-    if not server.started:
-        sys.exit(STARTUP_FAILURE)
+    return DrainingServer(config, lambda: app.state.context.jobs.end_streams())
 
 
 def migrate(settings: Settings, _: Namespace) -> None:

@@ -24,6 +24,7 @@ from ai_api.serving.model_loader import ModelLoader
 from ai_api.serving.predictor import Origin, Predictor
 
 from .body.request_body import body_of
+from .idempotency import Idempotency
 
 BODY_STATUSES = (408, 413, 415, 422, 429)
 """What the body of a request can be refused with."""
@@ -32,7 +33,9 @@ CHECK_SECONDS = 1.0
 
 @dataclass
 class Context:
-    """The pieces that main.py wires, handed to every call. `max_rows`: most rows in one /predict."""
+    """The pieces that main.py wires, handed to every call. `max_rows`: most rows in one /predict. `stopping` is set
+    when the service is asked to stop.
+    """
 
     callers: Callers
     loader: ModelLoader
@@ -47,6 +50,7 @@ class Context:
     jobs: Jobs
     decoder: Decoder
     max_rows: int
+    idempotency: Idempotency
 
 
 class ErrorBody(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -44,6 +45,11 @@ class RequestMiddleware:
             await self._app(scope, request.body.receive, request.send)
         except ClientDisconnect:
             return
+        except asyncio.CancelledError:  # the service stops and does not wait for this request any longer
+            request.log_stop()
+            if not request.status:
+                await request.respond_failure()
+            raise
         except Exception as error:
             request.log_failure(error)
             if request.status:
@@ -74,7 +80,10 @@ class ObservedRequest:
         """
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)["X-Request-ID"] = self._request_id
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = self._request_id
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers.setdefault("Cache-Control", "no-store")
         elif not self.body.ended and not message.get("more_body", False):
             await self._send({**message, "more_body": True})
             await self.body.discard()
@@ -85,6 +94,9 @@ class ObservedRequest:
         """Logs the name of the error and its traceback; its message is left out, since it may repeat the input."""
         trace = "".join(traceback.format_tb(error.__traceback__))
         log.error("request %s failed: %s\n%s", self._request_id, type(error).__name__, trace)
+
+    def log_stop(self) -> None:
+        log.error("request %s was cut off because the service stops", self._request_id)
 
     async def respond_failure(self) -> None:
         """Sends a 500 in place of the response that failed."""

@@ -20,6 +20,10 @@ FIELD_NAMES = frozenset(
         "recipe",
         "params",
         "reason",
+        "status",
+        "limit",
+        "before",
+        "after",
     }
 )
 

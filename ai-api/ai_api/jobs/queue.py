@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from .followers import JobFollowers
-from .job import Job, JobEvent
+from .job import Job, JobEvent, Status
 from .store import JobStore
 
 
@@ -27,9 +27,11 @@ class Jobs:
         """The job, or UnknownJob."""
         return await self._store.get(job_id)
 
-    async def list(self, task: str | None = None, limit: int = 50, before: int | None = None) -> list[Job]:
+    async def list(
+        self, task: str | None = None, status: Status | None = None, limit: int = 50, before: int | None = None
+    ) -> list[Job]:
         """Newest first, those with an id below `before`."""
-        return await self._store.list(task, limit, before)
+        return await self._store.list(task, status, limit, before)
 
     async def cancel(self, job_id: int) -> Job:
         """A waiting job ends at once; a running one within seconds; an ended one stays as it is."""

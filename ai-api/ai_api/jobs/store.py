@@ -66,13 +66,14 @@ class JobStore:
         async with self._pool.connected() as connection:
             return await _get(connection, job_id)
 
-    async def list(self, task: str | None, limit: int, before: int | None) -> list[Job]:
+    async def list(self, task: str | None, status: Status | None, limit: int, before: int | None) -> list[Job]:
         """Newest first, those with an id below `before`."""
         async with self._pool.connected() as connection:
             rows = await connection.execute(
                 "select * from training_jobs where (%(task)s::text is null or task = %(task)s)"
+                " and (%(status)s::text is null or status = %(status)s)"
                 " and (%(before)s::bigint is null or id < %(before)s) order by id desc limit %(limit)s",
-                {"task": task, "before": before, "limit": limit},
+                {"task": task, "status": status, "before": before, "limit": limit},
             )
             return [Job.of(row) for row in await rows.fetchall()]
 

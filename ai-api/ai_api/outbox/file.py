@@ -1,4 +1,4 @@
-"""One SQLite file of the outbox, locked by the process that uses it, and the statements on its two tables."""
+"""One SQLite file of the outbox, locked by the process that uses it, and the statements on its tables."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from .responses import COLUMNS
+from .responses import SCHEMA as RESPONSES
 
 EventKind = Literal["prediction", "feedback", "promotion"]
 
@@ -51,7 +54,7 @@ class OutboxFile:
             self.connection.execute("pragma journal_mode=wal")
             self.connection.execute(f"pragma synchronous={synchronous}")
             self.connection.execute("pragma secure_delete=on")  # deleted rows are overwritten, for erased people
-            self.connection.executescript(SCHEMA)
+            self.connection.executescript(SCHEMA + RESPONSES)
         except BaseException:
             os.close(self._lock)
             raise
@@ -85,6 +88,13 @@ class OutboxFile:
         )
         return {str(user_id): count for user_id, count in self.connection.execute(counted)}
 
+    def responses(self, rows: int) -> list[tuple[object, ...]]:
+        """The oldest responses: seq, then the values of COLUMNS."""
+        return self.connection.execute(
+            f"select seq, {COLUMNS} from responses order by seq limit ?",  # noqa: S608
+            (rows,),
+        ).fetchall()
+
     def counts(self) -> tuple[int, int]:
         """How many events and how many dead letters."""
         (events,) = self.connection.execute("select count(*) from events").fetchone()
@@ -94,6 +104,10 @@ class OutboxFile:
     def delete_up_to(self, seq: int) -> None:
         """Deletes the events up to `seq`, which another file has by now."""
         self.connection.execute("delete from events where seq <= ?", (seq,))
+
+    def delete_responses_up_to(self, seq: object) -> None:
+        """The same for responses."""
+        self.connection.execute("delete from responses where seq <= ?", (seq,))
 
     def close(self, *, remove: bool = False) -> None:
         """Closes the file and releases its lock; with `remove` the file is deleted."""
@@ -131,9 +145,11 @@ def settle_events(
 
 
 def erase_person(connection: sqlite3.Connection, user_id: str) -> dict[str, int]:
-    """Deletes what belongs to this person; how many rows of the outbox and of the dead letters."""
+    """Deletes what belongs to this person; how many rows of the outbox, of the dead letters and of the responses."""
     condition = "instr(body, ?) and json_extract(body, '$.user_id') = ?"  # the first is quick and leaves few to parse
-    return {
+    removed = {
         name: connection.execute(f"delete from {table} where {condition}", (user_id, user_id)).rowcount  # noqa: S608
         for name, table in (("outbox", "events"), ("dead_letters", "dead_letters"))
     }
+    responses = connection.execute("delete from responses where user_id = ?", (user_id,)).rowcount
+    return {**removed, "responses": responses}

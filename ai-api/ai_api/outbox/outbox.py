@@ -29,6 +29,13 @@ from .file import (
     insert_events,
     settle_events,
 )
+from .responses import (
+    StoredResponse,
+    delete_expired_responses,
+    find_response,
+    insert_response,
+    insert_response_rows,
+)
 from .writer import OutboxWriter
 
 log = logging.getLogger(__name__)
@@ -36,6 +43,7 @@ log = logging.getLogger(__name__)
 TAKE_OVER_CHUNK = 1_000
 MOST_DEAD_FEEDBACK = 1_000
 """Most dead letters of one person's feedback."""
+RESPONSES_CHUNK = 100
 
 
 def append_once(directory: Path, kind: EventKind, body: Mapping[str, object]) -> None:
@@ -90,8 +98,12 @@ class Outbox:
         if self._depth + rows > self.max_rows:
             raise OutboxFull
 
-    async def put(self, kind: EventKind, bodies: Sequence[Mapping[str, object]]) -> None:
-        """Returns when all bodies are committed; OutboxFull when they cannot be (bound reached, disk full)."""
+    async def put(
+        self, kind: EventKind, bodies: Sequence[Mapping[str, object]], response: StoredResponse | None = None
+    ) -> None:
+        """Returns when all bodies are committed, and the response to the request that brings them in the same commit;
+        OutboxFull when they cannot be (bound reached, disk full).
+        """
         self.admit(len(bodies))
         self._count(len(bodies), 0)  # before the wait, so that concurrent callers cannot exceed the bound together
         try:
@@ -101,8 +113,14 @@ class Outbox:
         except BaseException:
             self._count(-len(bodies), 0)
             raise
+
+        def insert(connection: sqlite3.Connection) -> None:
+            insert_events(connection, events)
+            if response is not None:
+                insert_response(connection, response)
+
         try:
-            await self._writer.run(lambda connection: insert_events(connection, events))
+            await self._writer.run(insert)
         except sqlite3.Error as error:
             self._count(-len(events), 0)
             log.error("the outbox could not be written: %s", error)
@@ -145,7 +163,7 @@ class Outbox:
         return True
 
     async def erase(self, user_id: str) -> dict[str, int]:
-        """Erases the events and the dead letters of a person, on the disk too; how many of each.
+        """Erases the events, dead letters and responses of a person, on the disk too; how many of each.
 
         Events that are being sent are erased as well, and give no dead letter when data-api refuses them.
         """
@@ -167,6 +185,14 @@ class Outbox:
             return json.loads(row[0]) if row else None
 
         return await self._writer.run(read)
+
+    async def response(self, id_: str) -> StoredResponse | None:
+        """The response that is stored under this id, for a day at most."""
+        return await self._writer.run(functools.partial(find_response, id_=id_))
+
+    async def expire_responses(self) -> None:
+        """Deletes the responses that have expired."""
+        await self._writer.run(delete_expired_responses)
 
     async def take_over(self) -> int:
         """Moves the rows of files that no process holds here; how many. A crash midway repeats rows, never loses
@@ -211,6 +237,9 @@ class Outbox:
         await self._writer.run(functools.partial(insert_dead_letters, letters=letters))
         self._count(0, len(letters))
         self._dead_feedback.update(await asyncio.to_thread(orphan.dead_feedback))
+        while responses := await asyncio.to_thread(orphan.responses, RESPONSES_CHUNK):
+            await self._writer.run(functools.partial(insert_response_rows, rows=[row[1:] for row in responses]))
+            await asyncio.to_thread(orphan.delete_responses_up_to, responses[-1][0])
         return moved
 
     def close(self) -> None:

@@ -1,4 +1,6 @@
-"""Erase images together with the rows that refer to them, once a task's retention period is over."""
+"""Erase what is old: images together with the rows that refer to them, once a task's retention period is over, and
+responses to requests with an `Idempotency-Key` after a day.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from ai_api.errors import BlobsUnavailable
 from ai_api.images.blobs import Blobs
+from ai_api.outbox.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
@@ -20,14 +23,16 @@ MARGIN = timedelta(days=1)
 class Expirer:
     """Runs for as long as the service does. `kept_days` returns, by task, how many days a row is kept at most."""
 
-    def __init__(self, blobs: Blobs, kept_days: Callable[[], Mapping[str, int]]) -> None:
+    def __init__(self, blobs: Blobs, outbox: Outbox, kept_days: Callable[[], Mapping[str, int]]) -> None:
         self._blobs = blobs
+        self._outbox = outbox
         self._kept_days = kept_days
 
     async def run(self) -> None:
-        """Erases expired images once an hour, until cancelled."""
+        """Erases what has expired once an hour, until cancelled."""
         await asyncio.sleep(FIRST_SECONDS)
         while True:
+            await self._outbox.expire_responses()
             await self.expire()
             await asyncio.sleep(PAUSE_SECONDS)
 

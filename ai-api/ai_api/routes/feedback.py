@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ai_api.http.body.guarded_route import GuardedRoute
 from ai_api.http.context import BODY_STATUSES, Correcting, Ctx, documented, errors, origin_of
-from ai_api.serving.feedback import Feedback
+from ai_api.http.idempotency import KeyedCall, KeyHeader
+from ai_api.serving.feedback import Feedback, StoredFeedback
 from ai_api.task import Text
 
 router = APIRouter(route_class=GuardedRoute, tags=["feedback"], dependencies=documented)
@@ -42,9 +44,19 @@ class FeedbackTaken(BaseModel):
     checked: bool
 
 
-@router.post("/feedback", status_code=202, responses=errors(404, *BODY_STATUSES))
-async def give_feedback(body: FeedbackRequest, request: Request, ctx: Ctx, caller: Correcting) -> FeedbackTaken:
+@router.post("/feedback", status_code=202, response_model=FeedbackTaken, responses=errors(404, 409, *BODY_STATUSES))
+async def give_feedback(
+    body: FeedbackRequest, request: Request, ctx: Ctx, caller: Correcting, key: KeyHeader = None
+) -> FeedbackTaken | Response:
     """Correct or confirm a prediction. It counts in the next training of its task."""
     feedback = Feedback(body.prediction_id, body.label, body.value, body.comment)
-    stored = await ctx.feedback.record(feedback, origin_of(request, caller), is_trainer=caller.is_trainer)
+    record = partial(ctx.feedback.record, feedback, origin_of(request, caller), is_trainer=caller.is_trainer)
+    if key is None:
+        return respond(body, await record())
+    call = KeyedCall(request, caller, key, [body.model_dump_json()])
+    return await ctx.idempotency.run(call, lambda keep: record(keep=lambda stored: keep(respond(body, stored))), 202)
+
+
+def respond(body: FeedbackRequest, stored: StoredFeedback) -> FeedbackTaken:
+    """The stored feedback as the response shows it."""
     return FeedbackTaken(feedback_id=stored.id, prediction_id=str(body.prediction_id), checked=stored.checked)

@@ -18,12 +18,7 @@ router = APIRouter(route_class=GuardedRoute, tags=["pictures"], dependencies=doc
 Name = Annotated[
     str, Path(pattern="^(sha256:)?[0-9a-f]{64}$", description="As it stands in a row: `sha256:` and its hash")
 ]
-HEADERS = {
-    "Cache-Control": "private, max-age=600",  # short, so that an erased image disappears from browsers too
-    "Vary": "Authorization, X-API-Key",
-    "X-Content-Type-Options": "nosniff",
-    "Content-Security-Policy": "default-src 'none'; sandbox",
-}
+HEADERS = {"Content-Security-Policy": "default-src 'none'; sandbox"}
 IMAGE_RESPONSE: dict[int | str, dict[str, object]] = {
     200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
 }

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ai_api.auth import Caller
 from ai_api.http.body.guarded_route import GuardedRoute
 from ai_api.http.context import BODY_STATUSES, Ctx, Reading, Training, documented, errors
-from ai_api.jobs.job import Job, JobEvent
+from ai_api.jobs.job import Job, JobEvent, Status
 from ai_api.pipeline import check_params
 
 router = APIRouter(route_class=GuardedRoute, tags=["train"], dependencies=documented)
@@ -82,13 +82,14 @@ async def list_jobs(
     ctx: Ctx,
     caller: Reading,
     task: Annotated[str | None, Query(max_length=100)] = None,
+    status: Status | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     before: Annotated[int | None, Query(ge=1, le=LARGEST_ID)] = None,
 ) -> JobList:
     """The jobs, newest first."""
     if task is not None:
         ctx.loader.task(task)
-    jobs = await ctx.jobs.list(task, limit, before)
+    jobs = await ctx.jobs.list(task, status, limit, before)
     return JobList(items=[job_view(job, caller) for job in jobs], next=jobs[-1].id if len(jobs) == limit else None)
 
 
@@ -119,7 +120,10 @@ async def open_stream(ctx: Ctx, caller: Reading) -> AsyncIterator[None]:
 async def job_events(
     job_id: JobId, request: Request, ctx: Ctx, after: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0
 ) -> StreamingResponse:
-    """The progress of a job as server-sent events, from its start (or after event `after`) to its end."""
+    """The progress of a job as server-sent events, from its start (or after event `after`) to its end.
+
+    A stream also ends when the service stops: continue it with `Last-Event-ID`, as browsers do.
+    """
     await ctx.jobs.get(job_id)
     resume = request.headers.get("last-event-id", "")
     start = int(resume) if re.fullmatch(r"[0-9]{1,18}", resume) else after
@@ -128,9 +132,7 @@ async def job_events(
         async for events in ctx.jobs.follow(job_id, start):
             yield "".join(map(sent_event, events)) or KEEP_ALIVE
 
-    return StreamingResponse(
-        stream(), media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    )
+    return StreamingResponse(stream(), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
 
 def sent_event(event: JobEvent) -> str:

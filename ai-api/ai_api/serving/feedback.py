@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from uuid_utils.compat import uuid7
@@ -13,6 +13,7 @@ from ai_api.data_client import DataClient
 from ai_api.errors import DataUnavailable, InvalidFeedback, NotAllowed, UnknownPrediction
 from ai_api.metrics import FEEDBACK
 from ai_api.outbox.outbox import Outbox
+from ai_api.outbox.responses import StoredResponse
 from ai_api.privacy.eraser import Eraser
 
 from .limits import CallerLimit
@@ -49,8 +50,15 @@ class FeedbackRecorder:
         self._client = client
         self._eraser = eraser
 
-    async def record(self, feedback: Feedback, origin: Origin, *, is_trainer: bool) -> StoredFeedback:
-        """Stores the feedback and returns its id.
+    async def record(
+        self,
+        feedback: Feedback,
+        origin: Origin,
+        *,
+        is_trainer: bool,
+        keep: Callable[[StoredFeedback], StoredResponse] | None = None,
+    ) -> StoredFeedback:
+        """Stores the feedback, and what `keep` makes of it in the same commit, and returns its id.
 
         LimitReached when this caller gave too much; UnknownPrediction when there cannot be such a prediction;
         NotAllowed and InvalidFeedback as check_feedback says.
@@ -61,11 +69,12 @@ class FeedbackRecorder:
             self._limit.charge(origin.user_id, UNCHECKED_COST - 1, is_trainer=is_trainer)
         else:
             check_feedback(prediction, feedback, origin.user_id, is_trainer=is_trainer)
-        id_ = str(uuid7())
+        stored = StoredFeedback(str(uuid7()), prediction is not None)
         with self._eraser.storing_for(origin.user_id):
-            await self._outbox.put("feedback", [feedback_event(id_, feedback, origin)])
-        FEEDBACK.labels("checked" if prediction is not None else "unchecked").inc()
-        return StoredFeedback(id_, prediction is not None)
+            event = feedback_event(stored.id, feedback, origin)
+            await self._outbox.put("feedback", [event], None if keep is None else keep(stored))
+        FEEDBACK.labels("checked" if stored.checked else "unchecked").inc()
+        return stored
 
     async def find(self, id_: uuid.UUID) -> Mapping[str, object] | None:
         """The prediction, from this outbox or from data-api; UnknownPrediction when there cannot be one.

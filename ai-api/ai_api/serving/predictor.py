@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +19,7 @@ from ai_api.images.reference import ImageRef
 from ai_api.inference import ModelOutput
 from ai_api.metrics import PREDICTIONS
 from ai_api.outbox.outbox import Outbox
+from ai_api.outbox.responses import StoredResponse
 from ai_api.privacy.eraser import Eraser
 from ai_api.registry.versions import Version
 from ai_api.slices import in_slices
@@ -84,9 +85,10 @@ class Predictor:
         *,
         version: int | str | None = None,
         role: Role | None = None,
+        keep: Callable[[PredictionBatch], StoredResponse] | None = None,
     ) -> PredictionBatch:
         """Predicts with a version (a number or an alias; None: the champion) and stores the predictions as `role`
-        (None: champion or pinned, after the version asked for).
+        (None: champion or pinned, after the version asked for), and what `keep` makes of them in the same commit.
 
         Whatever fails before the commit raises, and nothing is returned: InvalidRow without rows, NoChampion,
         UnknownVersion, Overloaded, LimitReached, PredictionTimeout, OutboxFull, BlobsUnavailable, PredictionFailed, or
@@ -107,13 +109,17 @@ class Predictor:
             prediction_event(id_, task, live.version, row, output, origin, role, timing)
             async for id_, row, output in in_slices(zip(ids, rows, batch.outputs, strict=True))
         ]
+
+        def made() -> PredictionBatch:
+            total_ms = round((time.perf_counter() - started) * 1e3, 3)
+            return PredictionBatch(live.number, ids, batch.outputs, **timing, total_ms=total_ms)
+
         with self._eraser.storing_for(origin.user_id):
             if images:
                 await asyncio.to_thread(store_images, self._blobs, images, origin.user_id, task.name)
-            await self._outbox.put("prediction", events)
+            await self._outbox.put("prediction", events, None if keep is None else keep(made()))
         PREDICTIONS.labels(task.name, str(live.number)).inc(len(rows))
-        total_ms = round((time.perf_counter() - started) * 1e3, 3)
-        return PredictionBatch(live.number, ids, batch.outputs, **timing, total_ms=total_ms)
+        return made()
 
     def _charge(self, cost: int, images: Collection[ImageRef], origin: Origin) -> None:
         self._limits.cost.charge(origin.user_id, cost, is_trainer=origin.is_trainer)

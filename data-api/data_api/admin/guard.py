@@ -1,4 +1,4 @@
-"""Middleware of the admin page: cross-origin changes are refused, and other pages cannot frame it.
+"""Middleware of the admin page: cross-origin changes are refused, other pages cannot frame it, redirects stay on it.
 
 The cookie is SameSite=Strict, but a site is a host: pages on other ports of this machine belong to the same site. So a
 change needs our own origin in its headers, which browsers set and pages cannot forge.
@@ -17,10 +17,9 @@ from data_api.http.error_body import ErrorBody
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 HEADERS = {
-    "Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:;"
+    "Content-Security-Policy": "default-src 'self'; img-src 'self' data:;"
     " object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
 
@@ -44,8 +43,10 @@ class SameOriginGuard:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
-                if "/statics/" not in scope["path"]:
-                    headers["Cache-Control"] = "no-store"
+                if "/statics/" in scope["path"] and message["status"] < 400:
+                    headers["Cache-Control"] = "max-age=3600"
+                if "location" in headers:
+                    headers["Location"] = own_path(headers["location"])
             await send(message)
 
         async def checked() -> Message:
@@ -61,6 +62,12 @@ class SameOriginGuard:
                 await refusal(scope["state"]["request_id"])(scope, receive, with_headers)
         finally:
             scope["route"] = self  # metrics and log use `path` as the route of all admin requests
+
+
+def own_path(address: str) -> str:
+    """The path and query of an address of this page. sqladmin makes addresses from the Host header of the request."""
+    parts = urlsplit(address)
+    return f"/{parts.path.lstrip('/')}{'?' if parts.query else ''}{parts.query}"
 
 
 def is_same_origin(headers: Headers) -> bool:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import sessionmaker
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from data_api.database import unavailable
 from data_api.errors import DataAPIError, DatabaseUnavailable, InvalidRequest
@@ -57,11 +57,7 @@ def mount(app: FastAPI, context: Context, lifetime: timedelta, status: Mapping[t
 
     for kind in (DataAPIError, SQLAlchemyError, ValueError):
         admin.admin.add_exception_handler(kind, on_error)
-
-    async def with_slash(request: Request) -> Response:
-        return RedirectResponse(request.url_for("admin:index"))
-
-    app.add_route(PATH, with_slash, include_in_schema=False)
+    admin.admin.router.redirect_slashes = False  # RequestTarget ignores a trailing slash
 
 
 def _known_error(error: Exception) -> DataAPIError:

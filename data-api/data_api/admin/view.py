@@ -38,8 +38,8 @@ def as_json(value: object) -> str:
 
 
 def to_the_second(moment: datetime) -> str:
-    """A time in UTC, without fractions of a second."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    """A time in UTC, without fractions of a second, as the filters of the HTTP interface take it."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
 
 
 LABELS = {

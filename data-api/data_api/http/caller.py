@@ -23,6 +23,7 @@ from data_api.security import constant_time_equal, digest
 from .body.request_body import body_of
 from .context import AppContext, Context
 from .context import context as find_context
+from .credentials import Credential, credential_of
 from .session import DbSession, request_session
 
 
@@ -63,26 +64,25 @@ HeaderKey = Annotated[str | None, Depends(HEADER_KEY)]
 
 
 async def recognise(
-    request: Request, context: AppContext, session: DbSession, token: BearerToken, key: HeaderKey
+    request: Request,
+    context: AppContext,
+    session: DbSession,
+    _token: BearerToken,  # these two are only for the OpenAPI document
+    _key: HeaderKey,
 ) -> Caller:
-    """The caller by token, else by key; NotSignedIn without a valid one. From here on the audit names the caller and
-    the body may be read. A request with a body calls this again after its body: rights may have ended meanwhile.
+    """The caller by token or by key; NotSignedIn without a valid one. From here on the audit names the caller and the
+    body may be read. A request with a body calls this again after its body: rights may have ended meanwhile.
     """
-    body, caller = body_of(request), Caller(Role.SERVICE)
-    if token or not key or not constant_time_equal(key, context.service_key):
-        caller = await run_in_threadpool(_person, context, session, token, key, counts=not body.is_admitted)
+    body, caller, sent = body_of(request), Caller(Role.SERVICE), credential_of(request.headers)
+    if sent.kind != "key" or not constant_time_equal(sent.value, context.service_key):
+        caller = await run_in_threadpool(_person, context, session, sent, counts=not body.is_admitted)
     body.admit(str(caller.user_id))
     session.info["actor"] = Actor("service") if caller.role == Role.SERVICE else Actor("user", caller.user_id)
     return caller
 
 
-def _person(context: Context, session: Session, token: str | None, key: str | None, *, counts: bool) -> Caller:
-    if token:
-        caller = _by_token(context, session, token)
-    elif key:
-        caller = _by_key(session, key)
-    else:
-        raise NotSignedIn
+def _person(context: Context, session: Session, sent: Credential, *, counts: bool) -> Caller:
+    caller = _by_token(context, session, sent.value) if sent.kind == "token" else _by_key(session, sent.value)
     if counts:
         context.rate_limits.count_caller(str(caller.user_id))
     return caller

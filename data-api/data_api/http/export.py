@@ -107,7 +107,6 @@ def csv_response(name: str, content: Iterable[bytes]) -> StreamingResponse:
     """A response that a browser saves as a CSV file, with a byte order mark."""
     headers = {
         "Content-Disposition": f'attachment; filename="{name}.csv"',
-        "Cache-Control": "no-store",
         "Vary": "Accept",
     }
     return StreamingResponse(

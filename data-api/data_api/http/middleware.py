@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -45,6 +46,11 @@ class RequestMiddleware:
                 await self.app(scope, body.receive, recorder.send)
             except ClientDisconnect:
                 return
+            except asyncio.CancelledError:  # the service stops and does not wait for this request any longer
+                log.error("cut off because the service stops request_id=%s", recorder.request_id)
+                if not recorder.status:
+                    await send_error(recorder, 500, "InternalError", INTERNAL_ERROR)
+                raise
             except Exception as error:
                 where = " ".join(
                     f"{Path(frame.filename).name}:{frame.lineno}"
@@ -78,7 +84,10 @@ class ResponseRecorder:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self._seconds = time.perf_counter() - self._start
-            MutableHeaders(scope=message)["X-Request-ID"] = self.request_id
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-ID"] = self.request_id
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers.setdefault("Cache-Control", "no-store")
         elif not self._body.ended and not message.get("more_body", False):
             await self._send({**message, "more_body": True})
             await self._body.discard()

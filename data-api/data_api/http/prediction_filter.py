@@ -10,14 +10,14 @@ from fastapi import Depends, Query
 
 from data_api.crud.predictions.prediction import PredictionFilter
 from data_api.errors import InvalidRequest
-from data_api.schemas.base import Moment, Name
+from data_api.schemas.base import Name, QueryMoment, RequestId
 from data_api.schemas.predictions.prediction import AnswerRole
 
 from .caller import Reader
 
 LONGEST_WINDOW = timedelta(days=31)
 NO_WINDOW = (
-    "query: role, min_score, max_score and corrected, and version and label without a task, have no index."
+    "query: role, request_id, min_score, max_score and corrected, and version and label without a task, have no index."
     f" Give `after`, and `before` at most {LONGEST_WINDOW.days} days later (it is now if left out)."
 )
 Score = Annotated[float | None, Query(allow_inf_nan=False)]
@@ -30,24 +30,36 @@ async def predictions(
     label: Name | None = None,
     user_id: UUID | None = None,
     role: AnswerRole | None = None,
+    request_id: RequestId | None = None,
     min_score: Score = None,
     max_score: Score = None,
     corrected: Annotated[
         bool | None, Query(description="Whether accepted feedback differs from the prediction.")
     ] = None,
-    after: Moment | None = None,
-    before: Moment | None = None,
+    after: QueryMoment | None = None,
+    before: QueryMoment | None = None,
 ) -> PredictionFilter:
     """The filter over the caller's own predictions; over those of every user for trainers and admins.
 
     InvalidRequest when it has no index and no window of at most 31 days: it would scan months.
     """
-    scanning = any(value is not None for value in (role, min_score, max_score, corrected))
+    scanning = any(value is not None for value in (role, request_id, min_score, max_score, corrected))
     scanning |= task is None and (version is not None or label is not None)
     if scanning and (after is None or (before or datetime.now(UTC)) - after > LONGEST_WINDOW):
         raise InvalidRequest(NO_WINDOW)
     return PredictionFilter(
-        caller.owner, user_id, task, version, label, role, min_score, max_score, corrected, after=after, before=before
+        owner=caller.owner,
+        user_id=user_id,
+        task=task,
+        version=version,
+        label=label,
+        role=role,
+        request_id=request_id,
+        min_score=min_score,
+        max_score=max_score,
+        corrected=corrected,
+        after=after,
+        before=before,
     )
 
 

@@ -14,7 +14,7 @@ from data_api.http.caller import Admin
 from data_api.http.export import CSV, Responder
 from data_api.models.audit import Action
 from data_api.schemas.audit import AuditOut
-from data_api.schemas.base import Moment, Name, NoNul, Page
+from data_api.schemas.base import Name, Page, QueryMoment, RequestId
 
 router = APIRouter(route_class=GuardedRoute, prefix="/audit", tags=["audit"])
 
@@ -28,9 +28,9 @@ def find(
     action: Action | None = None,
     field: Annotated[Name | None, Query(examples=["role"], description="A field that was changed.")] = None,
     actor_id: Annotated[UUID | None, Query(description="The user who made the change.")] = None,
-    request_id: Annotated[str | None, Query(max_length=64), NoNul] = None,
-    after: Moment | None = None,
-    before: Moment | None = None,
+    request_id: RequestId | None = None,
+    after: QueryMoment | None = None,
+    before: QueryMoment | None = None,
 ) -> Response:
     """Lists who changed what, newest first, whether over HTTP, on the admin page or by a command."""
     wanted = audit.AuditFilter(entity, entity_id, action, field, actor_id, request_id, after, before)

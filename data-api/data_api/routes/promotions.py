@@ -13,7 +13,7 @@ from data_api.http.bulk import BulkBody, bulk_route, store_rows
 from data_api.http.caller import Reader
 from data_api.http.export import CSV, Responder
 from data_api.http.session import DbSession
-from data_api.schemas.base import Moment, Name, Page
+from data_api.schemas.base import Name, Page, QueryMoment
 from data_api.schemas.promotions import PROMOTION, ChampionChange, PromotionOut, PublicPromotionOut
 
 router = APIRouter(route_class=GuardedRoute, prefix="/promotions", tags=["promotions"])
@@ -32,8 +32,8 @@ def find(
     task: Name | None = None,
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
     action: ChampionChange | None = None,
-    after: Moment | None = None,
-    before: Moment | None = None,
+    after: QueryMoment | None = None,
+    before: QueryMoment | None = None,
 ) -> Response:
     """Lists changes of champions, newest first, with their reasons and metrics. Users do not see who made them."""
     wanted = promotions.PromotionFilter(task, version, action, after, before)

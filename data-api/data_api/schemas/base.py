@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar, cast
 from uuid import UUID
@@ -11,6 +12,7 @@ from pydantic import (
     AfterValidator,
     AwareDatetime,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -29,6 +31,7 @@ R = TypeVar("R", bound=type)
 ROW_SCHEMAS: dict[str, type] = {}
 """The TypedDicts of rows, by their names."""
 MAX_DEPTH = 32
+PRINTED = re.compile(r"(\d{4}-\d\d-\d\d)|(\d{4}-\d\d-\d\d[Tt ][\d:.]+) (\d\d:?\d\d)", re.ASCII)
 EARLIEST, LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
@@ -87,6 +90,15 @@ def _in_utc(moment: datetime) -> datetime:
         return EARLIEST if moment.year == 1 else LATEST
 
 
+def _as_printed(value: object) -> object:
+    """A datetime of a query as this service prints it: the `+` of its offset reads as a space when it is not encoded,
+    and a day stands for its begin in UTC.
+    """
+    if isinstance(value, str) and (found := PRINTED.fullmatch(value)):
+        return f"{found[1]}T00:00:00Z" if found[1] else f"{found[2]}+{found[3]}"
+    return value
+
+
 def _version_7(key: UUID) -> UUID:
     check(key)
     return key
@@ -126,8 +138,10 @@ def _storable(text: str) -> None:
 NoNul = AfterValidator(_without_nul)
 Text = Annotated[str, NoNul]
 Name = Annotated[str, Field(min_length=1, max_length=200), NoNul]
+RequestId = Annotated[str, Field(max_length=64), NoNul]
 Id7 = Annotated[UUID, AfterValidator(_version_7)]
 Json = Annotated[dict[str, object], AfterValidator(_storable_json)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Version = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
 Moment = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(datetime.isoformat, when_used="json")]
+QueryMoment = Annotated[Moment, BeforeValidator(_as_printed)]

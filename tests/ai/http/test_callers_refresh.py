@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.datastructures import Headers
 
 from ai_api import auth
 from ai_api.auth import Callers
@@ -78,7 +79,7 @@ async def running(data_api: DataAPI, folder: Path, refresh_seconds: float = 0.01
 
 def is_known(callers: Callers, key: str) -> bool:
     try:
-        callers.identify({"x-api-key": key})
+        callers.identify(Headers({"x-api-key": key}))
     except NotSignedIn:
         return False
     return True
@@ -140,7 +141,7 @@ async def test_the_last_use_of_a_key_is_reported_once(tmp_path: Path) -> None:
         await callers.report()
         assert data_api.uses == [], "no key was used"
         before = time.time()
-        callers.identify({"x-api-key": "first"})
+        callers.identify(Headers({"x-api-key": "first"}))
         await callers.report()
         await callers.report()
     ((key, used),) = ((key, used) for uses in data_api.uses for key, used in uses.items())
@@ -152,9 +153,9 @@ async def test_uses_are_reported_at_most_once_a_minute(tmp_path: Path) -> None:
     data_api = DataAPI("first", "second")
     async with made(data_api, tmp_path) as callers:
         await callers.refresh()
-        callers.identify({"x-api-key": "first"})
+        callers.identify(Headers({"x-api-key": "first"}))
         await callers.report()
-        callers.identify({"x-api-key": "second"})
+        callers.identify(Headers({"x-api-key": "second"}))
         await callers.report()
         assert [list(uses) for uses in data_api.uses] == [["id of first"]]
         assert 0 < callers._report_at - time.monotonic() <= 60
@@ -167,11 +168,11 @@ async def test_uses_that_could_not_be_reported_are_reported_later(tmp_path: Path
     data_api = DataAPI("first", "second")
     async with made(data_api, tmp_path) as callers:
         await callers.refresh()
-        callers.identify({"x-api-key": "first"})
+        callers.identify(Headers({"x-api-key": "first"}))
         data_api.is_away = True
         with pytest.raises(DataUnavailable):
             await callers.report()
-        callers.identify({"x-api-key": "second"})
+        callers.identify(Headers({"x-api-key": "second"}))
         data_api.is_away = False
         await callers.report()
     assert [sorted(uses) for uses in data_api.uses] == [["id of first", "id of second"]]

@@ -192,10 +192,12 @@ async def test_jobs_and_events_are_listed_in_order_and_by_page(store: JobStore) 
     first = await taken(store, "tweets")
     await store.end(first, "failed", error="no rows")
     second, other = await added(store, "tweets"), await added(store, "housing")
-    assert [job.id for job in await store.list(None, 10, None)] == [other.id, second.id, first.id]
-    assert [job.id for job in await store.list("tweets", 10, None)] == [second.id, first.id]
-    assert [job.id for job in await store.list("tweets", 1, None)] == [second.id]
-    assert [job.id for job in await store.list(None, 10, second.id)] == [first.id]
+    assert [job.id for job in await store.list(None, None, 10, None)] == [other.id, second.id, first.id]
+    assert [job.id for job in await store.list("tweets", None, 10, None)] == [second.id, first.id]
+    assert [job.id for job in await store.list("tweets", None, 1, None)] == [second.id]
+    assert [job.id for job in await store.list(None, None, 10, second.id)] == [first.id]
+    assert [job.id for job in await store.list(None, "waiting", 10, None)] == [other.id, second.id]
+    assert [job.id for job in await store.list("tweets", "failed", 10, None)] == [first.id]
     error, end = await store.events(first.id, 0)
     assert (error.kind, end.kind) == ("error", "end")
     assert [event.id for event in await store.events(first.id, error.id)] == [end.id]
@@ -221,7 +223,7 @@ async def test_the_jobs_of_an_erased_person_lose_the_id_in_the_statistics_too(st
     with psycopg.connect(conninfo) as connection:
         assert "ann" in str(connection.execute(statistics).fetchall())
     assert (await store.clear_actor("ann"), await store.clear_actor("ann")) == (2, 0)
-    assert [job.actor for job in await store.list(None, 10, None)] == ["bob", None, None]
+    assert [job.actor for job in await store.list(None, None, 10, None)] == ["bob", None, None]
     assert kept
     with psycopg.connect(conninfo) as connection:
         assert "ann" not in str(connection.execute(statistics).fetchall())

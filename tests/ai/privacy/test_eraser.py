@@ -15,6 +15,7 @@ from ai_api.errors import NotSignedIn, QueueUnavailable
 from ai_api.images.blobs import Blobs
 from ai_api.images.reference import ImageRef
 from ai_api.outbox.outbox import Outbox
+from ai_api.outbox.responses import StoredResponse
 from ai_api.outbox.shipper import Shipper
 from ai_api.privacy.eraser import Eraser
 from tests.ai.support.data_api import client_of, no_jobs
@@ -79,13 +80,15 @@ async def instance(tmp_path: Path) -> AsyncIterator[Instance]:
     made.outbox.close()
 
 
-async def test_rows_dead_letters_and_images_are_deleted_from_the_disk_and_data_api_gets_a_report(
+async def test_rows_dead_letters_responses_and_images_are_deleted_from_the_disk_and_data_api_gets_a_report(
     instance: Instance,
 ) -> None:
     await instance.keep(ANN, 3)
     await instance.keep(BOB, text="rain")
     dead = (await instance.outbox.oldest(1))[0]
     await instance.outbox.settle([], [(dead, "no such task")])
+    for person, text in ((ANN, SECRET), (BOB, "rain")):
+        await instance.outbox.put("prediction", [], StoredResponse(person, person, "digest", text.encode()))
     shared, own = ImageRef.of_bytes(b"shared"), ImageRef.of_bytes(b"sent by Ann alone")
     for image, owner in ((shared, ANN), (shared, BOB), (own, ANN)):
         instance.blobs.put(image, owner, "shop")
@@ -98,7 +101,8 @@ async def test_rows_dead_letters_and_images_are_deleted_from_the_disk_and_data_a
     assert instance.blobs.get(shared.digest) is not None, "another person sent the same image"
     assert [event.body["user_id"] for event in await instance.outbox.oldest(10)] == [BOB]
     assert (len(instance.outbox), instance.outbox.dead_letters) == (1, 0)
-    removed = {"outbox": 2, "dead_letters": 1, "pictures": 1, "training_jobs": 0}
+    assert [await instance.outbox.response(person) is None for person in (ANN, BOB)] == [True, False]
+    removed = {"outbox": 2, "dead_letters": 1, "responses": 1, "pictures": 1, "training_jobs": 0}
     assert instance.data_api.reports == [("/erasures/e1/parts", {"replica": instance.outbox.name, "removed": removed})]
     await instance.eraser.erase()
     assert len(instance.data_api.reports) == 1, "one report for each erasure"
@@ -147,7 +151,7 @@ async def test_while_data_api_is_away_the_report_is_retried_with_all_counts(inst
     instance.data_api.away = False
     assert await instance.eraser.erase()
     ((_, report),) = instance.data_api.reports
-    assert report["removed"] == {"outbox": 2, "dead_letters": 0, "pictures": 0, "training_jobs": 0}
+    assert report["removed"] == {"outbox": 2, "dead_letters": 0, "responses": 0, "pictures": 0, "training_jobs": 0}
 
 
 async def test_a_file_taken_over_later_is_searched_too(instance: Instance) -> None:

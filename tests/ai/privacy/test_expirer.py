@@ -12,6 +12,7 @@ import pytest
 from ai_api.errors import BlobsUnavailable
 from ai_api.images.blobs import Blobs
 from ai_api.images.reference import ImageRef
+from ai_api.outbox.outbox import Outbox
 from ai_api.privacy import expirer
 from ai_api.privacy.expirer import Expirer
 from tests.waiting import eventually
@@ -31,16 +32,20 @@ def sent(folder: Path, days_ago: float, task: str = "shop") -> Blobs:
     return blobs
 
 
+def expirer_of(blobs: Blobs, folder: Path, **kept_days: int) -> Expirer:
+    return Expirer(blobs, Outbox(folder / "outbox", max_rows=1), lambda: kept_days)
+
+
 @pytest.mark.parametrize(("days_ago", "stays"), [(30.5, True), (31.5, False)])
 async def test_an_image_is_kept_a_day_longer_than_its_rows(tmp_path: Path, days_ago: float, stays: bool) -> None:
     blobs = sent(tmp_path, days_ago)
-    await Expirer(blobs, lambda: {"shop": 30}).expire()
+    await expirer_of(blobs, tmp_path, shop=30).expire()
     assert (blobs.get(IMAGE.digest) is not None) == stays
 
 
 async def test_a_task_without_a_retention_keeps_its_images(tmp_path: Path) -> None:
     blobs = sent(tmp_path, 3_000)
-    await Expirer(blobs, lambda: {"fashion": 1}).expire()
+    await expirer_of(blobs, tmp_path, fashion=1).expire()
     assert blobs.get(IMAGE.digest) is not None
 
 
@@ -58,7 +63,7 @@ async def test_a_store_that_does_not_respond_is_tried_again(
     monkeypatch.setattr(blobs, "expire", expire)
     for name in ("FIRST_SECONDS", "PAUSE_SECONDS"):
         monkeypatch.setattr(expirer, name, 0.01)
-    running = asyncio.create_task(Expirer(blobs, lambda: {"shop": 30}).run())
+    running = asyncio.create_task(expirer_of(blobs, tmp_path, shop=30).run())
     await eventually(lambda: blobs.get(IMAGE.digest) is None)
     running.cancel()
     assert "not erased yet task=shop" in caplog.text

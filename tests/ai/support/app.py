@@ -121,7 +121,15 @@ def settings_for(folder: Path, **changes: object) -> Settings:
         (secrets_dir / name).write_text(secrets.token_hex(16))
     fixed: dict[str, object] = {"secrets_dir": secrets_dir, "state_dir": folder / "state", "queue_port": NO_PORT}
     return Settings.model_validate(
-        {"tasks": ",".join(RECIPES), "watch_seconds": 0.05, "blobs_url": "", "tasks_dir": None, **fixed, **changes}
+        {
+            "tasks": ",".join(RECIPES),
+            "allowed_hosts": "volant",
+            "watch_seconds": 0.05,
+            "blobs_url": "",
+            "tasks_dir": None,
+            **fixed,
+            **changes,
+        }
     )
 
 

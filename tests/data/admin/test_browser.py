@@ -12,6 +12,8 @@ import uvicorn
 from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from data_api.admin.people import PEOPLE
+from data_api.admin.records import RECORDS
 from tests.data.api import PASSWORD, ApiClient
 
 PATIENCE = 60_000
@@ -92,6 +94,18 @@ def test_an_admin_finds_a_user_changes_their_role_and_sees_the_line(api: ApiClie
     expect(line).to_contain_text(admin.id)
     line.locator("a[href*='/details/']").first.click()
     expect(page.get_by_role("row", name=re.compile("^After"))).to_contain_text('"role": "trainer"')
+
+
+def test_no_page_needs_what_the_content_security_policy_forbids(api: ApiClient, page: Page) -> None:
+    """The console of the page, which the fixture checks, names what is refused."""
+    sign_in(page, api.person("admin").email)
+    page.get_by_role("link", name="Users").wait_for()
+    for view in (*PEOPLE, *RECORDS):
+        page.goto(f"/admin/{view.identity}/list")
+        expect(page.get_by_role("table").first).to_be_visible()
+        if view.can_create:
+            page.goto(f"/admin/{view.identity}/create")
+            expect(page.get_by_role("button", name="Save", exact=True)).to_be_visible()
 
 
 def test_an_admin_deletes_a_user_after_a_confirmation(api: ApiClient, page: Page) -> None:

@@ -1,4 +1,4 @@
-"""Which caller is authenticated when several credentials are sent; a token with impossible claims is refused."""
+"""What a caller may see; a token with impossible claims is refused."""
 
 from __future__ import annotations
 
@@ -12,20 +12,6 @@ from data_api.errors import NotSignedIn, UnknownUser
 from data_api.http.caller import Caller
 from data_api.ids import new_id
 from data_api.models.people.user import Role
-from tests.data.api import ApiClient
-
-
-def test_a_token_decides_who_calls_even_beside_the_service_key(api: ApiClient) -> None:
-    person = api.person()
-    both = {**api.service, **person.headers}
-    assert api.client.get("/users/me", headers=both).json()["id"] == person.id
-    assert api.client.get("/auth/snapshot", headers=api.service).status_code == 200
-    assert api.client.get("/auth/snapshot", headers=both).status_code == 403
-
-
-def test_a_wrong_token_is_refused_even_beside_the_service_key(api: ApiClient) -> None:
-    both = {**api.service, "Authorization": "Bearer wrong"}
-    assert api.client.get("/auth/snapshot", headers=both).status_code == 401
 
 
 def test_the_service_has_no_user_of_its_own() -> None:

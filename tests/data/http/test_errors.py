@@ -81,7 +81,7 @@ def test_an_unexpected_error_is_a_500_without_details(broken: TestClient, caplog
     assert SECRET not in caplog.text
 
 
-@pytest.mark.parametrize("path", [f"/{SECRET}", "/users/", "/predictions/x/y", "/%00", "/../etc/passwd"])
+@pytest.mark.parametrize("path", [f"/{SECRET}", "/users//", "/predictions/x/y", "/%00", "/../etc/passwd"])
 def test_an_unknown_path_is_a_404(api: ApiClient, path: str) -> None:
     assert SECRET not in check(api.client.get(path, headers=api.service), 404, "NotFound")
 

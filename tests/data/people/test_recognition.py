@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.datastructures import Headers
 
 from ai_api.auth import Callers
 from ai_api.data_client import DataClient
@@ -34,7 +35,7 @@ def callers(app: FastAPI, api: ApiClient, tmp_path: Path) -> Callers:
 
 def knows(callers: Callers, headers: dict[str, str]) -> bool:
     try:
-        callers.identify({name.lower(): value for name, value in headers.items()})
+        callers.identify(Headers(headers))
     except NotSignedIn:
         return False
     return True

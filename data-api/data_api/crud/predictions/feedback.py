@@ -35,6 +35,7 @@ class FeedbackFilter:
     user_id: UUID | None = None
     task: str | None = None
     status: FeedbackStatus | None = None
+    request_id: str | None = None
     after: datetime | None = None
     before: datetime | None = None
 
@@ -90,6 +91,8 @@ def find(session: Session, wanted: FeedbackFilter, limit: int, below: UUID | Non
         query = query.where(Feedback.task == wanted.task)
     if wanted.status is not None:
         query = query.where(Feedback.status == wanted.status)
+    if wanted.request_id is not None:
+        query = query.where(Feedback.request_id == wanted.request_id)
     if wanted.after:
         query = query.where(Feedback.id >= floor(wanted.after))
     if wanted.before:

@@ -32,6 +32,7 @@ class PredictionFilter:
     version: int | None = None
     label: str | None = None
     role: str | None = None
+    request_id: str | None = None
     min_score: float | None = None
     max_score: float | None = None
     corrected: bool | None = None
@@ -74,6 +75,8 @@ def find(
         query = query.where(Prediction.label == wanted.label)
     if wanted.role is not None:
         query = query.where(Prediction.role == wanted.role)
+    if wanted.request_id is not None:
+        query = query.where(Prediction.request_id == wanted.request_id)
     if wanted.min_score is not None:
         query = query.where(Prediction.score >= wanted.min_score)
     if wanted.max_score is not None:

@@ -81,9 +81,14 @@ def get(session: Session, erasure_id: UUID) -> Erasure:
     return found
 
 
-def find(session: Session, limit: int, below: UUID | None) -> tuple[Sequence[Erasure], bool]:
+def find(
+    session: Session, status: ErasureStatus | None, limit: int, below: UUID | None
+) -> tuple[Sequence[Erasure], bool]:
     """A page, newest first."""
-    return page(session, select(Erasure), Erasure.id, limit, below)
+    query = select(Erasure)
+    if status is not None:
+        query = query.where(Erasure.status == status)
+    return page(session, query, Erasure.id, limit, below)
 
 
 def open_ages(session: Session) -> list[timedelta]:

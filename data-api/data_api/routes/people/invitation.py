@@ -42,9 +42,7 @@ PAGE_HEADERS = {
             *(f"{kind} {hashes}" for kind, hashes in CONTENT_HASHES.items()),
         ]
     ),
-    "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
 }
 """The URL of this page is a secret: it must not reach other sites by requests or links from the page."""
 Token = Annotated[str, Path(max_length=200, description="The last part of the link."), NoNul]

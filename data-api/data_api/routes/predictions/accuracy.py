@@ -13,7 +13,7 @@ from data_api.errors import InvalidRequest
 from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.caller import Trainer
 from data_api.http.session import ReadSession
-from data_api.schemas.base import Moment, Name
+from data_api.schemas.base import Name, QueryMoment
 from data_api.schemas.predictions.accuracy import Accuracy
 
 router = APIRouter(route_class=GuardedRoute, prefix="/accuracy", tags=["accuracy"])
@@ -28,8 +28,8 @@ def find(
     task: Name,
     version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
     label: Annotated[Name | None, Query(description="Only rows with this true label.")] = None,
-    after: Moment | None = None,
-    before: Moment | None = None,
+    after: QueryMoment | None = None,
+    before: QueryMoment | None = None,
 ) -> Accuracy:
     """Accuracy of a task by version, class and UTC day, its confusion matrix and calibration, for the predictions of a
     window (the last 30 days if left out, 366 at most); each over all feedback and over the random share.

@@ -16,7 +16,7 @@ from data_api.database import Database
 from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.caller import Trainer
 from data_api.http.context import AppContext
-from data_api.schemas.base import Moment, Name
+from data_api.schemas.base import Name, QueryMoment
 from data_api.schemas.predictions.correction import Correction
 
 router = APIRouter(route_class=GuardedRoute, prefix="/tasks", tags=["corrections"])
@@ -30,7 +30,7 @@ def corrections(
     task: Annotated[Name, Path()],
     _: Trainer,
     context: AppContext,
-    since: Moment | None = None,
+    since: QueryMoment | None = None,
     rule: Annotated[
         Rule,
         Query(

@@ -14,7 +14,7 @@ from data_api.http.caller import Reader
 from data_api.http.export import CSV, Responder
 from data_api.http.session import DbSession
 from data_api.models.predictions.feedback import FeedbackStatus
-from data_api.schemas.base import Moment, Name, Page
+from data_api.schemas.base import Name, Page, QueryMoment, RequestId
 from data_api.schemas.predictions.feedback import FEEDBACK, FeedbackOut
 
 router = APIRouter(route_class=GuardedRoute, prefix="/feedback", tags=["feedback"])
@@ -35,9 +35,10 @@ def find(
     task: Name | None = None,
     status: FeedbackStatus | None = None,
     user_id: UUID | None = None,
-    after: Moment | None = None,
-    before: Moment | None = None,
+    request_id: RequestId | None = None,
+    after: QueryMoment | None = None,
+    before: QueryMoment | None = None,
 ) -> Response:
     """Lists feedback, newest first: the caller's own; everybody's for trainers and admins."""
-    wanted = feedback.FeedbackFilter(caller.owner, user_id, task, status, after, before)
+    wanted = feedback.FeedbackFilter(caller.owner, user_id, task, status, request_id, after, before)
     return responder.respond("feedback", FeedbackOut, partial(feedback.find, wanted=wanted))

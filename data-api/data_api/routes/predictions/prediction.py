@@ -36,8 +36,8 @@ def store(body: BulkBody, session: DbSession) -> Response:
 def find(wanted: RequestedFilter, responder: Responder) -> Response:
     """Lists predictions, newest first: the caller's own; everybody's for trainers and admins.
 
-    `role`, `min_score`, `max_score`, `corrected`, and `version` or `label` without `task`, need a window of at most
-    31 days.
+    `role`, `request_id`, `min_score`, `max_score`, `corrected`, and `version` or `label` without `task`, need a window
+    of at most 31 days.
     """
     return responder.respond("predictions", PredictionOut, partial(prediction.find, wanted=wanted))
 

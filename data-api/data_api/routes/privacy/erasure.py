@@ -19,7 +19,7 @@ from data_api.http.paging import Cursor, Limit, decode_cursor, page_of
 from data_api.http.session import DbSession
 from data_api.http.sign_in import confirm_password
 from data_api.models.people.user import Role
-from data_api.models.privacy.erasure import Erasure
+from data_api.models.privacy.erasure import Erasure, ErasureStatus
 from data_api.schemas.base import Page
 from data_api.schemas.privacy.erasure import ErasureIn, ErasureOut, InstanceName, PartIn
 
@@ -47,9 +47,11 @@ def erase(
 
 
 @router.get("/erasures")
-def find(_: Admin, session: DbSession, limit: Limit = 100, cursor: Cursor = None) -> Page[ErasureOut]:
+def find(
+    _: Admin, session: DbSession, status: ErasureStatus | None = None, limit: Limit = 100, cursor: Cursor = None
+) -> Page[ErasureOut]:
     """Lists erasures, newest first."""
-    rows, more = erasure.find(session, limit, decode_cursor(cursor))
+    rows, more = erasure.find(session, status, limit, decode_cursor(cursor))
     present = instance.present(session)
     return page_of(ErasureOut, [_out(row, present) for row in rows], more)
 

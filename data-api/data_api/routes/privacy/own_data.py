@@ -65,7 +65,7 @@ def own(caller: PersonReading, context: AppContext) -> StreamingResponse:
         (f"{name}.ndjson", _lines(context.database, schema, find, user_id)) for name, (schema, find) in FILES.items()
     )
     first = next(parts)  # so that an unavailable Postgres still gives 503
-    headers = {"Content-Disposition": 'attachment; filename="volant-data.zip"', "Cache-Control": "no-store"}
+    headers = {"Content-Disposition": 'attachment; filename="volant-data.zip"'}
     return StreamingResponse(chain([first], parts), media_type=MEDIA_TYPE, headers=headers)
 
 

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from data_api.ids import time_of
 from data_api.models.predictions.feedback import FeedbackStatus
-from data_api.schemas.base import Id7, Moment, Name, NoNul, Number, Schema, row_schema
+from data_api.schemas.base import Id7, Moment, Name, NoNul, Number, RequestId, Schema, row_schema
 from data_api.schemas.bulk import RowParser
 
 
@@ -24,7 +24,7 @@ class FeedbackIn(TypedDict):
     value: NotRequired[Number | None]
     comment: NotRequired[Annotated[str, Field(max_length=2_000), NoNul] | None]
     user_id: UUID
-    request_id: NotRequired[Annotated[str, Field(max_length=64), NoNul] | None]
+    request_id: NotRequired[RequestId | None]
 
 
 def columns(feedback: FeedbackIn) -> dict[str, object]:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from data_api.ids import time_of
-from data_api.schemas.base import Id7, Json, Moment, Name, NoNul, Number, Schema, Version, row_schema
+from data_api.schemas.base import Id7, Json, Moment, Name, Number, RequestId, Schema, Version, row_schema
 from data_api.schemas.bulk import RowParser
 from data_api.schemas.promotions import PromotionOut
 
@@ -58,7 +58,7 @@ class PredictionIn(TypedDict):
     user_id: UUID | None
     role: AnswerRole
     rollout: NotRequired[UUID | None]
-    request_id: NotRequired[Annotated[str, Field(max_length=64), NoNul] | None]
+    request_id: NotRequired[RequestId | None]
     timing: NotRequired[TimingIn]
     run_id: NotRequired[Name | None]
 
