@@ -27,6 +27,7 @@ STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 STRUCTURE = b"[]{},:"
 NO_STRUCTURE = bytes(set(range(256)) - set(STRUCTURE))
 STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+CONTAINERS = (dict, list)
 PARSING = threading.Lock()
 """One large body is parsed at a time: parsing holds the interpreter, and its memory should not add up."""
 BOM = b"\xef\xbb\xbf"
@@ -165,5 +166,5 @@ def count_names(value: object) -> int:
             inner = part
         else:
             continue
-        pending.extend(item for item in inner if isinstance(item, dict | list))
+        pending += [item for item in inner if type(item) in CONTAINERS]
     return total
