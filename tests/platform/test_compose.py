@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
+from scripts.settings import PUBLISHED
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVICES: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]
 OURS = {"data-setup", "queue-setup", "data-api", "data-maintain", "mlflow", "trainer", "ai-api"}
+ASKING = {"ai-api", "data-api", "mlflow", "grafana"}
+"""Services of which every call but health and documentation needs a key, a token or a password."""
 ONCE = {"data-setup", "queue-setup"}
 every_service = pytest.mark.parametrize("name", sorted(SERVICES))
 
@@ -32,9 +36,19 @@ def test_a_service_has_a_memory_limit_and_gains_no_privileges(name: str) -> None
 
 
 @every_service
-def test_ports_are_published_on_the_address_that_the_settings_name(name: str) -> None:
+def test_a_port_is_published_beyond_the_loopback_only_if_its_service_asks_who_is_calling(name: str) -> None:
+    address = "${VOLANT_BIND}" if name in ASKING else "127.0.0.1"
     for port in SERVICES[name].get("ports", []):
-        assert port.startswith("${VOLANT_BIND}:${")
+        assert re.fullmatch(re.escape(address) + r":\$\{[A-Z]+_PORT\}:\d+", port)
+
+
+def test_processes_listen_beyond_the_loopback_only_if_they_ask_who_is_calling() -> None:
+    assert {"AI_PORT", "DATA_PORT", "MLFLOW_PORT"} == PUBLISHED
+
+
+def test_no_other_compose_file_publishes_a_port() -> None:
+    for path in REPOSITORY.glob("docker-compose.*.yml"):
+        assert "ports:" not in path.read_text(), path.name
 
 
 @pytest.mark.parametrize("name", sorted(OURS))
