@@ -28,6 +28,7 @@ from ai_api.tasks import find_tasks
 from . import mlflow_server, settings
 from .dev.ports import free_port
 from .dev.stack import python
+from .private import UMASK, NotPrivate, keep_private
 
 Command = tuple[str, ...]
 """Words of one command of ai-api."""
@@ -77,7 +78,10 @@ class Commands:
 def main() -> int:
     arguments = parse()
     folder: Path = arguments.keep.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        keep_private(folder)
+    except NotPrivate as error:
+        sys.exit(str(error))
     environment = prepared(folder)
     ai, begun = Settings(), time.monotonic()
     found = find_tasks(ai.task_names, ai.tasks_dir)
@@ -170,5 +174,6 @@ def mlflow(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
 
 
 if __name__ == "__main__":
+    os.umask(UMASK)
     os.chdir(settings.REPOSITORY)
     sys.exit(main())

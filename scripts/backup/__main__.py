@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.dev.stack import Stack
+from scripts.private import UMASK
 from scripts.settings import REPOSITORY
 
 from .sets import BackupError, checked, restore, retention_days, save_and_prune
@@ -94,4 +96,5 @@ def of_way(way: str, stack: Stack, compose: Sequence[str]) -> Stores:
 
 
 if __name__ == "__main__":
+    os.umask(UMASK)
     sys.exit(main())

@@ -92,7 +92,8 @@ def _fetched(name: str, path: Path) -> Path:
     try:
         snapshot_download(name, local_dir=fresh, allow_patterns=patterns, etag_timeout=HUB_SECONDS)
         shutil.rmtree(fresh / ".cache", ignore_errors=True)
-        fresh.chmod(0o755)
+        for path in (fresh, *fresh.rglob("*")):  # whatever the umask: containers read them as another user
+            path.chmod(0o755 if path.is_dir() else 0o644)
         fresh.rename(path)
     except (OSError, ValueError) as error:
         if path.is_dir():  # another process fetched it in the meantime
