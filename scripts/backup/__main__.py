@@ -6,11 +6,13 @@ import argparse
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.attached import ENDING, exit_by_signal
 from scripts.dev.stack import Stack
 from scripts.private import UMASK
 from scripts.settings import REPOSITORY
@@ -57,6 +59,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("verb", choices=["save", "restore"])
     parser.add_argument("--set", type=Path, help="the set to restore")
     parser.add_argument("--root", type=Path, default=REPOSITORY, help="where data/, mlruns/ and secrets/ lie")
+    for number in ENDING:
+        signal.signal(number, exit_by_signal)
     own, compose = divided(sys.argv[1:] if words is None else words)
     arguments = parser.parse_args(own)
     root: Path = arguments.root.absolute()
