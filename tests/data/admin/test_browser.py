@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.data.api import PASSWORD, ApiClient
+from tests.waiting import until
 
 PATIENCE = 60_000
 """Milliseconds to wait for an element: the machine may be busy."""
@@ -25,15 +26,13 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def address(
-    app: FastAPI, api: ApiClient, free_port: Callable[[], int], eventually: Callable[[Callable[[], bool]], None]
-) -> Iterator[str]:
+def address(app: FastAPI, api: ApiClient, free_port: Callable[[], int]) -> Iterator[str]:
     """The app on a real port. Its lifespan is that of the shared client."""
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    eventually(lambda: server.started)
+    until(lambda: server.started, "the server to start")
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
