@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help venv venv-dev dev up down logs ps backup restore clean results check quick test test-slow test-stack campaign \
-	coverage format lock
+	coverage format lock pin sbom
 
 # Where it is set, as in many containers, each start would compile all libraries again: ten seconds and more.
 unexport PYTHONDONTWRITEBYTECODE
@@ -13,7 +13,8 @@ CAMPAIGNS := faults load loops fuzz training
 setting = $(or $($(1)),$(shell sh scripts/setting.sh $(1)))
 COMPOSE = docker compose -f docker-compose.yml $(if $(GPU),-f docker-compose.gpu.yml) \
 	$(if $(call setting,AI_DATA_MIRROR),-f docker-compose.mirror.yml) \
-	$(if $(call setting,AI_TASKS_DIR),-f docker-compose.tasks.yml)
+	$(if $(call setting,AI_TASKS_DIR),-f docker-compose.tasks.yml) \
+	$(if $(wildcard docker-compose.digests.yml),-f docker-compose.digests.yml)
 
 help: ## This list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -75,6 +76,12 @@ format: venv-dev ## Format the code and fix what the linter can fix
 
 lock: venv-dev ## Write constraints.txt, the versions that are installed; UPGRADE=1 takes the newest allowed
 	@.venv/bin/python -m scripts.packages.lock $(if $(UPGRADE),--upgrade)
+
+pin: ## Write docker-compose.digests.yml, the digests of all public images, which `make up` then uses
+	@sh scripts/packages/pin.sh
+
+sbom: venv ## Write sbom.json, every package and image with its version, in the format CycloneDX
+	@.venv/bin/python -m scripts.packages.sbom
 
 venv:
 	@sh scripts/packages/venv.sh run

@@ -20,20 +20,32 @@ cat <<END
 END
 if [ "$1" = up ]; then
     cat <<END
-  Prometheus   http://$host:$(setting PROMETHEUS_PORT)
+  Prometheus   http://127.0.0.1:$(setting PROMETHEUS_PORT)
   Grafana      http://$host:$(setting GRAFANA_PORT)    user admin with $secrets/grafana_password
-  Uptime Kuma  http://$host:$(setting KUMA_PORT)    asks for a first account: use $secrets/kuma_password
+  Uptime Kuma  http://127.0.0.1:$(setting KUMA_PORT)    asks for a first account: use $secrets/kuma_password
 END
 else
     cat <<END
   Postgres     127.0.0.1:$(setting POSTGRES_PORT)    user postgres with $secrets/postgres_password
 END
 fi
+key="-H \"X-API-Key: \$(cat $secrets/demo_api_key)\""
+tasks=$(setting AI_TASKS | tr -d ' ')
+case ,${tasks:-tweets}, in
+*,tweets,*)
+    first="A first prediction:
+
+  curl -s $api/predict $key -H 'Content-Type: application/json' -d '{\"task\": \"tweets\", \"inputs\": {\"text\": \"late again, thanks\"}}'"
+    ;;
+*)
+    first="The tasks ($api/docs has an example of a row of each):
+
+  curl -s $api/models $key"
+    ;;
+esac
 cat <<END
   demo key     $secrets/demo_api_key
 
-  A first prediction:
-
-  curl -s $api/predict -H "X-API-Key: \$(cat $secrets/demo_api_key)" -H 'Content-Type: application/json' -d '{"task": "tweets", "inputs": {"text": "late again, thanks"}}'
+  $first
 
 END

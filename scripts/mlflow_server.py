@@ -44,9 +44,20 @@ def main() -> int:
     if arguments.check:
         return 0 if is_ready(url, secret(arguments.secrets, "mlflow_password")) else 1
     with tempfile.TemporaryDirectory(prefix="volant-mlflow-") as folder:
+        ended = threading.Event()
+        servers: list[subprocess.Popen[bytes]] = []
+
+        def end(*_: object) -> None:
+            ended.set()
+            for server in servers:
+                server.terminate()
+
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+            signal.signal(number, end)
         server = subprocess.Popen(command(arguments), env=environment(arguments, Path(folder)))
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: server.terminate())
+        servers.append(server)
+        if ended.is_set():  # a signal came before the server was known
+            server.terminate()
         failures: list[str] = []
         threading.Thread(target=ensure_writer, args=(url, arguments.secrets, server, failures), daemon=True).start()
         status = server.wait()

@@ -26,8 +26,10 @@ from ai_api.task import Modality, Task
 from ai_api.tasks import find_tasks
 
 from . import mlflow_server, settings
+from .attached import attached, exit_by_signal
 from .dev.ports import free_port
 from .dev.stack import python
+from .private import UMASK, NotPrivate, keep_private
 
 Command = tuple[str, ...]
 """Words of one command of ai-api."""
@@ -49,7 +51,7 @@ class Commands:
         with self._lock:
             if self._is_stopped:
                 return True
-            process = subprocess.Popen(python("ai_api", *words), env=self._environment, cwd=settings.REPOSITORY)
+            process = attached(python("ai_api", *words), settings.REPOSITORY, self._environment)
             self._running.add(process)
         try:
             status = process.wait()
@@ -77,7 +79,10 @@ class Commands:
 def main() -> int:
     arguments = parse()
     folder: Path = arguments.keep.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        keep_private(folder)
+    except NotPrivate as error:
+        sys.exit(str(error))
     environment = prepared(folder)
     ai, begun = Settings(), time.monotonic()
     found = find_tasks(ai.task_names, ai.tasks_dir)
@@ -107,11 +112,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=page, help="the page to write")
     parser.add_argument("--keep", type=Path, default=default_folder, help="folder for the runs")
     return parser.parse_args()
-
-
-def exit_by_signal(number: int, _: object) -> None:
-    """Leaves by an exception, so that every block on the way ends what it has started."""
-    sys.exit(128 + number)
 
 
 def is_quick(task: Task) -> bool:
@@ -154,9 +154,7 @@ def mlflow(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
         "--sqlite", str(folder), "--artifacts", str(folder / "mlruns"),
     )  # fmt: skip
     with (folder / "mlflow.log").open("w") as log:
-        server = subprocess.Popen(
-            command, env=dict(environment), cwd=settings.REPOSITORY, stdout=log, stderr=subprocess.STDOUT
-        )
+        server = attached(command, settings.REPOSITORY, environment, log)
         try:
             password = (folder / "secrets" / "mlflow_password").read_text().strip()
             while not mlflow_server.is_ready(environment["AI_MLFLOW_URL"], password):
@@ -165,10 +163,11 @@ def mlflow(folder: Path, environment: Mapping[str, str]) -> Iterator[None]:
                 time.sleep(0.1)
             yield
         finally:
-            server.send_signal(signal.SIGTERM)
-            server.wait(30)
+            server.terminate()
+            server.wait()
 
 
 if __name__ == "__main__":
+    os.umask(UMASK)
     os.chdir(settings.REPOSITORY)
     sys.exit(main())

@@ -12,7 +12,10 @@ from data_api.settings import Settings as DataSettings
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "settings.md"
 START, END = "<!-- settings -->", "<!-- /settings -->"
 SHARED = {
-    "VOLANT_BIND": ("127.0.0.1", "Address on which every published port listens. 0.0.0.0: the whole network."),
+    "VOLANT_BIND": (
+        "127.0.0.1",
+        "Address of the [ports](operations.md#ports) that ask who is calling. 0.0.0.0: the whole network.",
+    ),
     "VOLANT_NAMES": (
         "",
         "More host names of this machine, comma-separated. ai-api, data-api and MLflow refuse requests for others.",

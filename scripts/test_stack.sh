@@ -30,7 +30,7 @@ finish() {
     exit $status
 }
 trap finish EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT TERM HUP
 
 docker compose build
 # shellcheck disable=SC2086

@@ -10,6 +10,7 @@ docker info >/dev/null 2>&1 || {
     echo "Docker is installed but its engine does not respond: start it, or join the group docker." >&2
     exit 1
 }
+sh scripts/packages/pin.sh --check
 sh scripts/secrets.sh "$(sh scripts/setting.sh AI_SECRETS_DIR)"
 sh scripts/backup/folder.sh "$(sh scripts/setting.sh VOLANT_BACKUPS_DIR)"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from scripts.dev.ports import free_port
 from scripts.settings import PORTS
 
@@ -21,3 +23,14 @@ QUICK = {
 def own_ports() -> dict[str, str]:
     """A free port for every setting that names one."""
     return {name: str(free_port()) for name in PORTS}
+
+
+def reachable(folder: Path) -> list[Path]:
+    """The files below that another user can read or write."""
+    found: list[Path] = []
+    for path in folder.iterdir():
+        if path.is_dir() and path.stat().st_mode & 0o011:
+            found += reachable(path)
+        elif path.is_file() and path.stat().st_mode & 0o066:
+            found.append(path)
+    return found

@@ -8,7 +8,8 @@ AIError
 │   BlobsUnavailable
 ├── Overloaded, LimitReached, PredictionTimeout, TooLarge, BodyTimeout, UnsupportedEncoding
 ├── JobRunning, Conflict, KeyReused
-└── PredictionFailed, TrainingFailed, LeakedRows, MissingExtra (MissingWeights), ModelRefused, ConfigurationError
+└── PredictionFailed, TrainingFailed, LeakedRows, InvalidData, MissingExtra (MissingWeights), ModelRefused,
+    ConfigurationError
 """
 
 from __future__ import annotations
@@ -155,6 +156,10 @@ class TrainingFailed(AIError):
 
 class LeakedRows(TrainingFailed):
     """Held-out rows are among the training rows, so metrics would be too good. Nothing was trained."""
+
+
+class InvalidData(AIError):
+    """A file of a data set is there, but is not what it should be. Correct it or remove it. Nothing was trained."""
 
 
 class MissingExtra(AIError):

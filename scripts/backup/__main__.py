@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.attached import ENDING, exit_by_signal
 from scripts.dev.stack import Stack
+from scripts.private import UMASK
 from scripts.settings import REPOSITORY
 
 from .sets import BackupError, checked, restore, retention_days, save_and_prune
@@ -55,6 +59,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("verb", choices=["save", "restore"])
     parser.add_argument("--set", type=Path, help="the set to restore")
     parser.add_argument("--root", type=Path, default=REPOSITORY, help="where data/, mlruns/ and secrets/ lie")
+    for number in ENDING:
+        signal.signal(number, exit_by_signal)
     own, compose = divided(sys.argv[1:] if words is None else words)
     arguments = parser.parse_args(own)
     root: Path = arguments.root.absolute()
@@ -94,4 +100,5 @@ def of_way(way: str, stack: Stack, compose: Sequence[str]) -> Stores:
 
 
 if __name__ == "__main__":
+    os.umask(UMASK)
     sys.exit(main())

@@ -15,6 +15,7 @@ from scripts.dev.account import PostgresError
 from scripts.dev.postgres import SUPERUSER, Postgres
 from scripts.dev.programs import binary
 from scripts.dev.stack import Stack
+from scripts.private import NotPrivate, keep_private
 
 from .pack import copy_database
 
@@ -86,7 +87,10 @@ class ProcessStores:
         if full := [path for path in taken if path.exists()]:
             raise StoreError(f"This Volant has data already ({full[0]}): `make clean` deletes it.")
         run(["sh", str(settings.REPOSITORY / "scripts/secrets.sh"), str(self.secrets)])
-        data.mkdir(exist_ok=True)
+        try:
+            keep_private(data, self.stack.root / "mlruns", Path(self.stack.settings["AI_STATE_DIR"]))
+        except NotPrivate as error:
+            raise StoreError(str(error)) from error
         server = Postgres(data / "postgres", int(self.stack.settings["POSTGRES_PORT"]), self._password_file)
         try:
             server.start()

@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+from scripts.private import UMASK
 from scripts.settings import REPOSITORY
 
 from .stack import Stack, StackError, StartTimeout, StopRequested
@@ -92,4 +93,5 @@ def start(stack: Stack, console: Console) -> None:
 
 
 if __name__ == "__main__":
+    os.umask(UMASK)
     sys.exit(main())

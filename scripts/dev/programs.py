@@ -55,6 +55,7 @@ def copied(packages: Path) -> Path:
             place.mkdir(mode=0o755, exist_ok=True)
             if not is_safe(place):
                 continue
+            place.chmod(0o755)  # whatever the umask
             if not (place / name).exists():
                 copy(packages, place / name)
         except OSError:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scripts.private import UMASK
+
 from .account import PopenOptions
 
 PrintLine = Callable[[str, str], None]
@@ -122,6 +124,7 @@ class Service:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                umask=UMASK,
                 **self.spec.options,
             )
         threading.Thread(target=self._read, args=(self.process,), name=f"read {self.name}", daemon=True).start()

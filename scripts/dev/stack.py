@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 
 from scripts import mlflow_server, settings
+from scripts.private import NotPrivate, keep_private
 
 from .account import PostgresError
 from .ports import is_taken
@@ -90,6 +91,10 @@ class Stack:
 
     def start(self, timeout_seconds: float = 600) -> None:
         """Starts every service and returns when all respond. A failure stops what was started."""
+        try:
+            keep_private(self.root / "data", self.root / "mlruns", Path(self.settings["AI_STATE_DIR"]))
+        except NotPrivate as error:
+            raise StackError(str(error)) from error
         self.logs.mkdir(parents=True, exist_ok=True)
         subprocess.run(["sh", str(settings.REPOSITORY / "scripts/secrets.sh"), str(self.secrets)], check=True)
         self._end_orphans()

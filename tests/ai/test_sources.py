@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from ai_api.datasets import Table, split
-from ai_api.errors import DataUnavailable
-from ai_api.sources import PublicFile, Source
+from ai_api.errors import DataUnavailable, InvalidData
+from ai_api.sources import PublicFile, Source, real_or_generated
 from ai_api.tasks.housing import read_housing
-from ai_api.tasks.tweets import read_tweets
+from ai_api.tasks.tweets import generate_tweets, read_tweets
 
 
 @pytest.fixture
@@ -66,9 +66,39 @@ def test_a_download_that_is_not_the_published_file_is_refused(
     url, folder = publisher
     (folder / "a.txt").write_bytes(b"other rows")
     file = PublicFile("a.txt", f"{url}/a.txt", **{check: "0" * 40})  # type: ignore[arg-type]
-    with pytest.raises(DataUnavailable):
+    with pytest.raises(InvalidData, match="its checksum differs"):
         Source(tmp_path / "raw").read(file)
     assert not (tmp_path / "raw" / "a.txt").exists()
+
+
+@pytest.mark.parametrize("check", ["sha256", "git_blob"])
+def test_a_kept_file_that_is_not_the_published_file_is_refused_and_not_replaced(tmp_path: Path, check: str) -> None:
+    (tmp_path / "a.txt").write_bytes(b"other rows")
+    file = PublicFile("a.txt", "http://127.0.0.1:9", **{check: "0" * 40})  # type: ignore[arg-type]
+    with pytest.raises(InvalidData, match="delete it"):
+        Source(tmp_path).read(file)
+    assert (tmp_path / "a.txt").read_bytes() == b"other rows"
+
+
+def test_a_link_to_nothing_and_a_file_in_place_of_the_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").symlink_to(tmp_path / "nothing")
+    (tmp_path / "set").write_text("a file")
+    for name in ("a.txt", "set/b.txt"):
+        with pytest.raises(InvalidData, match=name):
+            Source(tmp_path / "raw", tmp_path).read(PublicFile(name, "http://127.0.0.1:9"))
+
+
+def test_a_file_that_cannot_be_fetched_is_missing_and_not_wrong(tmp_path: Path) -> None:
+    with pytest.raises(DataUnavailable, match=r"a\.txt could not be fetched"):
+        Source(tmp_path, timeout_seconds=1).read(PublicFile("a.txt", "http://127.0.0.1:9/a.txt"))
+
+
+def test_wrong_rows_are_not_replaced_by_generated_ones() -> None:
+    def read() -> Table:
+        raise InvalidData
+
+    with pytest.raises(InvalidData):
+        real_or_generated(read, generate_tweets, "tweets")
 
 
 def test_the_git_blob_id_of_the_published_file_is_accepted(tmp_path: Path, publisher: tuple[str, Path]) -> None:

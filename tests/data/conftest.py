@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -105,19 +104,6 @@ def as_owner(prepared: Settings) -> Iterator[Engine]:
     engine = engine_as(prepared, OWNER, prepared.secret("postgres_owner_password"))
     yield engine
     engine.dispose()
-
-
-@pytest.fixture(scope="session")
-def eventually() -> Callable[[Callable[[], bool]], None]:
-    """Polls a condition until it is true. The limit of 120 seconds only ends a failed test: a machine may be busy."""
-
-    def poll(condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 120
-        while not condition():
-            assert time.monotonic() < deadline, "the condition never became true"
-            time.sleep(0.02)
-
-    return poll
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
@@ -19,8 +19,7 @@ from data_api.settings import Settings
 from data_api.setup.cluster import APP
 from tests.data.api import ApiClient, feedback, prediction
 from tests.data.conftest import settings_for
-
-Eventually = Callable[[Callable[[], bool]], None]
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def metric(name: str) -> float:
     return value
 
 
-def test_waiting_for_a_connection_is_measured_and_times_out(narrow: Database, eventually: Eventually) -> None:
+def test_waiting_for_a_connection_is_measured_and_times_out(narrow: Database) -> None:
     enough = Event()
 
     def ask() -> None:
@@ -56,9 +55,9 @@ def test_waiting_for_a_connection_is_measured_and_times_out(narrow: Database, ev
     waited = metric("wait_seconds_count")
     with ThreadPoolExecutor(2) as threads:
         holding = threads.submit(hold)
-        eventually(lambda: metric("connections") == 1)
+        until(lambda: metric("connections") == 1, "a connection to be taken")
         waiting = threads.submit(ask)
-        eventually(lambda: metric("waiting") == 1)
+        until(lambda: metric("waiting") == 1, "a caller to wait")
         with pytest.raises(DatabaseUnavailable):
             waiting.result(20)
         enough.set()

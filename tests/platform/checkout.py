@@ -12,7 +12,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = (
     "Makefile", ".env", "pyproject.toml", "requirements.txt", "requirements-dev.txt", "constraints.txt",
-    "docker-compose.yml", "docker-compose.gpu.yml", "docker-compose.mirror.yml",
+    "docker-compose.yml", "docker-compose.gpu.yml", "docker-compose.mirror.yml", "ai-api/Dockerfile",
 )  # fmt: skip
 DOCKER = """#!/bin/sh
 # Logs how it is called, and prints what the scripts expect of some calls.
@@ -23,6 +23,7 @@ esac
 case " $* " in
 *" ps --services "*) printf '%s\\n' $DOCKER_RUNNING ;;
 *" psql "*) echo 0 ;;
+*" imagetools inspect "*) printf '%s' "${DOCKER_DIGEST:-}" ;;
 *" pg_dump "* | *" outbox "* | *" folder "*) echo content ;;
 esac
 """
@@ -35,6 +36,7 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         for name in FILES:
+            (folder / name).parent.mkdir(exist_ok=True)
             shutil.copy(REPOSITORY / name, folder / name)
         shutil.copytree(REPOSITORY / "scripts", folder / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
         (folder / ".venv").symlink_to(sys.prefix)

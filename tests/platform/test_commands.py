@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tests.platform.checkout import REPOSITORY, Checkout
 
@@ -191,3 +192,38 @@ def test_make_lock_changes_nothing_that_is_up_to_date(checkout: Checkout) -> Non
     done = checkout.make("lock")
     assert done.returncode == 0, done.stderr
     assert (checkout.folder / "constraints.txt").read_text() == (REPOSITORY / "constraints.txt").read_text()
+
+
+def test_make_pin_writes_the_digest_of_every_public_image_and_make_up_uses_it(checkout: Checkout) -> None:
+    digest = f"sha256:{'ab' * 32}"
+    done = checkout.make("pin", environment={"DOCKER_DIGEST": digest})
+    assert (done.returncode, done.stderr) == (0, "")
+    services = yaml.safe_load((checkout.folder / "docker-compose.yml").read_text())["services"]
+    python = re.search(r"^ARG PYTHON=(.+)$", (checkout.folder / "ai-api" / "Dockerfile").read_text(), re.MULTILINE)
+    assert python
+    build = {"build": {"args": {"PYTHON": f"{python[1]}@{digest}"}}}
+    pinned = yaml.safe_load((checkout.folder / "docker-compose.digests.yml").read_text())["services"]
+    assert pinned == {
+        name: build if "build" in service else {"image": f"{service['image']}@{digest}"}
+        for name, service in services.items()
+    }
+    checkout.make("ps")
+    assert checkout.docker_calls[-1] == "compose -f docker-compose.digests.yml ps --all"
+    assert checkout.make("up").returncode == 0
+
+
+def test_make_up_refuses_digests_of_another_release(checkout: Checkout) -> None:
+    checkout.make("pin", environment={"DOCKER_DIGEST": f"sha256:{'ab' * 32}"})
+    file = checkout.folder / "docker-compose.digests.yml"
+    file.write_text(file.read_text().replace("prometheus:v3", "prometheus:v2"))
+    done = checkout.make("up")
+    assert done.returncode != 0
+    assert "docker-compose.digests.yml is of other images than this release: make pin writes it anew." in done.stderr
+    assert not [call for call in checkout.docker_calls if call.startswith("compose ") and " up " in call]
+
+
+def test_make_pin_without_a_registry_says_so_and_writes_nothing(checkout: Checkout) -> None:
+    done = checkout.make("pin")
+    assert done.returncode != 0
+    assert re.search(r"No registry gave the digest of \S+\. Nothing was written\.", done.stderr)
+    assert not (checkout.folder / "docker-compose.digests.yml").exists()

@@ -11,9 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
+from scripts.settings import PUBLISHED
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SERVICES: dict[str, Any] = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())["services"]
 OURS = {"data-setup", "queue-setup", "data-api", "data-maintain", "mlflow", "trainer", "ai-api"}
+ASKING = {"ai-api", "data-api", "mlflow", "grafana"}
+"""Services of which every call but health and documentation needs a key, a token or a password."""
 ONCE = {"data-setup", "queue-setup"}
 every_service = pytest.mark.parametrize("name", sorted(SERVICES))
 
@@ -32,9 +36,34 @@ def test_a_service_has_a_memory_limit_and_gains_no_privileges(name: str) -> None
 
 
 @every_service
-def test_ports_are_published_on_the_address_that_the_settings_name(name: str) -> None:
+def test_a_port_is_published_beyond_the_loopback_only_if_its_service_asks_who_is_calling(name: str) -> None:
+    address = "${VOLANT_BIND}" if name in ASKING else "127.0.0.1"
     for port in SERVICES[name].get("ports", []):
-        assert port.startswith("${VOLANT_BIND}:${")
+        assert re.fullmatch(re.escape(address) + r":\$\{[A-Z]+_PORT\}:\d+", port)
+
+
+def test_processes_listen_beyond_the_loopback_only_if_they_ask_who_is_calling() -> None:
+    assert {"AI_PORT", "DATA_PORT", "MLFLOW_PORT"} == PUBLISHED
+
+
+def test_no_other_compose_file_publishes_a_port() -> None:
+    for path in REPOSITORY.glob("docker-compose.*.yml"):
+        assert "ports:" not in path.read_text(), path.name
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - OURS))
+def test_a_public_image_has_an_exact_version(name: str) -> None:
+    assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+(\.\d+)?(-[a-z]+)?", SERVICES[name]["image"])
+
+
+def test_both_images_of_ours_are_built_from_one_exact_version_of_python() -> None:
+    texts = [(REPOSITORY / name / "Dockerfile").read_text() for name in ("ai-api", "data-api")]
+    tags = {re.findall(r"^ARG PYTHON=(.*)$", text, re.MULTILINE)[0] for text in texts}
+    assert len(tags) == 1
+    assert re.fullmatch(r"3\.11\.\d+-slim-[a-z]+", tags.pop())
+    assert {line for text in texts for line in text.splitlines() if line.startswith("FROM ")} == {
+        "FROM python:${PYTHON} AS packages", "FROM python:${PYTHON}",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", sorted(OURS))

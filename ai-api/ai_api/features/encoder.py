@@ -91,7 +91,9 @@ class Encoder:
             raise MissingExtra(f"{folder.name} needs the extra `text`, which is not installed.") from error
         self.device = find_device(device)
         self.model = (
-            AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).to(self.device).eval()
+            AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True, dtype=torch.float32)
+            .to(self.device)
+            .eval()
         )
         self.bert_rows = BertRows(self.model) if self.device.type == "cpu" and is_plain_bert(self.model) else None
         self.pooling, dense = _modules(folder)

@@ -21,13 +21,29 @@ rows. "By folds" is the mean of a cross-validation and how much its folds differ
 the machine below, of one row and of {BATCH_ROWS} at once."""
 
 
-def results(tasks: Sequence[Task], runs: RunLog) -> str:
-    """The whole page: the figures of the newest runs, the machines they were made on, and training times."""
-    by_task = [find(task, runs) for task in tasks]
-    return (
-        "\n\n".join(["# Results", *_head(by_task), *(part for task_runs in by_task for part in section(task_runs))])
-        + "\n"
-    )
+def results(tasks: Sequence[Task], runs: RunLog, earlier: str = "") -> str:
+    """The whole page: the figures of the newest runs, the machines they were made on, and training times.
+
+    Tables of the page `earlier` are kept, in its order, where these runs have no figures, with what it says of runs.
+    """
+    earlier_head, kept = _divided(earlier)
+    found = {task.name: find(task, runs) for task in tasks}
+    sections = dict(kept)
+    for name, task_runs in found.items():
+        if name not in kept or task_runs.trained or task_runs.cross_validated:
+            sections[name] = "\n\n".join(section(task_runs))
+            kept.pop(name, None)
+    parts = ["# Results", *_head(list(found.values()))]
+    if kept and earlier_head:
+        parts += [f"Kept from an earlier page: {', '.join(kept)}. It said:", "\n".join(earlier_head)]
+    return "\n\n".join([*parts, *sections.values()]) + "\n"
+
+
+def _divided(page: str) -> tuple[list[str], dict[str, str]]:
+    """A page's lines about its runs, and its sections by task."""
+    head, *sections = page.split("\n## ")
+    lines = [line for line in head.splitlines() if line.startswith("- ")]
+    return lines, {part.partition("\n")[0].strip(): f"## {part.rstrip()}" for part in sections}
 
 
 def _head(tasks: Sequence[TaskRuns]) -> Iterator[str]:

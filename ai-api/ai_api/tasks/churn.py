@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Literal
 
 import numpy as np
@@ -10,9 +9,10 @@ import pandas as pd
 from pydantic import Field
 
 from ai_api.datasets import Table
-from ai_api.errors import DataUnavailable
 from ai_api.sources import PublicFile, Source, real_or_generated
 from ai_api.task import Kind, Published, Recipe, Row, Task
+
+from .data_files import CsvFile, checked_rows
 
 FILE = PublicFile(
     "churn/WA_Fn-UseC_-Telco-Customer-Churn.csv",
@@ -57,23 +57,21 @@ def read_churn(source: Source) -> Table:
 
 
 def parse(content: bytes) -> Table:
-    """The rows of the published file. A blank in TotalCharges becomes a gap."""
-    try:
-        return _table(pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False))
-    except (KeyError, ValueError) as error:
-        raise DataUnavailable(f"{FILE.name} does not have the content it should: {error}") from error
-
-
-def _table(raw: pd.DataFrame) -> Table:
-    rows = raw[list(Customer.model_fields)].to_dict("records")
-    for row in rows:
-        row.update(
-            SeniorCitizen=int(row["SeniorCitizen"]),
-            tenure=int(row["tenure"]),
-            MonthlyCharges=float(row["MonthlyCharges"]),
-            TotalCharges=float(row["TotalCharges"]) if row["TotalCharges"].strip() else None,
-        )
-    return Table([{str(name): value for name, value in row.items()} for row in rows], raw["Churn"].to_numpy(object))
+    """The rows of the published file. A blank in TotalCharges becomes a gap; other gaps are refused."""
+    columns = [*Customer.model_fields, "Churn"]
+    file = CsvFile(content, FILE.name, columns, texts=columns)
+    if "customerID" in file.frame:
+        file.refuse(file.frame["customerID"].duplicated(), "customerID", "has an id that an earlier line has too")
+    file.refuse(~file.frame["Churn"].isin(("No", "Yes")), "Churn", "is neither No nor Yes")
+    numbers = {
+        "SeniorCitizen": file.digits("SeniorCitizen").astype(int),
+        "tenure": file.digits("tenure").astype(int),
+        "MonthlyCharges": file.numbers("MonthlyCharges"),
+        "TotalCharges": file.numbers("TotalCharges", gaps=True),
+    }
+    raw = file.frame[list(Customer.model_fields)].assign(**numbers).to_dict("records")
+    rows = [{str(name): value if value == value else None for name, value in row.items()} for row in raw]
+    return Table(checked_rows(rows, Customer, file.where), file.frame["Churn"].to_numpy(object))
 
 
 def generate_churn(rows: int = 2_000, seed: int = 0) -> Table:

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from ai_api.datasets import Table
-from ai_api.errors import DataUnavailable
+from ai_api.errors import InvalidData
 from ai_api.images.reference import ImageRef
 from ai_api.sources import PublicFile, Source, real_or_generated
 from ai_api.task import Kind, Published, Task
 
+from .data_files import CsvFile, checked_rows, image_of
 from .products import BACKBONE, FUSION, IMAGE, TEXT, Product
 from .synthetic import draw
 
@@ -32,25 +33,32 @@ def read_fashion(source: Source) -> Table:
 
 def parse(styles: bytes, images: bytes) -> Table:
     """The rows of styles.csv, with the images of an archive of `images/<id>.jpg`, all in memory: 32 MB."""
-    # "NA" is a usage and a colour here, not a gap
+    columns = ("id", "articleType", "productDisplayName")
+    file = CsvFile(styles, STYLES.name, columns, texts=columns)  # "NA" is a usage and a colour here, not a gap
+    by_name = archived_images(images)
+    rows: list[dict[str, object]] = [
+        {"designation": title, "description": None, "image": by_name.get(f"{id_}.jpg")}
+        for id_, title in zip(file.digits("id", unique=True), file.frame["productDisplayName"], strict=True)
+    ]
+    if not any(row["image"] for row in rows):
+        raise InvalidData(f"{IMAGES.name}: has no image of any id in {STYLES.name}; expected are images/<id>.jpg.")
+    truths = file.filled("articleType").to_numpy(dtype=object)
+    return Table(checked_rows(rows, Product, file.where), truths, key=("designation",))
+
+
+def archived_images(content: bytes) -> dict[str, ImageRef]:
+    """The images of a tar archive by file name."""
+    if not content.endswith(bytes(tarfile.BLOCKSIZE)):  # tarfile takes an archive that is cut off for a shorter one
+        raise InvalidData(f"{IMAGES.name}: is no tar archive, or not a whole one.")
+    found = {}
     try:
-        found = pd.read_csv(io.BytesIO(styles), keep_default_na=False)
-        with tarfile.open(fileobj=io.BytesIO(images)) as archive:
-            by_name = {
-                member.name.rpartition("/")[2]: ImageRef.of_bytes(archive.extractfile(member).read())  # type: ignore[union-attr]
-                for member in archive
-                if member.isfile()
-            }
-    except (tarfile.TarError, pd.errors.ParserError, EOFError) as error:
-        raise DataUnavailable(f"the files in {FOLDER} cannot be read: {error}") from error
-    return Table(
-        rows=[
-            {"designation": title, "description": None, "image": by_name.get(f"{id_}.jpg")}
-            for id_, title in zip(found["id"], found["productDisplayName"], strict=True)
-        ],
-        truths=found["articleType"].to_numpy(dtype=object),
-        key=("designation",),
-    )
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            for member in archive:
+                if opened := archive.extractfile(member):
+                    found[member.name.rpartition("/")[2]] = image_of(opened.read(), f"{IMAGES.name}, {member.name}")
+    except (tarfile.TarError, KeyError) as error:  # KeyError: a link to a file that is not in it
+        raise InvalidData(f"{IMAGES.name}: is no tar archive, or not a whole one.") from error
+    return found
 
 
 TYPES = (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Literal
 
 import numpy as np
@@ -10,9 +9,10 @@ import pandas as pd
 from pydantic import Field
 
 from ai_api.datasets import Table
-from ai_api.errors import DataUnavailable
 from ai_api.sources import PublicFile, Source, real_or_generated
 from ai_api.task import Kind, Published, Recipe, Row, Task
+
+from .data_files import CsvFile, checked_rows
 
 FILE = PublicFile(
     "housing/housing.csv",
@@ -43,16 +43,26 @@ KEY = tuple(name for name in House.model_fields if name != "ocean_proximity")
 """Columns that decide a row's side of the split. Rows have the same side with and without the ninth column."""
 
 
+NUMBERS = (
+    "median_income", "housing_median_age", "total_rooms", "total_bedrooms", "population", "households", "latitude",
+    "longitude", "median_house_value",
+)  # fmt: skip
+NEAR = "ocean_proximity"
+"""Columns of the published file."""
+
+
 def read_housing(source: Source) -> Table:
-    return real_or_generated(lambda: _read(source), generate_housing, "housing")
+    return real_or_generated(lambda: parse(source.read(FILE)), generate_housing, "housing")
 
 
-def _read(source: Source) -> Table:
-    try:
-        raw = pd.read_csv(io.BytesIO(source.read(FILE)))
-        return _table(raw)
-    except (KeyError, pd.errors.ParserError) as error:
-        raise DataUnavailable(f"{FILE.name} does not have the columns it should: {error}") from error
+def parse(content: bytes) -> Table:
+    """The rows of the published file. A gap in total_bedrooms or ocean_proximity stays one; other gaps are refused."""
+    file = CsvFile(content, FILE.name, (*NUMBERS, NEAR), texts=[NEAR])
+    numbers = {name: file.numbers(name, gaps=name == "total_bedrooms") for name in NUMBERS}
+    file.refuse(numbers["households"] <= 0, "households", "is not above 0")
+    table = _table(pd.DataFrame(numbers).assign(**{NEAR: file.frame[NEAR].replace("", None)}))
+    checked_rows(table.rows, House, file.where)
+    return table
 
 
 def _table(raw: pd.DataFrame) -> Table:
@@ -68,7 +78,7 @@ def _table(raw: pd.DataFrame) -> Table:
         "Longitude": raw["longitude"],
     }
     rows = pd.DataFrame({name: column.astype(float) for name, column in columns.items()})
-    rows["ocean_proximity"] = raw["ocean_proximity"].astype(object)
+    rows[NEAR] = raw[NEAR].astype(object)
     records = [
         {str(name): None if pd.isna(value) else value for name, value in row.items()} for row in rows.to_dict("records")
     ]

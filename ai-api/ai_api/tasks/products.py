@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import io
 import logging
 import shutil
 import tempfile
 import zipfile
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import pandas as pd
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from ai_api.datasets import Table
-from ai_api.errors import DataUnavailable
+from ai_api.errors import InvalidData
 from ai_api.images.reference import ImageRef
 from ai_api.sources import PublicFile, Source, real_or_generated
 from ai_api.task import Kind, Published, Recipe, Row, Task, Text
 
+from .data_files import CsvFile, checked_rows, image_of
 from .synthetic import write_products
 
 log = logging.getLogger(__name__)
@@ -28,6 +29,9 @@ HOME = "https://challengedata.ens.fr/challenges/35"
 FOLDER = "products/rakuten"
 ROWS = PublicFile(f"{FOLDER}/X_train_update.csv", HOME, login=True)
 CODES = PublicFile(f"{FOLDER}/Y_train_CVw08PX.csv", HOME, login=True)
+NUMBER, CODE = "row number", "prdtypecode"
+"""Columns of both: the first, which has no name, and the truth."""
+IMAGE_FOLDER, IMAGE_ARCHIVE = f"{FOLDER}/images/image_train", f"{FOLDER}/images.zip"
 
 
 class Product(Row):
@@ -64,24 +68,28 @@ def generate_products(folder: Path, rows: int = 1_500, seed: int = 0) -> Table:
 
 
 def _read(source: Source) -> Table:
-    rows, codes = (
-        pd.read_csv(io.BytesIO(source.read(file)), index_col=0, keep_default_na=False) for file in (ROWS, CODES)
-    )
-    if not rows.index.is_unique or sorted(rows.index) != sorted(codes.index):
-        raise DataUnavailable("Rakuten's rows and codes do not have the same row numbers")
+    columns = ("designation", "description", "productid", "imageid")
+    rows = CsvFile(source.read(ROWS), ROWS.name, columns, texts=(NUMBER, *columns), first=NUMBER)
+    codes = CsvFile(source.read(CODES), CODES.name, [CODE], texts=(NUMBER, CODE), first=NUMBER)
+    numbers, code_numbers = (file.digits(NUMBER, unique=True).astype(int) for file in (rows, codes))
+    rows.refuse(~numbers.isin(code_numbers), NUMBER, f"has a number that {CODES.name} lacks")
+    codes.refuse(~code_numbers.isin(numbers), NUMBER, f"has a number that {ROWS.name} lacks")
     shop = Shop(source)
+    found: list[dict[str, object]] = [
+        {"designation": title, "description": text or None, "image": shop.image(image, product)}
+        for title, text, product, image in zip(
+            rows.frame["designation"],
+            rows.frame["description"],
+            rows.digits("productid"),
+            rows.digits("imageid"),
+            strict=True,
+        )
+    ]
+    shop.check(found)
+    by_number = codes.digits(CODE).set_axis(code_numbers)
     return Table(
-        rows=[
-            {"designation": title, "description": text or None, "image": shop.image(image, product)}
-            for title, text, product, image in zip(
-                rows["designation"].astype(str),
-                rows["description"].astype(str),
-                rows["productid"],
-                rows["imageid"],
-                strict=True,
-            )
-        ],
-        truths=codes["prdtypecode"].loc[rows.index].astype(str).to_numpy(dtype=object),
+        checked_rows(found, Product, rows.where),
+        by_number.loc[numbers].to_numpy(dtype=object),
         key=("designation",),
     )
 
@@ -93,26 +101,55 @@ class Shop:
     """
 
     def __init__(self, source: Source) -> None:
-        self._folder = source.find(f"{FOLDER}/images/image_train")
         self._members: dict[str, str] = {}
-        archive = None if self._folder else source.find(f"{FOLDER}/images.zip")
-        if archive:
-            self._archive = zipfile.ZipFile(archive)
+        self._folder, archive = source.find(IMAGE_FOLDER), source.find(IMAGE_ARCHIVE)
+        if self._folder:
+            if not self._folder.is_dir():
+                raise InvalidData(f"{IMAGE_FOLDER}: is no folder.")
+        elif archive:
+            self._archive = _opened(archive)
             inside = (name for name in self._archive.namelist() if "image_train/" in name)
             self._members = {name.rpartition("/")[2]: name for name in inside}
-        elif not self._folder:
+        else:
             log.warning("There are no images in %s: neither images/image_train nor images.zip", FOLDER)
+        self._has_images = bool(self._folder or archive)
 
     def image(self, image: object, product: object) -> ImageRef | None:
         """The image of a row, by the numbers in its columns `imageid` and `productid`; None when there is none."""
         name = f"image_{image}_product_{product}.jpg"
         if self._folder:
             path = self._folder / name
-            return ImageRef.of_file(path) if path.is_file() else None
+            return _read_image(path.read_bytes, f"{IMAGE_FOLDER}/{name}") if path.exists() else None
         if name not in self._members:
             return None
-        read = partial(self._archive.read, self._members[name])
-        return ImageRef(ImageRef.of_bytes(read()).digest, read)
+        return _read_image(partial(self._archive.read, self._members[name]), f"{IMAGE_ARCHIVE}, {name}")
+
+    def check(self, rows: Sequence[Mapping[str, object]]) -> None:
+        """InvalidData when there are images but none of a row."""
+        if self._has_images and not any(row["image"] for row in rows):
+            raise InvalidData(
+                f"{IMAGE_FOLDER if self._folder else IMAGE_ARCHIVE}: has no image of any row; expected are"
+                " image_<imageid>_product_<productid>.jpg."
+            )
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise InvalidData(f"{IMAGE_ARCHIVE}: is no zip archive, or not a whole one.") from error
+    except OSError as error:
+        raise InvalidData(f"{IMAGE_ARCHIVE}: cannot be read: {error.strerror}.") from error
+
+
+def _read_image(read: Callable[[], bytes], name: str) -> ImageRef:
+    """The image that `read` returns now and at each use; only its digest is kept."""
+    try:
+        return ImageRef(image_of(read(), name).digest, read)
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise InvalidData(f"{name}: is damaged.") from error
+    except OSError as error:
+        raise InvalidData(f"{name}: cannot be read: {error.strerror}.") from error
 
 
 # Recipes of any task with these rows. Their parameters were chosen on a part of the training rows.

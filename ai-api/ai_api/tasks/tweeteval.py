@@ -9,9 +9,11 @@ import numpy as np
 from pydantic import Field
 
 from ai_api.datasets import Table
-from ai_api.errors import DataUnavailable
+from ai_api.errors import InvalidData
 from ai_api.sources import PublicFile, Source
 from ai_api.task import Published, Row, Text
+
+from .data_files import checked_rows, text_of
 
 HOME = "https://raw.githubusercontent.com/cardiffnlp/tweeteval/main/datasets"
 FOLDER = "tweets/tweeteval"
@@ -39,21 +41,26 @@ class LabelSet:
         train, held_out = self._part(source, "train"), self._part(source, "val")
         pairs = [*train, *held_out]
         return Table(
-            rows=[{"text": text} for text, _ in pairs],
+            rows=[row for row, _ in pairs],
             truths=np.array([label for _, label in pairs], dtype=object),
             official=np.arange(len(pairs)) >= len(train),
         )
 
-    def _part(self, source: Source, part: str) -> list[tuple[str, str]]:
-        texts, numbers = self._lines(source, f"{part}_text.txt"), self._lines(source, f"{part}_labels.txt")
-        try:
-            return [(text, self.labels[int(number)]) for text, number in zip(texts, numbers, strict=True)]
-        except (ValueError, IndexError) as error:
-            raise DataUnavailable(f"TweetEval's {part} texts and labels of {self.name} do not fit: {error}") from error
+    def _part(self, source: Source, part: str) -> list[tuple[dict[str, object], str]]:
+        """The rows of a part, each with its label."""
+        texts, numbers = (self.file(f"{part}_{what}.txt") for what in ("text", "labels"))
+        rows: list[dict[str, object]] = [{"text": text} for text in _lines(source, texts)]
+        labels = [self._label(number, line, numbers.name) for line, number in enumerate(_lines(source, numbers), 1)]
+        if len(rows) != len(labels):
+            raise InvalidData(f"{numbers.name}: has {len(labels)} lines, and {texts.name} has {len(rows)}.")
+        checked_rows(rows, Tweet, lambda place: f"{texts.name}, line {place + 1}")
+        return list(zip(rows, labels, strict=True))
 
-    def _lines(self, source: Source, name: str) -> list[str]:
-        # On "\n" alone: tweets hold other line separators of Unicode.
-        return source.read(self.file(name)).decode().removesuffix("\n").split("\n")
+    def _label(self, number: str, line: int, name: str) -> str:
+        known = {str(place): label for place, label in enumerate(self.labels)}
+        if number.strip() not in known:
+            raise InvalidData(f"{name}, line {line}: has no number from 0 to {len(known) - 1}.")
+        return known[number.strip()]
 
     def file(self, name: str) -> PublicFile:
         return PublicFile(
@@ -62,6 +69,11 @@ class LabelSet:
             sha256=self.sums.get(name),
             git_blob=self.git_blobs.get(name),
         )
+
+
+def _lines(source: Source, file: PublicFile) -> list[str]:
+    # On "\n" alone: tweets hold other line separators of Unicode.
+    return text_of(source.read(file), file.name).removesuffix("\n").split("\n")
 
 
 MODELS = ("SVM", "FastText", "LSTM", "RoBERTa-base", "RoBERTa retrained on tweets", "TimeLMs-2021", "BERTweet")

@@ -29,6 +29,7 @@ def add(file: Path, tombstones: Iterable[Tombstone]) -> None:
         lines.writelines(_line(wanted[key]) for key in sorted(wanted))
         lines.flush()
         os.fsync(lines.fileno())
+    new.chmod(0o644)  # whatever the umask: `make dev` and `make up` read one file as two users; its folder is closed
     new.replace(file)
 
 

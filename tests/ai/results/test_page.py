@@ -77,6 +77,14 @@ def test_every_recipe_is_trained_once_compared_and_not_promoted(run: Run, enviro
         assert row in page
     assert page == run("compare", "wine").removesuffix("\n")
 
+    earlier = "# Results\n\n- Machine: another\n\n## tea\n\n| `leaf` | **0.9** |\n\n## wine\n\nold\n"
+    (environment / "page" / "RESULTS.md").write_text(earlier)
+    run("compare", "--out", str(environment / "page" / "RESULTS.md"))
+    kept = (environment / "page" / "RESULTS.md").read_text()
+    head, _, sections = page.partition("## wine")
+    tea = "## tea\n\n| `leaf` | **0.9** |\n\n"
+    assert kept == f"{head}Kept from an earlier page: tea. It said:\n\n- Machine: another\n\n{tea}## wine{sections}"
+
 
 def test_unseen_rows_are_written_as_inputs_of_predict(run: Run, environment: Path) -> None:
     head, line = run("data", "--unseen", str(environment / "unseen")).splitlines()

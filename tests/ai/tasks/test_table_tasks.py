@@ -14,7 +14,7 @@ import pytest
 from pydantic import ValidationError
 
 from ai_api.datasets import Table, frame, is_held_out, row_hash, split
-from ai_api.errors import DataUnavailable
+from ai_api.errors import DataUnavailable, InvalidData
 from ai_api.pipeline import build_pipeline
 from ai_api.sources import Source
 from ai_api.task import Modality, Task
@@ -70,7 +70,7 @@ def _unreachable(*_: object) -> bytes:
 @pytest.mark.parametrize("parse", [churn.parse, fraud.parse])
 @pytest.mark.parametrize("content", [b"", b"not,the,columns\n1,2,3\n", b"\xff\xfe\x00"])
 def test_a_file_of_another_layout_is_not_taken_for_the_data_set(parse: object, content: bytes) -> None:
-    with pytest.raises(DataUnavailable):
+    with pytest.raises(InvalidData):
         parse(content)  # type: ignore[operator]
 
 

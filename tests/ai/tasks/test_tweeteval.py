@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ai_api.datasets import Table, row_hash, split
-from ai_api.errors import DataUnavailable
+from ai_api.errors import InvalidData
 from ai_api.sources import Source
 from ai_api.task import Kind, Task
 from ai_api.tasks.emotion import EMOTION, generate_emotion
@@ -59,7 +59,7 @@ def test_lines_become_rows_with_the_names_of_their_labels(labels: LabelSet, tmp_
     "files", [{"val_labels": b"1\n"}, {"train_labels": b"0\n1\n9\n"}, {"train_labels": b"0\n1\nx\n"}]
 )
 def test_files_that_do_not_fit_each_other_are_refused(files: dict[str, bytes], tmp_path: Path) -> None:
-    with pytest.raises(DataUnavailable, match="irony"):
+    with pytest.raises(InvalidData, match="irony"):
         IRONY.read(write(tmp_path, IRONY, **files))
 
 

@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from data_api.admin.people import PEOPLE
 from data_api.admin.records import RECORDS
 from tests.data.api import PASSWORD, ApiClient
+from tests.waiting import until
 
 PATIENCE = 60_000
 """Milliseconds to wait for an element: the machine may be busy."""
@@ -27,15 +28,13 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def address(
-    app: FastAPI, api: ApiClient, free_port: Callable[[], int], eventually: Callable[[Callable[[], bool]], None]
-) -> Iterator[str]:
+def address(app: FastAPI, api: ApiClient, free_port: Callable[[], int]) -> Iterator[str]:
     """The app on a real port. Its lifespan is that of the shared client."""
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    eventually(lambda: server.started)
+    until(lambda: server.started, "the server to start")
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()

@@ -27,6 +27,7 @@ from data_api.setup.cluster import OWNER
 from tests.data.command import data_api
 from tests.data.conftest import engine_as, prepare
 from tests.data.setup.test_processes import environment
+from tests.waiting import until
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PLAN = MaintenancePlan(partitions_ahead=2, pending_days=30, token_lifetime=timedelta(minutes=15))
@@ -179,7 +180,6 @@ def test_the_command_runs_one_round_or_repeats(
     settings: Settings,
     untouched: Engine,
     tmp_path: Path,
-    eventually: Callable[[Callable[[], bool]], None],
     free_port: Callable[[], int],
 ) -> None:
     env = environment(
@@ -205,7 +205,7 @@ def test_the_command_runs_one_round_or_repeats(
                 with untouched.begin() as connection:
                     row = "INSERT INTO deleted_users (id, deleted_at) VALUES (gen_random_uuid(), '2019-01-01')"
                     connection.execute(text(row))
-                eventually(lambda: marks() == 0)
+                until(lambda: marks() == 0, "the marks to be gone")
             page = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
             assert "\nvolant_data_erasures_open " in page
             assert 'volant_data_maintenance_done_timestamp_seconds{step="expired things"}' in page

@@ -20,6 +20,7 @@ from data_api.models.predictions.feedback import Feedback
 from data_api.schemas.predictions.feedback import FEEDBACK
 from data_api.schemas.predictions.prediction import PREDICTION
 from tests.data.api import ApiClient, feedback, prediction, regression
+from tests.waiting import until
 
 
 def test_feedback_after_its_prediction_is_accepted_at_once(api: ApiClient, task: str) -> None:
@@ -277,7 +278,7 @@ def test_prediction_and_feedback_in_concurrent_transactions_are_always_joined(
 
 @pytest.mark.parametrize("first", ["prediction", "feedback"])
 def test_the_second_transaction_waits_for_the_first_to_commit_and_then_joins(
-    as_app: Engine, api: ApiClient, task: str, first: str, eventually: Callable[[Callable[[], bool]], None]
+    as_app: Engine, api: ApiClient, task: str, first: str
 ) -> None:
     user = api.person()
     about = prediction(task, user.id)
@@ -301,7 +302,7 @@ def test_the_second_transaction_waits_for_the_first_to_commit_and_then_joins(
     with ThreadPoolExecutor(1) as threads, Session(as_app) as session:
         store[first](session, rows[first])
         other = threads.submit(in_its_own_transaction)
-        eventually(a_lock_is_awaited)
+        until(a_lock_is_awaited, "a lock to be awaited")
         assert not other.done()
         session.commit()
         other.result(timeout=10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -406,7 +407,10 @@ def test_a_restored_database_erases_the_people_in_the_tombstone_file_again(
     file = tmp_path / "erased.jsonl"
     api.send("/predictions", prediction(task, person.id, row={"text": SECRET}))
     gone = Tombstone(new_id(), UUID(person.id), datetime(2026, 11, 1, tzinfo=UTC))
+    before = os.umask(0o077)  # as `make dev` has it
     tombstone_file.add(file, [gone])
+    os.umask(before)
+    assert file.stat().st_mode & 0o777 == 0o644  # containers read it as another user
     assert erasure.replay(as_owner, file) == 1
     assert rows_that_hold(as_owner, [person.email, SECRET]) == []
     assert get_erasure(api, {"id": gone.id})["requested_by"] is None

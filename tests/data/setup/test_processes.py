@@ -25,9 +25,9 @@ from scripts.dev.postgres import FAST, Postgres
 from tests.data.api import prediction
 from tests.data.command import data_api
 from tests.data.conftest import settings_for
+from tests.waiting import until
 
 REPOSITORY = Path(__file__).resolve().parents[3]
-Eventually = Callable[[Callable[[], bool]], None]
 
 
 def environment(secrets_dir: Path, postgres_port: int, **others: object) -> dict[str, str]:
@@ -64,16 +64,14 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def service(
-    server: Postgres, secrets_dir: Path, ports: tuple[int, int], log: Path, eventually: Eventually
-) -> Iterator[httpx.Client]:
+def service(server: Postgres, secrets_dir: Path, ports: tuple[int, int], log: Path) -> Iterator[httpx.Client]:
     """`data-api serve` as a process."""
     env = environment(secrets_dir, server.port, port=ports[0], metrics_port=ports[1], statement_seconds=2)
     with log.open("wb") as out:
         process = subprocess.Popen([sys.executable, "-m", "data_api", "serve"], env=env, stdout=out, stderr=out)
     headers = {"X-API-Key": (secrets_dir / "service_key").read_text().strip()}
     with httpx.Client(base_url=f"http://127.0.0.1:{ports[0]}", headers=headers, timeout=15, trust_env=False) as client:
-        eventually(lambda: is_ready(client))
+        until(lambda: is_ready(client), "data-api to be ready")
         yield client
     process.send_signal(signal.SIGTERM)
     assert process.wait(15) in (0, -signal.SIGTERM)
@@ -98,9 +96,7 @@ def test_a_body_of_many_megabytes_gets_a_response_and_no_broken_pipe(service: ht
     assert (response.status_code, response.json()["error"]) == (413, "TooLarge")
 
 
-def test_metrics_have_a_port_of_their_own(
-    service: httpx.Client, ports: tuple[int, int], eventually: Eventually
-) -> None:
+def test_metrics_have_a_port_of_their_own(service: httpx.Client, ports: tuple[int, int]) -> None:
     service.post("/predictions", json={"rows": [prediction("tweets")]})
     service.get("/predictions/x")
     route = 'method="GET",route="/predictions/{prediction_id}"'
@@ -114,7 +110,7 @@ def test_metrics_have_a_port_of_their_own(
         metrics = httpx.get(f"http://127.0.0.1:{ports[1]}/metrics", trust_env=False).text
         return all(line in metrics for line in expected)
 
-    eventually(shown)
+    until(shown, "the metrics to show it")
 
 
 def ask_many(service: httpx.Client, times: int) -> list[tuple[int, float]]:
@@ -139,20 +135,18 @@ def frozen(server: Postgres) -> Iterator[None]:
         process.resume()
 
 
-def test_a_frozen_postgres_is_a_503_in_bounded_time_and_recovers(
-    service: httpx.Client, server: Postgres, eventually: Eventually
-) -> None:
+def test_a_frozen_postgres_is_a_503_in_bounded_time_and_recovers(service: httpx.Client, server: Postgres) -> None:
     with frozen(server):
         responses = ask_many(service, 4)
         assert {status for status, _ in responses} == {503}
         assert max(seconds for _, seconds in responses) < 10
         assert service.get("/health/live").status_code == 200
-    eventually(lambda: service.get("/predictions").status_code == 200)
+    until(lambda: service.get("/predictions").status_code == 200, "an answer with Postgres back")
 
 
 @pytest.mark.parametrize("how", ["kill", "stop"])
 def test_a_stopped_postgres_is_a_quick_503_and_recovers_at_once(
-    service: httpx.Client, server: Postgres, eventually: Eventually, how: str
+    service: httpx.Client, server: Postgres, how: str
 ) -> None:
     assert [status for status, _ in ask_many(service, 8)] == [200] * 8  # so that the pool holds connections to lose
     getattr(server, how)()
@@ -167,7 +161,7 @@ def test_a_stopped_postgres_is_a_quick_503_and_recovers_at_once(
 
 
 def test_a_postgres_restart_under_load_fails_some_calls_and_loses_no_row(
-    service: httpx.Client, server: Postgres, eventually: Eventually
+    service: httpx.Client, server: Postgres
 ) -> None:
     task, acknowledged, statuses, done = f"load-{uuid4().hex}", set[str](), Counter[int](), Event()
 
@@ -182,12 +176,12 @@ def test_a_postgres_restart_under_load_fails_some_calls_and_loses_no_row(
     with ThreadPoolExecutor(4) as threads:
         senders = threads.map(send, range(4))
         try:
-            eventually(lambda: len(acknowledged) > 200)
+            until(lambda: len(acknowledged) > 200, "200 inserts")
             server.kill()
-            eventually(lambda: statuses[503] > 4)
+            until(lambda: statuses[503] > 4, "refusals without Postgres")
             server.start()
             before = len(acknowledged)
-            eventually(lambda: len(acknowledged) > before + 200)
+            until(lambda: len(acknowledged) > before + 200, "200 more inserts")
         finally:
             done.set()
         list(senders)
@@ -205,13 +199,13 @@ def stored(service: httpx.Client, task: str) -> Iterator[str]:
         query["cursor"] = page["next"]
 
 
-def test_the_log_is_plain_text_lines(service: httpx.Client, log: Path, eventually: Eventually) -> None:
+def test_the_log_is_plain_text_lines(service: httpx.Client, log: Path) -> None:
     service.get("/predictions", headers={"X-Request-ID": "look-here"})
 
     def lines() -> list[str]:
         return [line for line in log.read_text().splitlines() if line.endswith("request_id=look-here")]
 
-    eventually(lambda: len(lines()) == 1)
+    until(lambda: len(lines()) == 1, "the line of the log")
     assert "INFO data_api.requests answered method=GET route=/predictions status=200 ms=" in lines()[0]
     assert "Traceback" not in log.read_text()
 

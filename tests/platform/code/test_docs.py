@@ -47,8 +47,8 @@ SHELL = ("sh", "bash", "console")
 CODE = (".py", ".sh", ".md", ".yml", ".toml", ".ini", ".txt")
 NOT_CODE = {".git", ".venv", "node_modules", "__pycache__"}
 PACKAGES = tuple(ROOTS)
-STATE = ("data/", "secrets/", "backups/", "mlruns/", "tombstones/")
-"""Folders that a running Volant fills."""
+STATE = ("data/", "secrets/", "backups/", "mlruns/", "tombstones/", "docker-compose.digests.yml")
+"""Folders and files that a running Volant or `make` writes."""
 
 
 def text(name: str) -> str:

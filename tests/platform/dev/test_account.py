@@ -74,6 +74,7 @@ def test_programs_in_a_closed_folder_are_copied_once_to_an_open_one(
     monkeypatch.setattr(programs, "installed", lambda: packages)
     monkeypatch.setattr(programs, "COPY_PLACES", (closed / "no" / "such", copies))
     programs.copied.cache_clear()
+    before = os.umask(0o077)  # as `make dev` has it
     try:
         server = server_in(closed)
         with running(server) as connection, connection.cursor() as cursor:
@@ -85,6 +86,7 @@ def test_programs_in_a_closed_folder_are_copied_once_to_an_open_one(
         assert programs.copied(packages) == made
         assert list(copies.iterdir()) == [made]
     finally:
+        os.umask(before)
         programs.copied.cache_clear()
         subprocess.run(["rm", "-rf", str(copies)], check=True)
 

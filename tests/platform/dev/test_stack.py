@@ -18,7 +18,7 @@ import pytest
 from scripts.dev.service import Service, ServiceSpec
 from scripts.dev.stack import Stack, StackError, StopRequested
 from scripts.settings import PORTS
-from tests.stack import own_ports
+from tests.stack import own_ports, reachable
 from tests.waiting import until
 
 pytestmark = pytest.mark.process
@@ -28,7 +28,7 @@ class SmallStack(Stack):
     """Postgres, one program that ends and one that stays, wired like the real services."""
 
     once = "print('done')"
-    stays = "import time; print('up', flush=True); time.sleep(600)"
+    stays = "import time; open('data/written', 'w').close(); print('up', flush=True); time.sleep(600)"
 
     def specs(self) -> list[ServiceSpec]:
         postgres = next(spec for spec in super().specs() if spec.name == "postgres")
@@ -80,6 +80,29 @@ def test_data_is_kept_between_starts(root: Path) -> None:
         connection = stack.connect()
         connection.cursor().execute("SELECT n FROM numbers")
         connection.close()
+
+
+def test_other_users_reach_no_file_of_it_also_of_earlier_releases(root: Path) -> None:
+    """Secrets are readable for all inside their closed folder, as containers run as other users."""
+    kept = root / "data" / "state" / "outbox" / "kept.db"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.touch()
+    for folder in (root / "data", root / "data" / "state", root / "data" / "state" / "outbox"):
+        folder.chmod(0o755)
+    with started(SmallStack(root, own_ports())):
+        assert reachable(root) == []
+        assert not (root / "data" / "written").stat().st_mode & 0o077
+    kept.unlink()
+
+
+def test_a_folder_of_another_user_that_is_open_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError
+
+    (root / "data").chmod(0o755)
+    monkeypatch.setattr(Path, "chmod", forbidden)
+    with pytest.raises(StackError, match="is open to other users of this machine"):
+        SmallStack(root, own_ports()).start()
 
 
 def test_stopping_ends_every_process(root: Path) -> None:
