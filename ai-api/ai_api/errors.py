@@ -8,7 +8,8 @@ AIError
 │   BlobsUnavailable
 ├── Overloaded, TooLarge
 ├── JobRunning, Conflict
-└── PredictionFailed, TrainingFailed, LeakedRows, MissingExtra (MissingWeights), ModelRefused, ConfigurationError
+├── PredictionFailed (NoFinitePrediction), TrainingFailed (LeakedRows)
+└── MissingExtra (MissingWeights), ModelRefused, ConfigurationError
 """
 
 from __future__ import annotations
@@ -115,6 +116,10 @@ class Conflict(AIError):
 
 class PredictionFailed(AIError):
     """The model failed on this row. The other rows of its batch were predicted."""
+
+
+class NoFinitePrediction(PredictionFailed):
+    """The model has no finite prediction for this row: its numbers are too large. Other rows were predicted."""
 
 
 class TrainingFailed(AIError):
