@@ -13,6 +13,7 @@ from starlette.datastructures import FormData, UploadFile
 from ai_api.errors import InvalidRow, TooLarge
 from ai_api.task import Modality, Row, Task
 
+from .field_types import check_form_numbers
 from .row_schemas import FORMS
 from .validation import describe
 
@@ -68,6 +69,8 @@ async def read_row(task: Task, value: object, place: str, *, strict: bool = True
 
 
 def validate_row(task: Task, value: object, place: str, *, strict: bool) -> Row:
+    if not strict and isinstance(value, Mapping):
+        check_form_numbers(task, value, place)
     try:
         return task.row.model_validate(value, strict=strict)
     except ValidationError as error:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
-
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ai_api.http.context import Correcting, Ctx, documented, errors, origin_of
+from ai_api.http.field_types import Id7, Number
 from ai_api.serving.feedback import Feedback
-from ai_api.task import Text
+from ai_api.task import LabelName, Text
 
 router = APIRouter(tags=["feedback"], dependencies=documented)
 
@@ -19,9 +18,9 @@ class FeedbackRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    prediction_id: uuid.UUID
-    label: Text | None = Field(None, max_length=200, examples=["negative"])
-    value: float | None = Field(None, allow_inf_nan=False)
+    prediction_id: Id7
+    label: LabelName | None = Field(None, examples=["negative"])
+    value: Number | None = None
     comment: Text | None = Field(None, max_length=2_000)
 
     @model_validator(mode="after")

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from ai_api.http.context import PREDICTING, Ctx, Predicting, documented, errors, origin_of
+from ai_api.http.field_types import VersionAsked
 from ai_api.http.row_reading import read_body, read_rows
 from ai_api.http.row_schemas import request_body
 from ai_api.serving.predictor import PredictionBatch
 from ai_api.task import Task
-
-VersionAsked = Annotated[int | str, Field(description="A version's number or an alias; default: the champion")]
 
 
 class PredictRequest(BaseModel):

@@ -14,13 +14,14 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from ai_api.http.context import READING, TRAINING, Ctx, Training, documented, errors
+from ai_api.http.field_types import Params, Whole
 from ai_api.jobs.job import Job
 from ai_api.pipeline import check_params
 
 router = APIRouter(tags=["train"], dependencies=documented)
 
 LARGEST_ID = 2**63 - 1
-JobId = Annotated[int, Field(ge=1, le=LARGEST_ID)]
+JobId = Annotated[int, Field(ge=1, le=LARGEST_ID), Whole]
 
 
 class RetrainRequest(BaseModel):
@@ -30,9 +31,7 @@ class RetrainRequest(BaseModel):
 
     task: str = Field(max_length=100)
     recipe: str | None = Field(None, max_length=100)
-    params: dict[str, object] = Field(
-        default_factory=dict, description="Parameters of the recipe's estimator, and `seed`"
-    )
+    params: Params = Field(default_factory=dict, description="Parameters of the recipe's estimator, and `seed`")
 
 
 class JobView(BaseModel):
@@ -76,8 +75,8 @@ async def retrain(body: RetrainRequest, ctx: Ctx, caller: Training) -> JobView:
 async def list_jobs(
     ctx: Ctx,
     task: Annotated[str | None, Query(max_length=100)] = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    before: Annotated[int | None, Query(ge=1, le=LARGEST_ID)] = None,
+    limit: Annotated[int, Query(ge=1, le=200), Whole] = 50,
+    before: JobId | None = None,
 ) -> JobList:
     """The jobs, newest first."""
     if task is not None:
@@ -105,7 +104,7 @@ async def cancel_job(job_id: JobId, ctx: Ctx) -> JobView:
     responses={200: {"content": {"text/event-stream": {}}}, **errors(404, 422)},
 )
 async def job_events(
-    job_id: JobId, request: Request, ctx: Ctx, after: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0
+    job_id: JobId, request: Request, ctx: Ctx, after: Annotated[int, Query(ge=0, le=LARGEST_ID), Whole] = 0
 ) -> StreamingResponse:
     """The progress of a job as server-sent events, from its start (or after event `after`) to its end."""
     await ctx.jobs.get(job_id)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from data_api.crud import promotions
 from data_api.http.bulk import RawBody, bulk_route, store_rows
 from data_api.http.caller import Reader
 from data_api.http.export import CSV, Responder
 from data_api.http.session import DbSession
-from data_api.schemas.base import Moment, Name, Page
+from data_api.schemas.base import Moment, Name, Page, VersionText
 from data_api.schemas.promotions import PROMOTION, PromotionOut
 
 router = APIRouter(prefix="/promotions", tags=["promotions"])
@@ -29,7 +29,7 @@ def find(
     _: Reader,
     responder: Responder,
     task: Name | None = None,
-    version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+    version: VersionText | None = None,
     action: Literal["promote", "rollback"] | None = None,
     after: Moment | None = None,
     before: Moment | None = None,

@@ -1,4 +1,4 @@
-"""Numbers that are not finite: refused before a version is logged, and named as the reason of the job."""
+"""Numbers and labels that cannot be stored: refused before a version is logged, and named as the reason of the job."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from ai_api.commands import training
+from ai_api.datasets import Table
 from ai_api.errors import NoFinitePrediction, TrainingFailed
 from ai_api.inference import predict
 from ai_api.jobs import child
 from ai_api.settings import Settings
-from ai_api.training.train import check_finite
+from ai_api.training.train import check_finite, check_labels
 from tests.ai.support.small import small_housing
 
 HOUSING = small_housing("housing")
@@ -38,6 +39,15 @@ def test_a_version_whose_metric_is_not_finite_is_not_logged(name: str, value: fl
     check_finite(HOUSING, measured)
     with pytest.raises(TrainingFailed, match="rmse on the held-out rows is not a finite number"):
         check_finite(HOUSING, {**measured, name: value})
+
+
+@pytest.mark.parametrize("label", ["", " ", "a\0", "a\n", "\x85", "a" * 201])
+def test_a_label_that_data_api_would_refuse_is_not_trained(label: str) -> None:
+    rows: list[dict[str, object]] = [{"text": "a"}, {"text": "b"}]
+    check_labels(Table(rows, np.array(["a", " b "], dtype=object)))
+    check_labels(Table(rows, np.array([1.0, 2.0])))
+    with pytest.raises(TrainingFailed, match="a label of the data set"):
+        check_labels(Table(rows, np.array(["a", label], dtype=object)))
 
 
 @pytest.mark.parametrize("number", [1e308, -1e308, 3.5e38, 1e10, 10**400])

@@ -12,7 +12,7 @@ from data_api.crud.predictions import accuracy
 from data_api.errors import InvalidRequest
 from data_api.http.caller import Trainer
 from data_api.http.session import ReadSession
-from data_api.schemas.base import Moment, Name
+from data_api.schemas.base import Moment, Name, VersionText
 from data_api.schemas.predictions.accuracy import Accuracy
 
 router = APIRouter(prefix="/accuracy", tags=["accuracy"])
@@ -25,7 +25,7 @@ def find(
     _: Trainer,
     session: ReadSession,
     task: Name,
-    version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+    version: VersionText | None = None,
     label: Annotated[Name | None, Query(description="Only rows with this true label.")] = None,
     after: Moment | None = None,
     before: Moment | None = None,
