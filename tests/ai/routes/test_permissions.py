@@ -39,9 +39,9 @@ TABLE: dict[tuple[str, str], tuple[str, tuple[str, ...]]] = {
     ("GET", "/models/{task}"): ("read", ALL),
     ("POST", "/models/{task}/promote"): ("train", TRAINERS),
     ("POST", "/models/{task}/rollback"): ("train", TRAINERS),
-    ("GET", "/pictures/{digest}"): ("read", ALL),
+    ("GET", "/pictures/{name}"): ("read", ALL),
 }
-VALUES = {"task": "tweets", "job_id": "1", "digest": "0" * 64}
+VALUES = {"task": "tweets", "job_id": "1", "name": "0" * 64}
 
 
 def encoded(value: object) -> str:
