@@ -32,11 +32,13 @@ WEIGHTS: dict[Population, ColumnElement[Any]] = {
     "all": literal_column("1.0"),
     "random": literal_column("1.0") / Sample.probability,
 }
-LARGEST, SMALLEST = literal_column("1e100::float8"), literal_column("1e-100::float8")
+LARGEST: ColumnElement[float] = literal_column("1e100::float8")
+SMALLEST: ColumnElement[float] = literal_column("1e-100::float8")
 """Sizes between which the square of an error, and a sum of squares, is a finite number above 0. Postgres raises an
 error for a finite sum or product that overflows or underflows, but not for arithmetic with infinity.
 """
-TOO_LARGE, NOTHING = literal_column("'Infinity'::float8"), literal_column("0::float8")
+TOO_LARGE: ColumnElement[float] = literal_column("'Infinity'::float8")
+NOTHING: ColumnElement[float] = literal_column("0::float8")
 
 
 def groups(
