@@ -162,7 +162,7 @@ def test_a_caller_without_a_valid_key_passes_nowhere(service: RunningApp, kind: 
     else:
         headers = {} if kind == "anonymous" else {"Authorization": f"Basic {user.key}"}
     service.refresh()
-    assert {call(service.client(**headers), route).status_code for route in TABLE} == {401}
+    assert {call(service.client(None, **headers), route).status_code for route in TABLE} == {401}
 
 
 def test_a_disabled_or_signed_out_person_passes_nowhere(service: RunningApp, monkeypatch: pytest.MonkeyPatch) -> None:

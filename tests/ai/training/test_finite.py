@@ -9,7 +9,6 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.pipeline import Pipeline
 
 from ai_api.commands import training
 from ai_api.datasets import Table
@@ -53,17 +52,17 @@ def test_a_label_that_data_api_would_refuse_is_not_trained(label: str) -> None:
 @pytest.mark.parametrize("number", [1e308, -1e308, 3.5e38, 1e10, 10**400])
 def test_a_row_without_a_finite_prediction_is_refused(number: float) -> None:
     model = Scale()
-    assert predict(model, COLUMNS, None, [{"x": 2.0}]) == [{"value": 2e300}]  # type: ignore[arg-type]
+    assert predict(model, COLUMNS, None, [{"x": 2.0}]) == [{"value": 2e300}]
     with pytest.raises(NoFinitePrediction):
-        predict(model, COLUMNS, None, [{"x": 2.0}, {"x": number}])  # type: ignore[arg-type]
+        predict(model, COLUMNS, None, [{"x": 2.0}, {"x": number}])
 
 
 def test_a_row_with_a_gap_is_predicted() -> None:
-    class Filled(Pipeline):
-        def predict(self, inputs: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:  # type: ignore[override]
+    class Filled:
+        def predict(self, inputs: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
             return np.nan_to_num(np.asarray(inputs["x"]))
 
-    assert predict(Filled([]), COLUMNS, None, [{"x": None}]) == [{"value": 0.0}]
+    assert predict(Filled(), COLUMNS, None, [{"x": None}]) == [{"value": 0.0}]
 
 
 @pytest.fixture
