@@ -8,8 +8,8 @@ AIError
 │   BlobsUnavailable
 ├── Overloaded, LimitReached, PredictionTimeout, TooLarge, BodyTimeout, UnsupportedEncoding
 ├── JobRunning, Conflict, KeyReused
-└── PredictionFailed, TrainingFailed, LeakedRows, InvalidData, MissingExtra (MissingWeights), ModelRefused,
-    ConfigurationError
+├── PredictionFailed (NoFinitePrediction), TrainingFailed (LeakedRows), InvalidData
+└── MissingExtra (MissingWeights), ModelRefused, ConfigurationError
 """
 
 from __future__ import annotations
@@ -148,6 +148,10 @@ class KeyReused(AIError):
 
 class PredictionFailed(AIError):
     """The model failed on this row. The other rows of its batch were predicted."""
+
+
+class NoFinitePrediction(PredictionFailed):
+    """The model has no finite prediction for this row: its numbers are too large. Other rows were predicted."""
 
 
 class TrainingFailed(AIError):

@@ -10,10 +10,13 @@ from sklearn.base import BaseEstimator
 from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import Pipeline
 
-from .datasets import frame
+from .datasets import FloatArray, frame
+from .errors import NoFinitePrediction
 
 TOLERANCE = 1e-5
 """How far scores and values may differ between a batch and single rows, or between machines. Labels are equal."""
+
+LARGEST_NUMBER = float(np.finfo(np.float32).max)
 
 ModelOutput = dict[str, object]
 """`{"label", "score", "probabilities"}` of a classification, `{"value"}` of a regression: plain strings and floats."""
@@ -53,16 +56,34 @@ def predict(
     labels: Sequence[str] | None,
     rows: Sequence[Mapping[str, object]],
 ) -> list[ModelOutput]:
-    """One prediction a row, as plain values. `score` is the probability of the predicted label."""
+    """One prediction a row, as plain values. `score` is the probability of the predicted label.
+
+    NoFinitePrediction when one is not finite, or when a number is too large for the floats of 32 bits of many models.
+    """
     if not rows:
         return []
-    inputs = frame(rows, columns)
+    try:
+        inputs = frame(rows, columns)
+    except OverflowError:  # a whole number of more than 308 digits
+        raise NoFinitePrediction from None
+    numbers = [name for name, modality in columns.items() if modality == "number"]
+    if (inputs[numbers].abs() > LARGEST_NUMBER).to_numpy().any():
+        raise NoFinitePrediction
     if labels is None:
-        return [{"value": float(value)} for value in pipeline.predict(inputs)]
-    probabilities = np.asarray(pipeline.predict_proba(inputs), dtype=np.float64)
+        values = _finite(pipeline.predict(inputs))
+        return [{"value": value} for value in values.tolist()]
+    probabilities = _finite(pipeline.predict_proba(inputs))
     return [
         {"label": labels[index], "score": scores[index], "probabilities": dict(zip(labels, scores, strict=True))}
         for index, scores in zip(
             predicted_indices(pipeline, probabilities).tolist(), probabilities.tolist(), strict=True
         )
     ]
+
+
+def _finite(outputs: object) -> FloatArray:
+    """A model's outputs as floats; NoFinitePrediction unless all are finite."""
+    found = np.asarray(outputs, dtype=np.float64)
+    if not np.isfinite(found).all():
+        raise NoFinitePrediction
+    return found

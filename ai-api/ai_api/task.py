@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -9,7 +10,7 @@ from functools import cache
 from types import UnionType
 from typing import Annotated, Literal, Union, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from .datasets import Table, is_longer
 from .errors import InvalidParams, UnknownRecipe
@@ -45,6 +46,9 @@ class Modality(StrEnum):
     IMAGE = "image"
 
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
 def _storable(text: str) -> str:
     if "\x00" in text:
         raise ValueError("must not contain NUL characters")
@@ -62,6 +66,18 @@ def _storable(text: str) -> str:
 Text = Annotated[str, AfterValidator(_storable)]
 """A string that Postgres can store (jsonb takes neither NUL characters nor lone surrogates) and that does not become
 much longer when it is normalised."""
+
+
+def _as_name(text: str) -> str:
+    if not text.isprintable() and CONTROL.search(text):
+        raise ValueError("must not contain control characters")
+    if text.isspace():
+        raise ValueError("must not be blank")
+    return text
+
+
+LabelName = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_storable), AfterValidator(_as_name)]
+"""A label as data-api stores it: its schema `Name` has the same rule."""
 
 Category = Annotated[str, AfterValidator(_storable), Modality.CATEGORY]
 """One of some names that are not all known in advance. If they are, `Literal["a", "b"]` is a category too."""

@@ -25,6 +25,7 @@ from .schemas.predictions.accuracy import (
 from .tally import SCORE_BINS, Group, Population, Tally, total
 
 K = TypeVar("K", int, str, date)
+TOO_LARGE = "A prediction or its correction is larger than 1e100, so there is no mean of the errors."
 
 
 def summary(task: str, after: datetime, before: datetime, groups: Sequence[Group]) -> Accuracy:
@@ -52,15 +53,17 @@ def summary(task: str, after: datetime, before: datetime, groups: Sequence[Group
 def measure(tally: Tally, labels: bool) -> Measure:
     """Accuracy or errors of one tally: of labels if `labels`, else of numbers."""
     rows, weight = tally.rows, tally.weight
+    has_errors = bool(rows) and not labels
     low, high = tally.interval if rows and labels else (None, None)
     return Measure(
         rows=rows,
         accuracy=tally.right / weight if rows and labels else None,
         low=low,
         high=high,
-        mean_error=None if labels or not rows else tally.error / weight,
-        mean_absolute_error=None if labels or not rows else tally.absolute / weight,
-        root_mean_squared_error=None if labels or not rows else math.sqrt(tally.squared / weight),
+        mean_error=_finite(tally.error / weight) if has_errors else None,
+        mean_absolute_error=_finite(tally.absolute / weight) if has_errors else None,
+        root_mean_squared_error=_finite(math.sqrt(tally.squared / weight)) if has_errors else None,
+        reason=None if math.isfinite(tally.squared) else TOO_LARGE,
     )
 
 
@@ -94,11 +97,15 @@ def _calibration(groups: Sequence[Group]) -> Calibration:
             Bin(
                 low=(place - 1) / SCORE_BINS,
                 high=place / SCORE_BINS,
-                mean_score=tally.score / tally.weight,
+                mean_score=_finite(tally.score / tally.weight),
                 measure=measure(tally, labels=True),
             )
         )
-    return Calibration(bins=bins, error=gap / weight if weight else None)
+    return Calibration(bins=bins, error=_finite(gap / weight) if weight else None)
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 def _of(population: Population, groups: Iterable[Group]) -> list[Group]:
@@ -130,6 +137,7 @@ def recent(database: Database, days: int = 7) -> list[VersionAccuracy]:
 
 def _gauge(task: str, version: int, population: Population, labels: bool, tally: Tally) -> VersionAccuracy:
     if not labels:
-        return VersionAccuracy(task, version, population, tally.rows, None, None, None, tally.absolute / tally.weight)
+        error = measure(tally, labels=False).mean_absolute_error
+        return VersionAccuracy(task, version, population, tally.rows, None, None, None, error)
     low, high = tally.interval
     return VersionAccuracy(task, version, population, tally.rows, tally.right / tally.weight, low, high, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from .errors import DataAPIError
+log = logging.getLogger(__name__)
 
 REQUESTS = Counter("volant_data_requests_total", "Requests with a response.", ["method", "route", "status"])
 REQUEST_SECONDS = Histogram(
@@ -52,6 +53,11 @@ ERASURES_OLDEST = Gauge("volant_data_erasures_oldest_seconds", "How long the old
 UNAVAILABLE = Counter(
     "volant_data_postgres_unavailable_total", "Requests that failed because Postgres did not respond."
 )
+COLLECT_FAILURES = Counter(
+    "volant_data_collect_failures_total",
+    "Figures that could not be read at a scrape, which shows all others.",
+    ["what"],
+)
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,8 @@ class VersionAccuracy:
 
 
 class RecentAccuracy(Collector):
-    """Gauges read from Postgres at a scrape, at most once in `seconds`. They are absent while Postgres is
-    unavailable.
+    """Gauges read from Postgres at a scrape, at most once in `seconds`. When they cannot be read, they are
+    absent until the next try, the failure is counted, and all other metrics are shown.
     """
 
     LABELS = ("task", "version", "kind")
@@ -118,5 +124,7 @@ class RecentAccuracy(Collector):
     def _fetch(self) -> Sequence[VersionAccuracy]:
         try:
             return self._query()
-        except DataAPIError:
+        except Exception as error:
+            COLLECT_FAILURES.labels("accuracy").inc()
+            log.error("the accuracy could not be read for the metrics: %s", type(error).__name__)
             return ()

@@ -30,6 +30,7 @@ def test_422_means_a_malformed_input_and_nothing_else() -> None:
         "InvalidRow",
         "InvalidFeedback",
         "InvalidParams",
+        "NoFinitePrediction",
     }
 
 

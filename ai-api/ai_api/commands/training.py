@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import traceback
 from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ai_api.errors import AIError, InvalidParams, MissingExtra
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from ai_api.training.request import TrainingContext, TrainingRequest
     from ai_api.training.train import TrainingResult
 
+TRANSIENT = (OSError, MemoryError, RuntimeError)
+"""Errors that another attempt may not meet. PyTorch raises RuntimeError when memory or the GPU fails."""
 DONE_BEFORE = "done before, on these rows, with this code"
 
 
@@ -93,7 +97,9 @@ def _print(result: TrainingResult) -> None:
 
 
 def _train_for_parent(settings: Settings, parsed: Namespace) -> int:
-    """The child process of a job: writes events to its parent. An AIError becomes an "error", anything else a crash."""
+    """The child process of a job: writes events to its parent. An error that would repeat becomes an "error" and ends
+    the job; one of the machine (memory, files, connections) is a crash, and the job is tried again.
+    """
     from ai_api.jobs.child import ChildOutput
 
     emit = ChildOutput()
@@ -105,8 +111,21 @@ def _train_for_parent(settings: Settings, parsed: Namespace) -> int:
     except AIError as error:
         emit("error", {"error": type(error).__name__, "detail": str(error)})
         return 1
+    except TRANSIENT:
+        raise
+    except Exception as error:
+        emit("error", {"error": type(error).__name__, "detail": unexpected(error)})
+        return 1
     emit("result", result.report())
     return 0
+
+
+def unexpected(error: Exception) -> str:
+    """What happened, without the error's message, which may quote a row: the kind of error, and where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "ai_api" in Path(frame.filename).parts]
+    where = [f"{Path(frame.filename).stem}.{frame.name}" for frame in (*own[-1:], *frames[-1:])]
+    return f"The training stopped with {type(error).__name__} in {', called from '.join(dict.fromkeys(where[::-1]))}."
 
 
 def _request(settings: Settings, task: Task, parsed: Namespace, recipe: Recipe | None = None) -> TrainingRequest:

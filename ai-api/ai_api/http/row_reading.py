@@ -16,6 +16,7 @@ from ai_api.task import Modality, Row, Task
 from .body.form_reading import FormPart, read_form
 from .body.json_reading import is_utf8, read_json
 from .body.media_type import parse_media_type
+from .field_types import check_form_numbers
 from .row_schemas import FORMS
 from .validation import describe
 
@@ -76,6 +77,8 @@ async def read_row(task: Task, value: object, place: str, decoding: Decoding, *,
 
 
 def validate_row(task: Task, value: object, place: str, strict: bool, budget: PixelBudget | None = None) -> Row:
+    if not strict and isinstance(value, Mapping):
+        check_form_numbers(task, value, place)
     try:
         return task.row.model_validate(value, strict=strict, context=budget)
     except ValidationError as error:

@@ -37,7 +37,7 @@ class Child:
         lines = self._process.stdout
         while lines is not None and (line := await lines.readline()):
             try:
-                event = json.loads(line)
+                event = json.loads(line, parse_constant=lambda _: None)  # Postgres takes no NaN and no infinity
                 yield {"kind": str(event["kind"]), **event}
             except (ValueError, KeyError, TypeError):
                 sys.stderr.write(line.decode(errors="replace"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from functools import partial
 
 from fastapi import APIRouter, Request, Response
@@ -10,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ai_api.http.body.guarded_route import GuardedRoute
 from ai_api.http.context import BODY_STATUSES, Correcting, Ctx, documented, errors, origin_of
+from ai_api.http.field_types import Id7, Number
 from ai_api.http.idempotency import KeyedCall, KeyHeader
 from ai_api.serving.feedback import Feedback, StoredFeedback
-from ai_api.task import Text
+from ai_api.task import LabelName, Text
 
 router = APIRouter(route_class=GuardedRoute, tags=["feedback"], dependencies=documented)
 
@@ -22,9 +22,9 @@ class FeedbackRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    prediction_id: uuid.UUID
-    label: Text | None = Field(None, max_length=200, examples=["negative"])
-    value: float | None = Field(None, allow_inf_nan=False)
+    prediction_id: Id7
+    label: LabelName | None = Field(None, examples=["negative"])
+    value: Number | None = None
     comment: Text | None = Field(None, max_length=2_000)
 
     @model_validator(mode="after")

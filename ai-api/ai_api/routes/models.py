@@ -13,10 +13,11 @@ from ai_api.auth import Caller
 from ai_api.errors import NotAllowed, RegistryUnavailable
 from ai_api.http.body.guarded_route import GuardedRoute
 from ai_api.http.context import BODY_STATUSES, READING, Context, Ctx, Reading, Training, documented, errors
+from ai_api.http.field_types import Reason, VersionNumber
 from ai_api.registry.versions import Version
 from ai_api.serving.model_check import check_model
 from ai_api.serving.task_loader import LiveVersion
-from ai_api.task import Task, Text
+from ai_api.task import Task
 
 router = APIRouter(route_class=GuardedRoute, tags=["models"], dependencies=documented)
 
@@ -76,9 +77,9 @@ class PromoteRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    version: int = Field(ge=1, le=2**31 - 1)
-    expected: int | None = Field(None, ge=1, le=2**31 - 1)
-    reason: Text = Field(min_length=1, max_length=1_000, examples=["better on returns"])
+    version: VersionNumber
+    expected: VersionNumber | None = None
+    reason: Reason = Field(examples=["better on returns"])
 
 
 class RollbackRequest(BaseModel):
@@ -86,7 +87,7 @@ class RollbackRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    reason: Text = Field(min_length=1, max_length=1_000, examples=["complaints since yesterday"])
+    reason: Reason = Field(examples=["complaints since yesterday"])
 
 
 class Promoted(BaseModel):

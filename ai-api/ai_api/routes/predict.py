@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,13 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from ai_api.auth import Caller
 from ai_api.http.body.guarded_route import GuardedRoute
 from ai_api.http.context import BODY_STATUSES, PREDICTING, Context, Ctx, Predicting, documented, errors, origin_of
+from ai_api.http.field_types import VersionAsked
 from ai_api.http.idempotency import KeyedCall, KeyHeader
 from ai_api.http.row_reading import read_body, read_rows
 from ai_api.http.row_schemas import request_body
 from ai_api.serving.predictor import PredictionBatch
 from ai_api.task import Row, Task
-
-VersionAsked = Annotated[int | str, Field(description="A version's number or an alias; default: the champion")]
 
 
 class PredictRequest(BaseModel):

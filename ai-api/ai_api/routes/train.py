@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ai_api.auth import Caller
 from ai_api.http.body.guarded_route import GuardedRoute
 from ai_api.http.context import BODY_STATUSES, Ctx, Reading, Training, documented, errors
+from ai_api.http.field_types import Params, Whole
 from ai_api.jobs.job import Job, JobEvent, Status
 from ai_api.pipeline import check_params
 
@@ -24,7 +25,7 @@ router = APIRouter(route_class=GuardedRoute, tags=["train"], dependencies=docume
 LARGEST_ID = 2**63 - 1
 KEEP_ALIVE = ": keep-alive\n\n"
 """A comment, which readers of server-sent events ignore."""
-JobId = Annotated[int, Field(ge=1, le=LARGEST_ID)]
+JobId = Annotated[int, Field(ge=1, le=LARGEST_ID), Whole]
 
 
 class RetrainRequest(BaseModel):
@@ -34,9 +35,7 @@ class RetrainRequest(BaseModel):
 
     task: str = Field(max_length=100)
     recipe: str | None = Field(None, max_length=100)
-    params: dict[str, object] = Field(
-        default_factory=dict, description="Parameters of the recipe's estimator, and `seed`"
-    )
+    params: Params = Field(default_factory=dict, description="Parameters of the recipe's estimator, and `seed`")
 
 
 class JobView(BaseModel):
@@ -83,8 +82,8 @@ async def list_jobs(
     caller: Reading,
     task: Annotated[str | None, Query(max_length=100)] = None,
     status: Status | None = None,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    before: Annotated[int | None, Query(ge=1, le=LARGEST_ID)] = None,
+    limit: Annotated[int, Query(ge=1, le=200), Whole] = 50,
+    before: JobId | None = None,
 ) -> JobList:
     """The jobs, newest first."""
     if task is not None:
@@ -118,7 +117,7 @@ async def open_stream(ctx: Ctx, caller: Reading) -> AsyncIterator[None]:
     responses={200: {"content": {"text/event-stream": {}}}, **errors(404, 422, 429)},
 )
 async def job_events(
-    job_id: JobId, request: Request, ctx: Ctx, after: Annotated[int, Query(ge=0, le=LARGEST_ID)] = 0
+    job_id: JobId, request: Request, ctx: Ctx, after: Annotated[int, Query(ge=0, le=LARGEST_ID), Whole] = 0
 ) -> StreamingResponse:
     """The progress of a job as server-sent events, from its start (or after event `after`) to its end.
 

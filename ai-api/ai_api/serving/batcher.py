@@ -21,7 +21,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from ai_api.errors import LimitReached, Overloaded, PredictionFailed
+from ai_api.errors import LimitReached, NoFinitePrediction, Overloaded, PredictionFailed
 from ai_api.metrics import BATCH_ROWS, COMPUTE_SECONDS, QUEUE_SECONDS, QUEUED_ROWS, REFUSED
 
 log = logging.getLogger(__name__)
@@ -235,6 +235,8 @@ class Batcher(Generic[RowT, OutputT]):
             return list(outputs)
         except Exception as error:
             if len(rows) == 1:
+                if isinstance(error, NoFinitePrediction):  # the row's own fault, and no event for the log
+                    return [error]
                 log.error("%s: the model failed on one row: %s", self._task, type(error).__name__)
                 return [PredictionFailed()]
         middle = len(rows) // 2

@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+LARGEST_VALUE = 1e15
+"""Largest size of a corrected value. The sum of many such squares is finite in floats of 32 bits, which libraries of
+boosted trees use. What is plausible for a task is far below.
+"""
+
+
+class _TooLarge(Exception):
+    """The value is larger than LARGEST_VALUE."""
+
+
 class _ImageMissing(Exception):
     """An image of the row is not in the blob store any more."""
 
@@ -32,16 +42,20 @@ def read_corrections(
     """
     labels = set(table.truths) if table.truths.dtype == object else None
     corrections: list[Correction] = []
-    invalid = incomplete = 0
+    invalid = incomplete = too_large = 0
     for line in lines:
         try:
             corrections.append(_correction(task, labels, line, blobs))
         except _ImageMissing:
             incomplete += 1
+        except _TooLarge:
+            too_large += 1
         except (ValidationError, ValueError, KeyError, TypeError):
             invalid += 1
     if invalid:
         log.warning("%d corrections do not fit the present row schema or labels and are left out", invalid)
+    if too_large:
+        log.warning("%d corrections are left out: their values are larger than %g", too_large, LARGEST_VALUE)
     if incomplete:
         log.warning("%d corrections are left out: their images are not in the blob store", incomplete)
     return corrections
@@ -59,6 +73,8 @@ def _correction(task: Task, labels: set[object] | None, line: Mapping[str, objec
     truth: str | float = float(str(line["value"])) if labels is None else str(line["label"])
     if labels is not None and truth not in labels:
         raise ValueError("a label that the data set does not have")
+    if isinstance(truth, float) and not abs(truth) <= LARGEST_VALUE:
+        raise _TooLarge
     trusted = line.get("user_role") in ("trainer", "admin")
     return Correction(valid, truth, str(line.get("user_id")), trusted, str(line.get("created_at") or line.get("id")))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -39,12 +40,13 @@ def record_of(
     """`measured` are the metrics on the held-out rows; `seconds` the duration of the training so far."""
     task, held_out = request.task, parts.held_out
     sample = [row for _, row in sorted(zip(held_out.hashes, held_out.rows, strict=True), key=lambda pair: pair[0])]
-    metrics = {
+    figures = {
         **measured,
         **_metrics(request, candidate, parts, predictions),
         **latency(task, candidate.pipeline, sample),
         "train_seconds": seconds,
     }
+    metrics = {name: value for name, value in figures.items() if math.isfinite(value)}  # others are no JSON
     details = per_class(held_out.truths, predictions) if task.kind is Kind.CLASSIFICATION else {}
     facts = CardFacts(metrics, details, lineage_of(request, parts), parts.train.digest(), parts.train.synthetic)
     threshold = candidate.threshold.value if candidate.threshold else None

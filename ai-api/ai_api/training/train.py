@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ai_api.datasets import split
+from pydantic import TypeAdapter, ValidationError
+
+from ai_api.datasets import Table, split
+from ai_api.errors import TrainingFailed
 from ai_api.evaluation.evaluate import measure_with_interval, predict_table
 from ai_api.evaluation.gate import GateDecision
 from ai_api.evaluation.metrics import METRICS
 from ai_api.pipeline import build_pipeline
 from ai_api.registry.registry import Registry
 from ai_api.registry.versions import Version
+from ai_api.task import LabelName, Task
 
 from .candidate import make_candidate
 from .corrections import read_corrections
@@ -58,6 +63,7 @@ def train(request: TrainingRequest, context: TrainingContext, report: ProgressRe
 
     next(step)
     table = task.load(context.source)
+    check_labels(table)
     next(step)
     lines = retry(lambda: list(context.corrections(task.name)))
     corrections = retry(lambda: read_corrections(task, table, lines, context.blobs))
@@ -73,6 +79,7 @@ def train(request: TrainingRequest, context: TrainingContext, report: ProgressRe
     next(step)
     predictions = predict_table(pipeline, task, parts.held_out)
     measured = measure_with_interval(task, parts.held_out, predictions, request.rounds, request.seed)
+    check_finite(task, measured)
     for name in METRICS.keys() & measured.keys():
         report("metric", {"name": name, "value": measured[name]})
     next(step)
@@ -86,6 +93,26 @@ def train(request: TrainingRequest, context: TrainingContext, report: ProgressRe
     decision = pass_gate(request, context, promotions, retry, challenger) if promotions else ONLY_LOGGED
     next(step, None)
     return TrainingResult(version, decision, parts.corrections_used, time.monotonic() - started)
+
+
+def check_labels(table: Table) -> None:
+    """TrainingFailed if data-api would refuse predictions with one of the labels."""
+    try:
+        TypeAdapter(set[LabelName]).validate_python(set(table.truths) if table.truths.dtype == object else set())
+    except ValidationError:
+        raise TrainingFailed(
+            "Nothing was trained: a label of the data set is empty or blank, longer than 200 characters, or holds"
+            " control characters."
+        ) from None
+
+
+def check_finite(task: Task, measured: Mapping[str, float]) -> None:
+    """TrainingFailed if the task's metric or its interval is not finite: such a version cannot be compared."""
+    if not all(math.isfinite(measured[name]) for name in (task.metric, "interval_low", "interval_high")):
+        raise TrainingFailed(
+            f"No version was made: its {task.metric} on the held-out rows is not a finite number."
+            " The truths or predictions of some rows are too large."
+        )
 
 
 def _steps(report: ProgressReport) -> Iterator[None]:

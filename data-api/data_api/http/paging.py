@@ -12,9 +12,9 @@ from uuid import UUID
 from fastapi import Depends, Query, Request
 
 from data_api.errors import InvalidCursor
-from data_api.schemas.base import Page, Schema
+from data_api.schemas.base import Page, Schema, Whole
 
-Limit = Annotated[int, Query(ge=1, le=500, description="Most items in one response.")]
+Limit = Annotated[int, Query(ge=1, le=500, description="Most items in one response."), Whole]
 Cursor = Annotated[str | None, Query(max_length=64, description="`next` of the previous page.")]
 NO_FILTER = {"limit", "cursor", "format"}
 """Parameters that may differ from page to page."""

@@ -7,10 +7,11 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Query
+from pydantic import Field
 
 from data_api.crud.predictions.prediction import PredictionFilter
 from data_api.errors import InvalidRequest
-from data_api.schemas.base import Name, QueryMoment, RequestId
+from data_api.schemas.base import Name, NumberText, QueryMoment, RequestId, TruthText, VersionText
 from data_api.schemas.predictions.prediction import AnswerRole
 
 from .caller import Reader
@@ -20,21 +21,21 @@ NO_WINDOW = (
     "query: role, request_id, min_score, max_score and corrected, and version and label without a task, have no index."
     f" Give `after`, and `before` at most {LONGEST_WINDOW.days} days later (it is now if left out)."
 )
-Score = Annotated[float | None, Query(allow_inf_nan=False)]
+Score = Annotated[float, Field(allow_inf_nan=False), NumberText]
 
 
 async def predictions(
     caller: Reader,
     task: Name | None = None,
-    version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+    version: VersionText | None = None,
     label: Name | None = None,
     user_id: UUID | None = None,
     role: AnswerRole | None = None,
     request_id: RequestId | None = None,
-    min_score: Score = None,
-    max_score: Score = None,
+    min_score: Score | None = None,
+    max_score: Score | None = None,
     corrected: Annotated[
-        bool | None, Query(description="Whether accepted feedback differs from the prediction.")
+        Annotated[bool, TruthText] | None, Query(description="Whether accepted feedback differs from the prediction.")
     ] = None,
     after: QueryMoment | None = None,
     before: QueryMoment | None = None,

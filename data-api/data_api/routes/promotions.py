@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Response
 
 from data_api.crud import promotions
 from data_api.http.body.guarded_route import GuardedRoute
@@ -13,7 +12,7 @@ from data_api.http.bulk import BulkBody, bulk_route, store_rows
 from data_api.http.caller import Reader
 from data_api.http.export import CSV, Responder
 from data_api.http.session import DbSession
-from data_api.schemas.base import Name, Page, QueryMoment
+from data_api.schemas.base import Name, Page, QueryMoment, VersionText
 from data_api.schemas.promotions import PROMOTION, ChampionChange, PromotionOut, PublicPromotionOut
 
 router = APIRouter(route_class=GuardedRoute, prefix="/promotions", tags=["promotions"])
@@ -30,7 +29,7 @@ def find(
     caller: Reader,
     responder: Responder,
     task: Name | None = None,
-    version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+    version: VersionText | None = None,
     action: ChampionChange | None = None,
     after: QueryMoment | None = None,
     before: QueryMoment | None = None,

@@ -20,7 +20,7 @@ from pydantic import (
     with_config,
 )
 from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from data_api.ids import check
 
@@ -32,6 +32,10 @@ ROW_SCHEMAS: dict[str, type] = {}
 """The TypedDicts of rows, by their names."""
 MAX_DEPTH = 32
 PRINTED = re.compile(r"(\d{4}-\d\d-\d\d)|(\d{4}-\d\d-\d\d[Tt ][\d:.]+) (\d\d:?\d\d)", re.ASCII)
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+NUMBER = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+"""A number as JSON writes it. Python's own parser also takes `1_000`, ` 1`, `nan` and digits of other scripts."""
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}.*", re.DOTALL)
 EARLIEST, LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
@@ -78,6 +82,39 @@ def _without_nul(text: str) -> str:
     if "\0" in text:
         raise ValueError("must not hold NUL characters")
     return text
+
+
+def _as_name(text: str) -> str:
+    if not text.isprintable() and CONTROL.search(text):
+        raise ValueError("must not hold control characters")
+    if text.isspace():
+        raise ValueError("must not be blank")
+    return text
+
+
+def _whole_text(value: object) -> object:
+    if isinstance(value, str) and not (NUMBER.fullmatch(value) and value.removeprefix("-").isdecimal()):
+        raise PydanticCustomError("int_parsing", "Input should be a valid integer")
+    return value
+
+
+def _number_text(value: object) -> object:
+    if isinstance(value, str) and not NUMBER.fullmatch(value):
+        raise PydanticCustomError("float_parsing", "Input should be a valid number")
+    return value
+
+
+def _truth_text(value: object) -> object:
+    if isinstance(value, str) and value not in ("true", "false"):
+        raise PydanticCustomError("bool_parsing", "Input should be true or false")
+    return value
+
+
+def _date_text(value: object) -> object:
+    """Refuses numbers, which pydantic takes as seconds or milliseconds since 1970, whichever seems likelier."""
+    if not isinstance(value, datetime) and not (isinstance(value, str) and DATE.fullmatch(value)):
+        raise PydanticCustomError("datetime_parsing", "Input should be a valid datetime of ISO 8601")
+    return value
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -137,11 +174,19 @@ def _storable(text: str) -> None:
 
 NoNul = AfterValidator(_without_nul)
 Text = Annotated[str, NoNul]
-Name = Annotated[str, Field(min_length=1, max_length=200), NoNul]
+Name = Annotated[str, Field(min_length=1, max_length=200), NoNul, AfterValidator(_as_name)]
 RequestId = Annotated[str, Field(max_length=64), NoNul]
 Id7 = Annotated[UUID, AfterValidator(_version_7)]
 Json = Annotated[dict[str, object], AfterValidator(_storable_json)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Version = Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)]
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc), PlainSerializer(datetime.isoformat, when_used="json")]
+Moment = Annotated[
+    AwareDatetime,
+    BeforeValidator(_date_text),
+    AfterValidator(_in_utc),
+    PlainSerializer(datetime.isoformat, when_used="json"),
+]
 QueryMoment = Annotated[Moment, BeforeValidator(_as_printed)]
+Whole, NumberText, TruthText = BeforeValidator(_whole_text), BeforeValidator(_number_text), BeforeValidator(_truth_text)
+"""For query parameters, which are texts: integers, numbers and booleans as JSON writes them, and nothing else."""
+VersionText = Annotated[int, Field(ge=1, le=2**31 - 1), Whole]

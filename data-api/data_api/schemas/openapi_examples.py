@@ -105,6 +105,7 @@ MEASURE = {
     "mean_error": None,
     "mean_absolute_error": None,
     "root_mean_squared_error": None,
+    "reason": None,
 }
 NO_MEASURE = dict.fromkeys(MEASURE, None) | {"rows": 0}
 BOTH_MEASURES = {"all": MEASURE, "random": NO_MEASURE}

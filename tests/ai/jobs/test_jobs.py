@@ -187,6 +187,14 @@ async def test_a_job_that_ends_with_an_error_is_not_retried(jobs: Jobs, conninfo
     assert (job.attempts, job.error) == (1, "no rows")
 
 
+async def test_numbers_that_postgres_cannot_store_are_null_in_the_result(jobs: Jobs, conninfo: str) -> None:
+    program = """print('{"kind": "result", "metrics": {"rmse": Infinity, "mae": NaN, "r2": -Infinity, "rows": 3}}')"""
+    job = await jobs.retrain("tweets", "logreg", {}, None)
+    async with trainer(conninfo, program):
+        ended = await reach(jobs, job, "succeeded", "failed")
+    assert ended.result == {"metrics": {"rmse": None, "mae": None, "r2": None, "rows": 3}}
+
+
 async def test_a_crashed_job_is_retried_and_succeeds(jobs: Jobs, conninfo: str) -> None:
     async with trainer(conninfo, lambda job: CRASHING if job.attempts == 1 else GOOD):
         job = await jobs.retrain("tweets", "a", {}, None)

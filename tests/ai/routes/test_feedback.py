@@ -60,7 +60,7 @@ def test_a_trainer_may_correct_another_persons_prediction(trainer: httpx.Client,
 
 @pytest.mark.parametrize(
     ("prediction_id", "status", "error"),
-    [(MARK, 422, "InvalidRequest"), ("6f0c2b1e-8f7a-4a53-9d0e-2b7c4d1e9f30", 404, "UnknownPrediction")],
+    [(MARK, 422, "InvalidRequest"), ("6f0c2b1e-8f7a-4a53-9d0e-2b7c4d1e9f30", 422, "InvalidRequest")],
 )
 def test_feedback_about_what_cannot_be_a_prediction_is_refused(
     trainer: httpx.Client, prediction_id: str, status: int, error: str

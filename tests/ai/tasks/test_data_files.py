@@ -210,10 +210,10 @@ WHOLE = PLACES["products"][IMAGE_ARCHIVE]
             "image_9001_product_4001.jpg: is no image",
         ),
         ("products", IMAGE_FOLDER, b"a file", "is no folder."),
-        ("fashion", IMAGES.name, gzip.compress(b"no archive"), "is no tar archive, or not a whole one."),
-        ("fashion", IMAGES.name, gzip.compress(tar_of({"a/7.jpg": SHOWN})[:1_024]), "or not a whole one."),
-        ("fashion", IMAGES.name, gzip.compress(tar_of({"a/9.jpg": SHOWN})), "has no image of any id"),
-        ("fashion", IMAGES.name, gzip.compress(tar_of({"a/7.jpg": b""})), "a/7.jpg: is no image"),
+        ("fashion", IMAGES.name, gzip.compress(b"no archive", mtime=0), "is no tar archive, or not a whole one."),
+        ("fashion", IMAGES.name, gzip.compress(tar_of({"a/7.jpg": SHOWN})[:1_024], mtime=0), "or not a whole one."),
+        ("fashion", IMAGES.name, gzip.compress(tar_of({"a/9.jpg": SHOWN}), mtime=0), "has no image of any id"),
+        ("fashion", IMAGES.name, gzip.compress(tar_of({"a/7.jpg": b""}), mtime=0), "a/7.jpg: is no image"),
     ],
 )
 def test_damaged_images_are_refused(task: str, name: str, content: bytes, expected: str, tmp_path: Path) -> None:

@@ -48,6 +48,16 @@ def test_trainers_and_admins_are_trusted_and_nobody_else(role: str | None, is_tr
     assert (correction.truth, correction.user) == ("negative", "ann")
 
 
+def test_corrections_whose_values_are_too_large_to_be_squared_are_left_out_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    given = [value_line(value) for value in (1e308, -1e308, 1.1e15, 1e15, -0.0, 5e-324)]
+    kept = read_corrections(HOUSING, VALUES, given)
+    assert [correction.truth for correction in kept] == [1e15, -0.0, 5e-324]
+    assert "3 corrections are left out" in caplog.text
+    assert "1e+308" not in caplog.text
+
+
 def test_a_line_without_a_role_is_not_trusted() -> None:
     given = line()
     del given["user_role"]

@@ -8,15 +8,16 @@ from uuid import UUID
 
 import pytest
 from fastapi import FastAPI
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DataError
 
 from data_api.accuracy import recent
 from data_api.database import Database
 from data_api.errors import DatabaseUnavailable
 from data_api.http.context import Context
 from data_api.ids import floor, new_id
-from data_api.metrics import RecentAccuracy, VersionAccuracy
+from data_api.metrics import COLLECT_FAILURES, RecentAccuracy, VersionAccuracy
 from data_api.tally import wilson
 from tests.data.api import ApiClient, feedback, prediction, regression
 
@@ -88,7 +89,7 @@ def test_a_prediction_counts_once_by_its_counting_correction(api: ApiClient, tas
     api.send("/feedback", feedback(row, trainer.id, label="good"), feedback(row, user.id, label="bad"))
     assert query(api, task)["overall"]["all"] | {"low": 0, "high": 0} == {
         "rows": 1, "accuracy": 1.0, "low": 0, "high": 0,
-        "mean_error": None, "mean_absolute_error": None, "root_mean_squared_error": None,
+        "mean_error": None, "mean_absolute_error": None, "root_mean_squared_error": None, "reason": None,
     }  # fmt: skip
 
 
@@ -154,6 +155,44 @@ def test_a_regression_task_has_errors_instead_of_accuracy(api: ApiClient, task: 
     assert (found["classes"], found["confusion"], found["calibration"]["all"]["bins"]) == ([], [], [])
 
 
+@pytest.mark.parametrize(
+    ("answer", "truth", "error"),
+    [
+        (2.1, 1e308, None),
+        (-1.7e308, 1.7e308, None),  # their difference is no double
+        (1e308, 1e308, None),
+        (0.0, 5e-324, 0.0),  # the square of the difference is no double
+        (1e-200, 0.0, 0.0),
+        (0.0, -0.0, 0.0),
+        (1e99, 0.0, 1e99),
+    ],
+)
+def test_a_number_without_a_finite_square_breaks_neither_the_accuracy_nor_the_metrics(
+    database: Database, api: ApiClient, task: str, answer: float, truth: float, error: float | None
+) -> None:
+    user = api.person()
+    rows = [prediction(task, user.id, answer={"value": answer}) for _ in range(2)]
+    api.send("/predictions", *rows)
+    api.send("/feedback", *(feedback(row, user.id, value=truth) for row in rows))
+    measure = query(api, task)["overall"]["all"]
+    errors = [measure["mean_absolute_error"], measure["root_mean_squared_error"]]
+    assert errors == [None if error is None else pytest.approx(error)] * 2
+    assert (measure["rows"], measure["reason"] is None) == (2, error is not None)
+    [shown] = [one for one in recent(database) if one.task == task and one.kind == "all"]
+    assert shown.mean_absolute_error == errors[0]
+
+
+def test_scores_without_a_finite_sum_leave_the_rest_of_the_accuracy(api: ApiClient, task: str) -> None:
+    user = api.person()
+    rows = [binary(task, user.id, "good") for _ in range(2)]
+    for row in rows:
+        row["answer"]["score"] = 1.7e308
+    api.send("/predictions", *rows)
+    api.send("/feedback", *(feedback(row, user.id, label="good") for row in rows))
+    found = query(api, task)
+    assert (found["overall"]["all"]["accuracy"], found["calibration"]["all"]["error"]) == (1.0, None)
+
+
 def test_a_task_without_feedback_has_no_accuracy(api: ApiClient, task: str) -> None:
     found = query(api, task)
     assert (found["overall"]["all"]["rows"], found["overall"]["all"]["accuracy"]) == (0, None)
@@ -194,6 +233,22 @@ def test_the_gauges_show_the_same_figures(database: Database, api: ApiClient, ta
     assert f'volant_data_accuracy_low{{kind="all",task="{task}",version="7"}} 0.30' in shown
     assert f'volant_data_mean_absolute_error{{kind="all",task="{task}-n",version="3"}} 0.5' in shown
     assert f'volant_data_accuracy{{kind="all",task="{task}-n"' not in shown
+
+
+@pytest.mark.parametrize("failure", [DatabaseUnavailable(), DataError("select", {}, Exception()), ValueError()])
+def test_figures_that_cannot_be_read_are_counted_and_leave_the_other_metrics(
+    failure: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    def query() -> list[VersionAccuracy]:
+        raise failure
+
+    registry = CollectorRegistry()
+    Gauge("other", "Another metric.", registry=registry).set(7)
+    registry.register(RecentAccuracy(query))
+    before = COLLECT_FAILURES.labels("accuracy")._value.get()
+    assert "other 7.0" in generate_latest(registry).decode()
+    assert COLLECT_FAILURES.labels("accuracy")._value.get() == before + 1
+    assert type(failure).__name__ in caplog.text
 
 
 def test_the_gauges_are_cached_and_absent_while_postgres_is_unavailable() -> None:

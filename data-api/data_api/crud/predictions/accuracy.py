@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, Select, Text, cast, func, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, Integer, Select, Text, case, cast, func, literal_column, select
 from sqlalchemy.dialects.postgresql import BIT
 from sqlalchemy.orm import Session
 
@@ -32,6 +32,13 @@ WEIGHTS: dict[Population, ColumnElement[Any]] = {
     "all": literal_column("1.0"),
     "random": literal_column("1.0") / Sample.probability,
 }
+LARGEST: ColumnElement[float] = literal_column("1e100::float8")
+SMALLEST: ColumnElement[float] = literal_column("1e-100::float8")
+"""Sizes between which the square of an error, and a sum of squares, is a finite number above 0. Postgres raises an
+error for a finite sum or product that overflows or underflows, but not for arithmetic with infinity.
+"""
+TOO_LARGE: ColumnElement[float] = literal_column("'Infinity'::float8")
+NOTHING: ColumnElement[float] = literal_column("0::float8")
 
 
 def groups(
@@ -72,16 +79,29 @@ def tasks(session: Session) -> list[str]:
 
 def _sums(known: Any, population: Population, weight: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
     """The sums of a `Tally` for each group of the known predictions, in the order of its fields."""
-    error = known.answer_value - known.value
+    error = _error(known.answer_value, known.value)
     is_right = cast(known.label == known.answer_label, Integer)
     score_bin = func.least(func.width_bucket(known.answer_score, 0, 1, SCORE_BINS), SCORE_BINS)
     keys = (known.version, _day(known.prediction_id), known.label, known.answer_label, score_bin)
-    sums = (weight, weight * weight, weight * is_right, weight * known.answer_score)
+    score = _summable(known.answer_score)
+    sums = (weight, weight * weight, weight * is_right, weight * score)
     errors = (weight * error, weight * func.abs(error), weight * error * error)
     query = select(*keys, func.count(), *(func.coalesce(func.sum(one), 0.0) for one in (*sums, *errors)))
     if population == "random":
         query = query.join(Sample, Sample.prediction_id == known.prediction_id)
     return query.group_by(*keys)
+
+
+def _summable(number: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The number: infinity if it is too large to be squared and summed, 0 if it is too small."""
+    size = func.abs(number)
+    return case((size > LARGEST, TOO_LARGE), (size < SMALLEST, NOTHING), else_=number)
+
+
+def _error(answer: ColumnElement[Any], truth: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Predicted value less true value, as `_summable`; infinity if one of them is too large."""
+    too_large = func.greatest(func.abs(answer), func.abs(truth)) > LARGEST
+    return case((too_large, TOO_LARGE), else_=_summable(answer - truth))
 
 
 def _day(prediction_id: ColumnElement[UUID]) -> ColumnElement[int]:

@@ -20,7 +20,7 @@ from data_api.http.precondition import Precondition
 from data_api.http.session import DbSession
 from data_api.http.sign_in import confirm_password
 from data_api.models.people.user import Role
-from data_api.schemas.base import NoNul, Page
+from data_api.schemas.base import NoNul, Page, TruthText
 from data_api.schemas.people.user import Assignable, OwnChange, UserChange, UserIn, UserOut
 
 router = APIRouter(route_class=GuardedRoute, prefix="/users", tags=["users"])
@@ -46,7 +46,7 @@ def find(
     responder: Responder,
     search: Search = None,
     role: Assignable | None = None,
-    disabled: bool | None = None,
+    disabled: Annotated[bool, TruthText] | None = None,
 ) -> Response:
     """Lists users, newest first."""
     wanted = user.UserFilter(search, Role(role) if role else None, disabled)

@@ -13,7 +13,7 @@ from data_api.errors import InvalidRequest
 from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.caller import Trainer
 from data_api.http.session import ReadSession
-from data_api.schemas.base import Name, QueryMoment
+from data_api.schemas.base import Name, QueryMoment, VersionText
 from data_api.schemas.predictions.accuracy import Accuracy
 
 router = APIRouter(route_class=GuardedRoute, prefix="/accuracy", tags=["accuracy"])
@@ -26,7 +26,7 @@ def find(
     _: Trainer,
     session: ReadSession,
     task: Name,
-    version: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+    version: VersionText | None = None,
     label: Annotated[Name | None, Query(description="Only rows with this true label.")] = None,
     after: QueryMoment | None = None,
     before: QueryMoment | None = None,

@@ -12,7 +12,7 @@ from data_api.http.body.guarded_route import GuardedRoute
 from data_api.http.caller import Labeller
 from data_api.http.context import AppContext
 from data_api.http.session import DbSession
-from data_api.schemas.base import Name
+from data_api.schemas.base import Name, Whole
 from data_api.schemas.predictions.labelling import ToLabel, ToLabelList
 from data_api.schemas.predictions.prediction import PredictionOut
 
@@ -29,7 +29,7 @@ def uncertain(
         Literal["margin", "entropy", "disagreement"],
         Query(description="Measure of uncertainty. `disagreement`: only those on which people disagree."),
     ] = "margin",
-    limit: Annotated[int, Query(ge=1, le=100, description="Most items in the response.")] = 20,
+    limit: Annotated[int, Query(ge=1, le=100, description="Most items in the response."), Whole] = 20,
 ) -> ToLabelList:
     """Assigns recent predictions of a task to the caller for labelling, for some minutes: some of the random share,
     then those on which people disagree, then the most uncertain.

@@ -6,7 +6,7 @@ import unicodedata
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StrictBool, StringConstraints, model_validator
 
 from data_api.models.people.user import Role
 from data_api.schemas.base import Moment, Name, NoNul, Schema
@@ -45,7 +45,7 @@ class UserChange(Schema):
     email: Email | None = None
     name: Name | None = None
     role: Assignable | None = None
-    disabled: bool | None = None
+    disabled: StrictBool | None = None
     password: Password | None = None
 
 

@@ -10,7 +10,7 @@ from data_api.schemas.base import Moment, Schema
 class Measure(Schema):
     """Quality of some predictions. Of labels: the share that was right, with its 95 % interval (Wilson). Of numbers:
     the mean error (prediction less truth), the mean absolute error, the root of the mean squared error. Null: not
-    known.
+    known; `reason` says why if the errors cannot be summed.
     """
 
     rows: int
@@ -20,6 +20,7 @@ class Measure(Schema):
     mean_error: float | None
     mean_absolute_error: float | None
     root_mean_squared_error: float | None
+    reason: str | None
 
 
 class Both(Schema):
