@@ -24,14 +24,13 @@ SCOPE_OF = {
     ("GET", "/users/me"): "read",
     ("GET", "/users/me/data"): "read",
     ("GET", "/predictions"): "read",
-    ("GET", "/predictions/uncertain"): "feedback",
     ("GET", "/predictions/{prediction_id}"): "read",
     ("GET", "/feedback"): "read",
     ("GET", "/tasks/{task}/corrections"): "read",
     ("GET", "/accuracy"): "read",
     ("GET", "/promotions"): "read",
 }
-"""The scope with which an API key of a trainer passes. Every other route takes no API key."""
+"""The scope with which an API key of a trainer passes. Every other route takes no API key, or one with two scopes."""
 
 
 def parts(token: str) -> tuple[dict[str, object], dict[str, object]]:

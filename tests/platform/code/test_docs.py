@@ -316,3 +316,14 @@ def test_the_licence_is_the_text_of_apache_2() -> None:
     assert "Apache License" in text("LICENSE")
     assert "END OF TERMS AND CONDITIONS" in text("LICENSE")
     assert text("NOTICE").endswith("Copyright 2026 The Volant authors\n")
+
+
+def test_each_promise_of_security_names_a_test_that_exists() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)?(?:::)?(test_\w+)?`", text("docs/security.md"))
+    file, missing = "", []
+    for path, test in named:
+        file = path or file
+        if test and f"def {test}(" not in text(file):
+            missing.append(f"{file}::{test}")
+    assert len(named) > 60
+    assert missing == []
