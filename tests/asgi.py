@@ -65,9 +65,11 @@ async def exchange(
         "raw_path": path.encode(),
         "root_path": "",
         "query_string": b"",
-        "headers": [(name.lower().encode(), value.encode()) for name, value in {"host": "volant", **headers}.items()],
+        "headers": [
+            (name.lower().encode(), value.encode()) for name, value in {"host": "localhost", **headers}.items()
+        ],
         "client": ("127.0.0.1", 1),
-        "server": ("volant", 80),
+        "server": ("localhost", 80),
     }
     await app(scope, receive, send)
     return result

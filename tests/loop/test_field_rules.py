@@ -78,7 +78,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningApp]:
 
 def is_refused(parser: Any, row: object) -> bool:
     """Whether data-api refuses this row, as it reads it from a request."""
-    [outcome] = parser.parse(json.dumps({"rows": [row]}).encode())
+    [outcome] = parser.parse(json.loads(json.dumps({"rows": [row]})))
     return isinstance(outcome, RowOutcome)
 
 

@@ -22,6 +22,7 @@ import os, signal, sys
 from pathlib import Path
 from scripts.attached import attached, exit_by_signal
 signal.signal(signal.SIGTERM, exit_by_signal)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what runs in the background
 attached([sys.executable, "-c", sys.argv[1]], Path.cwd(), os.environ).wait()
 """
 PROGRAM = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', sys.argv[1]]).wait()"

@@ -36,7 +36,8 @@ def test_make_backup_and_make_restore_keep_the_state_of_containers_and_put_it_ba
     assert done.returncode == 0, done.stderr
     backup = only_set(checkout.folder / "backups")
     assert sorted(path.name for path in backup.iterdir()) == [
-        "artifacts.tar", "blobs.tar", "manifest.json", "mlflow.dump", "outbox.tar", "queue.dump", "volant.dump",
+        "artifacts.tar", "blobs.tar", "manifest.json", "mlflow.dump", "outbox.tar", "queue.dump", "version_keys.tar",
+        "volant.dump",
     ]  # fmt: skip
     begun = len(checkout.docker_calls)
 
@@ -49,7 +50,7 @@ def test_make_backup_and_make_restore_keep_the_state_of_containers_and_put_it_ba
     assert calls[-1] == "compose run --rm -T data-setup erase-again"
     assert len([call for call in calls if " pg_restore " in call]) == 3
     unpacked = [call.split()[1] for call in calls if call.startswith(" unpack /")]  # the end of a call of many lines
-    assert unpacked == ["/state/outbox", "/artifacts", "/state/blobs"]
+    assert unpacked == ["/state/outbox", "/version-keys", "/artifacts", "/state/blobs"]
 
 
 def test_make_restore_asks_for_a_set_and_refuses_one_that_is_not_there(checkout: Checkout) -> None:

@@ -93,7 +93,7 @@ class JobFollowers:
                     return
                 else:
                     await feed.change(KEEP_ALIVE_SECONDS)
-                    if len(feed.events) == place and not feed.has_ended:
+                    if len(feed.events) == place and not feed.has_ended and not self._is_ending:
                         yield ()
         finally:
             self._leave(job_id, feed)

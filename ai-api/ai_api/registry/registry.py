@@ -193,7 +193,8 @@ class Registry:
             raise unsigned(version.task, version.number)
         with self._cache.locked(version.task, version.digest) as folder:
             files = self._cached_files(version, folder) or self._fetch(version, folder)
-        return files.load(version, self._device)
+            # One at a time: numpy reads the head of an array by Python's compiler, which threads may not share.
+            return files.load(version, self._device)
 
     def cached(self, task: str, digest_or_number: str | int) -> Version | None:
         """A version whose files are in the cache, by its digest or by the number that it had."""

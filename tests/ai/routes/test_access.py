@@ -92,15 +92,15 @@ def test_callers_cannot_be_checked_by_a_snapshot_that_is_too_old(fresh: RunningA
     assert (ready.status_code, ready.json()["ready"]) == (503, False)
 
 
-def test_an_erased_person_is_refused_and_their_rows_leave_this_instance(fresh: RunningApp) -> None:
-    client = fresh.client(fresh.user)
+def test_an_erased_person_is_refused_and_their_rows_leave_this_instance(queued: RunningApp) -> None:
+    client = queued.client(queued.user)
     assert client.post("/predict", json=BODY).status_code == 200
-    fresh.data_api.erase(fresh.user)
-    fresh.refresh()
+    queued.data_api.erase(queued.user)
+    queued.refresh()
     assert_error(client.post("/predict", json=BODY), 401, "NotSignedIn")
 
     def is_reported() -> bool:
-        return any(path.startswith("/erasures/") for _, path in fresh.data_api.requests)
+        return any(path.startswith("/erasures/") for _, path in queued.data_api.requests)
 
     until(is_reported, "the erasure to be reported")
 

@@ -92,7 +92,12 @@ def bodies(client: httpx.Client) -> list[str]:
         (b"{}", {"Content-Type": "text/html"}, 422, "body: must be JSON"),
         (b"{}", {"Content-Encoding": "br"}, 415, "The only Content-Encoding that is read is gzip."),
         (b"{}", {"Content-Encoding": "gzip"}, 422, "body: not valid gzip"),
-        (gzip.compress(bytes(17 * 2**20), mtime=0), {"Content-Encoding": "gzip"}, 413, "The request body is larger than"),
+        (
+            gzip.compress(bytes(17 * 2**20), mtime=0),
+            {"Content-Encoding": "gzip"},
+            413,
+            "The request body is larger than",
+        ),
     ],
 )
 def test_every_call_refuses_a_body_that_cannot_be_read_in_the_same_words(

@@ -30,12 +30,12 @@ def documented(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 
 @contextmanager
-def serving(app: FastAPI, port: int, eventually: Callable[[Callable[[], bool]], None]) -> Iterator[str]:
+def serving(app: FastAPI, port: int) -> Iterator[str]:
     """The app on a real port. Its lifespan runs already."""
     server = uvicorn.Server(uvicorn.Config(app, port=port, log_config=None, access_log=False, lifespan="off"))
     thread = threading.Thread(target=server.run)
     thread.start()
-    eventually(lambda: server.started)
+    until(lambda: server.started, "the server to start")
     yield f"http://127.0.0.1:{port}"
     server.should_exit = True
     thread.join()
@@ -62,11 +62,9 @@ def test_the_page_runs_its_own_files_only(documented: FastAPI) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's package chromium")
-def test_a_browser_shows_every_call_and_asks_no_other_host(
-    documented: FastAPI, free_port: Callable[[], int], eventually: Callable[[Callable[[], bool]], None]
-) -> None:
+def test_a_browser_shows_every_call_and_asks_no_other_host(documented: FastAPI, free_port: Callable[[], int]) -> None:
     complaints: list[str] = []
-    with serving(documented, free_port(), eventually) as url, sync_playwright() as playwright:
+    with serving(documented, free_port()) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"], timeout=PATIENCE
         )

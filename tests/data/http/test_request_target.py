@@ -102,6 +102,8 @@ def test_every_call_refuses_unknown_parameters_with_the_known_ones(app: FastAPI,
         for method, call in methods.items():
             known = sorted(one["name"] for one in call.get("parameters", []) if one["in"] == "query")
             response = api.client.request(method, path, params={SECRET: "1"}, headers=api.admin.headers)
+            if response.status_code == 403:  # who may not make a call at all is told nothing about it
+                response = api.client.request(method, path, params={SECRET: "1"}, headers=api.service)
             named = f"There are: {', '.join(known)}." if known else "this call has no parameters."
             assert check(response, 422, "InvalidRequest").endswith(named), (method, path)
             assert SECRET not in response.text

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from data_api.__main__ import http_server
 from data_api.main import create_app
 from data_api.settings import Settings
+from tests.waiting import until
 
 SECONDS = 60
 FORM = b"username=nobody%40example.org&password=wrong"
@@ -21,22 +22,22 @@ PROBE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 def test_a_request_in_flight_gets_its_response_and_no_connection_is_accepted(
-    prepared: Settings, free_port: Callable[[], int], eventually: Callable[[Callable[[], bool]], None]
+    prepared: Settings, free_port: Callable[[], int]
 ) -> None:
     settings = prepared.model_copy(update={"port": free_port()})
     server = http_server(create_app(settings), settings)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        eventually(lambda: server.started)
+        until(lambda: server.started, "the server to start")
         with connection(settings.port) as busy, connection(settings.port) as idle:
             idle.sendall(PROBE)
             until_end(idle, b'"alive"}')
             busy.sendall(HEAD + FORM[:10])
-            eventually(lambda: len(server.server_state.tasks) == 1)
+            until(lambda: len(server.server_state.tasks) == 1, "the request to be in flight")
             server.handle_exit(signal.SIGTERM, None)
             assert idle.recv(10_000) == b"", "an idle connection is closed"
-            eventually(lambda: not accepts(settings.port))
+            until(lambda: not accepts(settings.port), "the port to be closed")
             busy.sendall(FORM[10:])
             response = b"".join(iter(lambda: busy.recv(10_000), b""))
     finally:

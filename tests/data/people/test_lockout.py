@@ -425,13 +425,8 @@ def test_failure_counts_hold_no_personal_data(api: ApiClient, guess: Guess, as_a
 
 
 @pytest.mark.parametrize(("proxies", "believed"), [("", False), ("10.0.0.1", True)])
-def test_trusted_proxies_are_a_setting(
-    prepared: Settings, monkeypatch: pytest.MonkeyPatch, proxies: str, believed: bool
-) -> None:
+def test_trusted_proxies_are_a_setting(prepared: Settings, proxies: str, believed: bool) -> None:
     """By default uvicorn trusts X-Forwarded-For from every process of this machine."""
-    used: dict[str, Any] = {}
-    monkeypatch.setattr("uvicorn.run", lambda _, **options: used.update(options))
-    for name in ("start_http_server", "set_wait_timeout"):
-        monkeypatch.setattr(command_line, name, lambda *_: None)
-    command_line.serve(prepared.model_copy(update={"trusted_proxies": proxies}), argparse.Namespace())
-    assert (used["proxy_headers"], used["forwarded_allow_ips"]) == (believed, proxies)
+    settings = prepared.model_copy(update={"trusted_proxies": proxies})
+    config = command_line.http_server(FastAPI(), settings).config
+    assert (config.proxy_headers, config.forwarded_allow_ips) == (believed, proxies)
