@@ -55,6 +55,7 @@ async def exchange(
     async def send(message: Message) -> None:
         result.sent.append(message)
 
+    sent = {"host": "localhost", **headers}
     scope = {
         "type": "http",
         "asgi": {"version": "3.0", "spec_version": "2.3"},

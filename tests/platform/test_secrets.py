@@ -14,7 +14,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 NAMES = {
     "postgres_password", "postgres_owner_password", "postgres_app_password", "postgres_queue_password",
     "postgres_mlflow_password", "mlflow_admin_password", "mlflow_password", "mlflow_flask_key", "signing_key",
-    "version_signing_key", "approval_signing_key", "service_key", "admin_password", "demo_api_key", "grafana_password", "kuma_password",
+    "version_signing_key", "approval_signing_key", "service_key", "admin_password",
+    "demo_api_key", "grafana_password", "kuma_password",
 }  # fmt: skip
 
 

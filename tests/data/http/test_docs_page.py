@@ -16,6 +16,7 @@ from playwright.sync_api import expect, sync_playwright
 from tests.ai.support.app import running
 from tests.ai.support.memory_registry import MemoryRegistry
 from tests.data.admin.test_browser import CHROMIUM, PATIENCE
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module", params=["ai-api", "data-api"])
