@@ -66,9 +66,7 @@ async def exchange(
         "raw_path": path.encode(),
         "root_path": "",
         "query_string": b"",
-        "headers": [
-            (name.lower().encode(), value.encode()) for name, value in {"host": "localhost", **headers}.items()
-        ],
+        "headers": [(name.lower().encode(), value.encode()) for name, value in sent.items()],
         "client": ("127.0.0.1", 1),
         "server": ("localhost", 80),
     }
