@@ -171,6 +171,8 @@ class ContainerStores:
         if self._read("exec", "-T", "postgres", "psql", "-U", SUPERUSER, "-Atc", query).strip() != "0":
             raise StoreError("This Volant has data already: `make clean` deletes it.")
         self._run("data-setup", "setup")  # the roles
+        # A volume belongs to the user of the container that mounts it first, if that one may write.
+        run([*self._compose, "run", "--rm", "--no-deps", "-T", "--entrypoint", "true", "queue-setup"])
         yield
         self._run("data-setup", "setup")  # passwords, rights, and what this release has added
         self._run("data-setup", "erase-again")
