@@ -166,6 +166,7 @@ class ContainerStores:
     def restoring(self) -> Iterator[None]:
         """Runs Postgres, and no other container, while the files are restored."""
         run(["sh", str(settings.REPOSITORY / "scripts/secrets.sh"), str(self.secrets)])
+        run([*self._compose, "build", "--quiet", "data-setup", "queue-setup"])  # not those of an earlier release
         run([*self._compose, "up", "--detach", "--wait", "postgres"])
         query = "SELECT count(*) FROM pg_database WHERE datname = 'volant'"
         if self._read("exec", "-T", "postgres", "psql", "-U", SUPERUSER, "-Atc", query).strip() != "0":

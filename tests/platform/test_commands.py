@@ -45,8 +45,9 @@ def test_make_backup_and_make_restore_keep_the_state_of_containers_and_put_it_ba
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "Restored. Start it with `make up`.\n"
     calls = checkout.docker_calls[begun:]
-    assert calls[0] == "compose up --detach --wait postgres"
-    assert calls[2] == "compose run --rm -T data-setup setup"
+    assert calls[0] == "compose build --quiet data-setup queue-setup"
+    assert calls[1] == "compose up --detach --wait postgres"
+    assert calls[3] == "compose run --rm -T data-setup setup"
     assert calls[-1] == "compose run --rm -T data-setup erase-again"
     assert len([call for call in calls if " pg_restore " in call]) == 3
     unpacked = [call.split()[1] for call in calls if call.startswith(" unpack /")]  # the end of a call of many lines
