@@ -46,7 +46,7 @@ def main() -> int:
     threading.Thread(target=wait_for_caller, args=(asked,), daemon=True).start()
     threading.Thread(target=end_when_asked, args=(asked, process), daemon=True).start()
     status = process.wait()
-    signal_group(process, signal.SIGKILL)  # what it has left behind
+    signal_group(process.pid, signal.SIGKILL)  # what it has left behind
     return status if status >= 0 else 128 - status
 
 
@@ -59,15 +59,16 @@ def wait_for_caller(asked: threading.Event) -> None:
 
 def end_when_asked(asked: threading.Event, process: subprocess.Popen[bytes]) -> None:
     asked.wait()
-    signal_group(process, signal.SIGTERM)
+    signal_group(process.pid, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         process.wait(GRACE_SECONDS)
-    signal_group(process, signal.SIGKILL)
+    signal_group(process.pid, signal.SIGKILL)
 
 
-def signal_group(process: subprocess.Popen[bytes], number: int) -> None:
+def signal_group(leader: int, number: int) -> None:
+    """Sends a signal to the processes of a group, if there are any."""
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+        os.killpg(leader, number)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import threading
@@ -13,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scripts.attached import signal_group
 from scripts.private import UMASK
 
 from .account import PopenOptions
@@ -174,8 +174,7 @@ class Service:
 
 def kill_group(leader: int) -> None:
     """Kills the processes that a process left behind, so that its ports and files are free for the next one."""
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(leader, signal.SIGKILL)
+    signal_group(leader, signal.SIGKILL)
 
 
 def describe(status: int) -> str:

@@ -65,6 +65,19 @@ class QueuePool:
         """A connection in one transaction; QueueUnavailable when Postgres cannot be reached, or no connection becomes
         free in WAIT_SECONDS.
         """
+        async with self._borrowed() as connection, connection.transaction():
+            yield connection
+
+    async def vacuum_jobs(self) -> None:
+        """Removes the old versions of changed jobs, and makes the statistics about their values anew. QueueUnavailable
+        as for `connected`.
+        """
+        async with self._borrowed() as connection:  # a vacuum runs outside of transactions
+            await connection.execute("vacuum (analyze) training_jobs")
+
+    @asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[QueueConnection]:
+        """A connection without a transaction, kept for the next use."""
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await self._places.acquire()
@@ -73,8 +86,7 @@ class QueuePool:
         try:
             connection = await self._checked() or await self._opened()
             try:
-                async with connection.transaction():
-                    yield connection
+                yield connection
             except BaseException:
                 if connection.info.transaction_status != TransactionStatus.IDLE:
                     await connection.close()  # a cancelled commit leaves its transaction open
@@ -109,15 +121,6 @@ class QueuePool:
             else:
                 return connection
         return None
-
-
-async def vacuum(conninfo: str) -> None:
-    """Removes the old versions of changed jobs, and makes the statistics about their values anew."""
-    try:
-        async with await psycopg.AsyncConnection.connect(conninfo, autocommit=True) as connection:
-            await connection.execute("vacuum (analyze) training_jobs")
-    except psycopg.OperationalError as error:
-        raise QueueUnavailable from error
 
 
 async def migrate(conninfo: str) -> None:

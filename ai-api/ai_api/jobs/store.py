@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 
 from ai_api.errors import JobRunning, UnknownJob
 
-from .database import QueueConnection, QueuePool, queue_app, vacuum
+from .database import QueueConnection, QueuePool, queue_app
 from .job import Job, JobEvent, JobLost, Status
 
 QUEUE = "training"
@@ -35,7 +35,6 @@ class JobStore:
     """The jobs of one queue database. Every method is one transaction; QueueUnavailable when Postgres is away."""
 
     def __init__(self, conninfo: str) -> None:
-        self._conninfo = conninfo
         self._pool = QueuePool(conninfo)
         self._app = queue_app(conninfo)
 
@@ -113,7 +112,7 @@ class JobStore:
                 return 0  # no trainer has run yet
             cleared = await connection.execute("update training_jobs set actor = null where actor = %s", (user_id,))
         if cleared.rowcount:
-            await vacuum(self._conninfo)
+            await self._pool.vacuum_jobs()
         return cleared.rowcount
 
     async def take(self, job_id: int) -> Job | None:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 CALL_SECONDS = 0.1
 """Duration of one call that a batch's cost is bounded for, by the speed of the latest calls."""
-KEPT = 0.9
+SMOOTHING = 0.9
 """Weight of the earlier calls beside the latest one."""
 
 RowT = TypeVar("RowT")
@@ -65,8 +65,8 @@ class Speed:
         self._cost = self._seconds = 0.0
 
     def add(self, cost: int, seconds: float) -> None:
-        self._cost = KEPT * self._cost + cost
-        self._seconds = KEPT * self._seconds + seconds
+        self._cost = SMOOTHING * self._cost + cost
+        self._seconds = SMOOTHING * self._seconds + seconds
 
     def cost_in(self, seconds: float) -> float:
         """The cost that takes about that long; without limit before the first call."""

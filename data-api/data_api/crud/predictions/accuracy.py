@@ -37,8 +37,8 @@ SMALLEST: ColumnElement[float] = literal_column("1e-100::float8")
 """Sizes between which the square of an error, and a sum of squares, is a finite number above 0. Postgres raises an
 error for a finite sum or product that overflows or underflows, but not for arithmetic with infinity.
 """
-TOO_LARGE: ColumnElement[float] = literal_column("'Infinity'::float8")
-NOTHING: ColumnElement[float] = literal_column("0::float8")
+INFINITY: ColumnElement[float] = literal_column("'Infinity'::float8")
+ZERO: ColumnElement[float] = literal_column("0::float8")
 
 
 def groups(
@@ -95,13 +95,13 @@ def _sums(known: Any, population: Population, weight: ColumnElement[Any]) -> Sel
 def _summable(number: ColumnElement[Any]) -> ColumnElement[Any]:
     """The number: infinity if it is too large to be squared and summed, 0 if it is too small."""
     size = func.abs(number)
-    return case((size > LARGEST, TOO_LARGE), (size < SMALLEST, NOTHING), else_=number)
+    return case((size > LARGEST, INFINITY), (size < SMALLEST, ZERO), else_=number)
 
 
 def _error(answer: ColumnElement[Any], truth: ColumnElement[Any]) -> ColumnElement[Any]:
     """Predicted value less true value, as `_summable`; infinity if one of them is too large."""
     too_large = func.greatest(func.abs(answer), func.abs(truth)) > LARGEST
-    return case((too_large, TOO_LARGE), else_=_summable(answer - truth))
+    return case((too_large, INFINITY), else_=_summable(answer - truth))
 
 
 def _day(prediction_id: ColumnElement[UUID]) -> ColumnElement[int]:
