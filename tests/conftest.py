@@ -38,7 +38,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    shared.end_others(item)
+    shared.end_unused(item)
 
 
 @pytest.fixture(scope="session")

@@ -44,13 +44,6 @@ def started(folder: Path, **settings: str) -> Iterator[Volant]:
         volant.stop()
 
 
-def shared(name: str, folder: Path, **settings: str) -> Iterator[Volant]:
-    """The same, stopped after the last of the tests that share it."""
-    for volant in started(folder, **settings):
-        ends[name] = volant.stop
-        yield volant
-
-
 @pytest.fixture
 def fresh_third(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
     """Starters trained on a third of the rows, for one test of a campaign."""
@@ -66,4 +59,6 @@ def small(open_folder: Callable[[str], Path]) -> Iterator[Volant]:
     tasks = open_folder("tasks")
     shutil.copy(Path(__file__).with_name("wine.py"), tasks)
     settings = {"AI_TRAIN_SHARE": "0.05", "AI_TASKS": "tweets,housing,products,wine", "AI_TASKS_DIR": str(tasks)}
-    yield from shared("small", open_folder("small"), **settings)
+    for volant in started(open_folder("small"), **settings):
+        ends.append(volant.stop)
+        yield volant

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections import Counter
@@ -16,6 +17,7 @@ import pytest
 from ai_api.outbox.file import OutboxFile
 from ai_api.outbox.outbox import append_once
 from scripts.dev.stack import responds
+from scripts.private import UMASK
 from tests.loop.people import Person, erase, sign_up
 from tests.loop.volant import Volant
 from tests.traffic import Traffic, stored
@@ -165,8 +167,10 @@ def test_an_erasure_does_not_wait_for_the_old_name_of_a_restarted_instance(small
     assert ann.http.post("/predict", json={"task": "tweets", "inputs": TWEET}).status_code == 200
     ann_id = httpx.get(f"{small.data_url}/users/me", headers=ann.headers, trust_env=False).json()["id"]
     small.service("ai-api").stop()
+    umask = os.umask(UMASK)
     first = OutboxFile(small.state_dir / "outbox" / "0.db", "FULL")  # ai-api adopts the first file, and its name
     first.close()
+    os.umask(umask)
     small.service("ai-api").start()
     until(lambda: small.predicts("tweets", TWEET), "ai-api to serve again")
     erase(small, ann_id)
