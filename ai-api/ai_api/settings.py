@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     """Largest request body, in bytes. A larger one is refused with 413. An image of 8 MiB is 11 MiB as base64."""
     body_seconds: PositiveFloat = 30
     """Longest that one request body may take to arrive before it is refused with 408. More: for slow connections."""
-    bodies_bytes: PositiveInt = 100_663_296
+    bodies_bytes: PositiveInt = 67_108_864
     """Most bytes of the bodies above 64 KiB of all requests in progress, of one caller half; else 429. More: memory."""
 
     outbox_max_rows: PositiveInt = 1_000_000

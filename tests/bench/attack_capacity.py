@@ -27,6 +27,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -165,18 +166,20 @@ def long_texts(target: Target, seconds: float) -> str:
     return at_once(target, 3, "/predict", repeated({"task": "products", "inputs": [row] * 100}), seconds)
 
 
+def with_large_image(mode: str, kind: str, millions: int = 25) -> dict[str, str]:
+    kept = io.BytesIO()
+    Image.new(mode, (5_000, 200 * millions)).save(kept, kind, lossless=True)
+    return {"designation": "shoe", "image": b64encode(kept.getvalue()).decode()}
+
+
 def large_images(target: Target, seconds: float) -> str:
-    kept = io.BytesIO()
-    Image.new("L", (5_000, 5_000)).save(kept, "PNG")
-    row = {"designation": "shoe", "image": b64encode(kept.getvalue()).decode()}
-    return at_once(target, 3, "/predict", repeated({"task": "products", "inputs": [row] * 129}), seconds)
+    body = {"task": "products", "inputs": [with_large_image("L", "PNG")] * 129}
+    return at_once(target, 3, "/predict", repeated(body), seconds)
 
 
-def lone_images(target: Target, seconds: float) -> str:
-    kept = io.BytesIO()
-    Image.new("L", (5_000, 5_000)).save(kept, "PNG")
-    row = {"designation": "shoe", "image": b64encode(kept.getvalue()).decode()}
-    return at_once(target, 16, "/predict", repeated({"task": "products", "inputs": row}), seconds)
+def lone_images(target: Target, seconds: float, mode: str = "L", kind: str = "PNG", millions: int = 25) -> str:
+    body = {"task": "products", "inputs": with_large_image(mode, kind, millions)}
+    return at_once(target, 16, "/predict", repeated(body), seconds)
 
 
 def feedback(target: Target, seconds: float) -> str:
@@ -228,6 +231,8 @@ ATTACKS: dict[str, Callable[[Target, float], str]] = {
     "100 rows of 48,300 letters": long_texts,
     "129 images of 25 megapixels in a call": large_images,
     "16 calls with such an image at once": lone_images,
+    "16 calls with 16 megapixels of colours and transparency": partial(lone_images, mode="RGBA", millions=16),
+    "16 calls with 4 megapixels of WebP": partial(lone_images, mode="RGBA", kind="WEBP", millions=4),
     "feedback for ids that do not exist": feedback,
     "300 streams from past the end": streams,
 }
@@ -288,8 +293,10 @@ def main() -> None:
                         state.mkdir()
                         with serving(checkout, state, secrets, postgres.port) as target:
                             with target.client(target.innocent) as client:
-                                for _ in range(3):  # loads what the first call loads
+                                for _ in range(3):  # loads what the first call of each task loads
                                     client.post("/predict", json={"task": "tweets", "inputs": ROW})
+                                    shoe = with_large_image("RGB", "PNG", millions=1)
+                                    client.post("/predict", json={"task": "products", "inputs": shoe})
                             with attackers() as pool, watching(target) as watch:
                                 got = pool.submit(run, target, chosen.seconds).result()
                         print(f"| {attack} | {code} | {watch.line()} | {got} |", flush=True)

@@ -40,7 +40,10 @@ def serve(settings: Settings, _: Namespace) -> None:
     import prometheus_client
 
     from ai_api.main import create_app
+    from ai_api.process import configure_interpreter, configure_malloc
 
+    configure_malloc()
+    configure_interpreter()
     server = http_server(create_app(settings), settings)
     prometheus_client.start_http_server(settings.metrics_port, settings.metrics_host)
     with contextlib.suppress(KeyboardInterrupt):

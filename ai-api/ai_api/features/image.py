@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, partial
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from ai_api.errors import InvalidParams, MissingExtra, MissingWeights, ModelRefused
-from ai_api.images.reference import ImageRef, InvalidImage, opened
+from ai_api.images.reference import LARGE_PIXELS, ImageRef, InvalidImage, opened
 
 from . import image_features
 from .onednn import pack_convolutions
@@ -36,6 +37,8 @@ GREY = 128
 """The value of every byte of a missing image."""
 CHUNK = 64
 """Images that one thread decodes at a time."""
+TILE = 1_000
+"""About how many pixels wide and high the part of a large image is that is reduced at a time."""
 PATTERNS = ("model.safetensors", "*.safetensors", "*.pth", "pytorch_model.bin")
 """The files of a folder of weights: timm's on Hugging Face's hub, or torchvision's."""
 
@@ -153,18 +156,40 @@ def _pixels(content: bytes, size: tuple[int, int]) -> Bytes:
 
     longer = 2 * max(size)  # twice the final size: the second reduction then gives nearly the same pixels
     with opened(content, shrink=(longer, longer)) as image:
-        upright = _rgb(_upright(image))
+        is_large = image.width * image.height > LARGE_PIXELS
+        upright = _upright(_reduced(image, size)) if is_large else _rgb(_upright(image))
         small = upright if upright.size == size else upright.resize(size, Image.Resampling.BILINEAR)
         return np.asarray(small, dtype=np.uint8).reshape(-1)
+
+
+def _reduced(image: Image, size: tuple[int, int]) -> Image:
+    """A large image in red, green and blue, each side at most twice as long as needed.
+
+    Tile by tile, because a second copy of the whole would take up to 64 MB.
+    """
+    from PIL import Image
+
+    longer = 2 * max(size)
+    across, down = (max(1, side // longer) for side in image.size)
+    width, height = across * max(1, TILE // across), down * max(1, TILE // down)
+    small = Image.new("RGB", (-(-image.width // across), -(-image.height // down)))
+    for left, top in product(range(0, image.width, width), range(0, image.height, height)):
+        tile = image.crop((left, top, min(left + width, image.width), min(top + height, image.height)))
+        small.paste(_rgb(tile).reduce((across, down)), (left // across, top // down))
+    covered = (0, 0, image.width / across, image.height / down)  # the last tiles may fill their pixels in part
+    small = small.resize((min(longer, image.width), min(longer, image.height)), Image.Resampling.BILINEAR, covered)
+    small.info = image.info  # it has the EXIF data
+    return small
 
 
 def _upright(image: Image) -> Image:
     from PIL import ImageOps
 
     try:
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
     except Exception:  # broken EXIF data raises errors of many types; the image then stays as it is
         return image
+    return image
 
 
 def _rgb(image: Image) -> Image:

@@ -7,8 +7,9 @@ import binascii
 import hashlib
 import io
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,12 @@ MAX_BYTES = 8 * 2**20
 """Largest image in bytes."""
 MAX_PIXELS = 25_000_000
 """Largest image in pixels: a small file can decode into a very large image."""
+MAX_DECODED_BYTES = 64_000_000
+"""Most memory that decoding one image takes."""
+LARGE_PIXELS = 4_000_000
+"""An image of more decoded pixels is large."""
+LARGE = threading.Lock()
+"""One large image is in memory at a time."""
 MAX_CALL_PIXELS = 4 * MAX_PIXELS
 """Most pixels of all images in one call."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
@@ -101,7 +108,8 @@ class ImageRef:
             pixels = image.width * image.height
             if budget is not None:
                 budget.take(pixels)
-            _load(image, SMALLEST)
+            with _loaded(image, SMALLEST):
+                pass
         return cls.of_bytes(value, pixels)
 
     @classmethod
@@ -153,18 +161,24 @@ def opened(content: bytes, shrink: tuple[int, int] | None = None) -> Iterator[Im
 
     With `shrink`, a JPEG may be decoded at a smaller size, at least (width, height), which is quicker.
     """
-    with _header(content) as image:
-        _load(image, shrink)
+    with _header(content) as image, _loaded(image, shrink):
         yield image
 
 
-def _load(image: Image, shrink: tuple[int, int] | None) -> None:
-    try:
-        if shrink:
-            image.draft("RGB", shrink)
-        image.load()
-    except Exception:  # on malformed bytes the decoders raise many kinds of errors
-        raise InvalidImage(NOT_WHOLE) from None
+@contextmanager
+def _loaded(image: Image, shrink: tuple[int, int] | None) -> Iterator[None]:
+    """Decodes the image. A large one waits until no other large one is in use."""
+    with ExitStack() as stack:
+        is_large = _is_progressive(image) and image.width * image.height > LARGE_PIXELS
+        try:
+            if shrink:
+                image.draft("RGB", shrink)
+            if is_large or image.width * image.height > LARGE_PIXELS:
+                stack.enter_context(LARGE)
+            image.load()
+        except Exception:  # on malformed bytes the decoders raise many kinds of errors
+            raise InvalidImage(NOT_WHOLE) from None
+        yield
 
 
 def _header(content: bytes) -> Image:
@@ -174,12 +188,29 @@ def _header(content: bytes) -> Image:
     Image.MAX_IMAGE_PIXELS = None  # our bound is stricter, and Pillow's only warns up to twice its size
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
-    except Exception:  # as in `_load`
+    except Exception:  # as in `_loaded`
         raise InvalidImage(NOT_WHOLE) from None
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > (most := _most_pixels(image)):
         image.close()
-        raise InvalidImage(f"must have at most {MAX_PIXELS // 1_000_000} million pixels")
+        raise InvalidImage(f"must have at most {most // 1_000_000} million pixels in its format")
     return image
+
+
+def _most_pixels(image: Image) -> int:
+    """Most pixels of an image in this format and mode: those that can be decoded within MAX_DECODED_BYTES.
+
+    A JPEG is decoded at a smaller size, unless it is progressive: then its coefficients are all in memory at once.
+    The decoder of WebP has four copies.
+    """
+    if image.format == "WEBP":
+        return MAX_DECODED_BYTES // 16
+    if image.format in ("JPEG", "MPO"):
+        return MAX_DECODED_BYTES // 6 if _is_progressive(image) else MAX_PIXELS
+    return min(MAX_PIXELS, MAX_DECODED_BYTES // (1 if image.mode in ("1", "L", "P") else 4))
+
+
+def _is_progressive(image: Image) -> bool:
+    return bool(image.info.get("progressive"))
 
 
 def _of_base64(text: str) -> bytes:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from ai_api.errors import AIError, ModelRefused, NoChampion, Overloaded, RegistryUnavailable, UnknownVersion
 from ai_api.inference import ModelOutput
 from ai_api.metrics import CHAMPION, LOAD_SECONDS, LOADS
+from ai_api.process import freeze_objects
 from ai_api.registry.champion_alias import ChampionAlias
 from ai_api.registry.registry import Registry
 from ai_api.registry.versions import LoadedModel, Version
@@ -230,6 +231,7 @@ class TaskLoader:
         try:
             model = await asyncio.to_thread(self._registry.load, version)
             await asyncio.to_thread(check_model, self.task, model)
+            freeze_objects()
         except Exception as error:
             LOADS.labels(name, "refused" if isinstance(error, ModelRefused) else "failed").inc()
             raise

@@ -26,8 +26,8 @@ async def json_body(request: Request, _: Service) -> object:
     """The value of the body; only the service may send rows. The route validates it in its thread: a thousand rows
     would block the event loop for every other request.
     """
-    content, value = await read_json(request, MAX_VALUES)
-    if not content:
+    size, value = await read_json(request, MAX_VALUES)
+    if not size:
         raise InvalidRequest("body: Field required")
     return value
 

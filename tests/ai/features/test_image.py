@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.ExifTags import Base
 
 from ai_api.errors import InvalidParams, MissingWeights, ModelRefused
 from ai_api.features import build_features, image
@@ -119,6 +120,24 @@ def test_a_large_jpeg_that_is_reduced_while_decoding_has_nearly_the_same_pixels(
     large = Image.fromarray(wave.astype(np.uint8)).convert("RGB")
     quick, slow = pixels_of(encoded(large, "JPEG", quality=95), 80, 60), pixels_of(encoded(large), 80, 60)
     assert np.abs(quick.astype(int) - slow.astype(int)).max() <= 6
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_large_image_has_nearly_the_pixels_of_one_that_is_decoded_whole(
+    mode: str, orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wave = np.sin(np.indices((1_500, 3_001)).sum(axis=0) / 300) * 100 + 128
+    grey = Image.fromarray(wave.astype(np.uint8))
+    exif = Image.Exif()
+    exif[Base.Orientation] = orientation
+    if mode == "I;16":
+        content = encoded(Image.fromarray((wave * 256).astype(np.uint16)), exif=exif)
+    else:
+        content = encoded(Image.merge("RGBA", [grey] * 4).convert(mode), exif=exif)
+    in_strips = pixels_of(content, 40, 30)
+    monkeypatch.setattr(image, "LARGE_PIXELS", 25_000_000)
+    assert np.abs(in_strips.astype(int) - pixels_of(content, 40, 30)).max() <= 6
 
 
 def test_many_images_decoded_by_threads_have_the_same_pixels_as_single_ones() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ai_api.errors import InvalidRequest
-from ai_api.http.body.json_reading import MAX_DEPTH, MAX_VALUES, JsonBounds, parse_json
+from ai_api.http.body.json_reading import MAX_DEPTH, MAX_VALUES, MAX_WIDE_BYTES, JsonBounds, parse_json
 
 
 def read(text: bytes, *cuts: int) -> Any:
@@ -103,7 +103,21 @@ EMOJI = "\N{GRINNING FACE}".encode()
 def test_a_text_that_is_wide_at_one_place_counts_as_a_whole_and_an_image_beside_one_does_not(
     text: bytes, wide: int
 ) -> None:
+    bounds = fed(text)
+    assert wide <= bounds.wide <= wide + 1_100
+
+
+def test_text_that_is_not_ascii_is_bounded_and_text_that_is_is_not() -> None:
+    wide = b'["' + EMOJI + b"a" * (MAX_WIDE_BYTES + 1_000) + b'"]'
+    with pytest.raises(InvalidRequest, match="more than 8 MiB of text that is not ASCII"):
+        fed(wide)
+    fed(wide[: MAX_WIDE_BYTES - 2_000] + b'"]')
+    fed(b'["' + EMOJI + b'", "' + b"a" * 2 * MAX_WIDE_BYTES + b'"]')
+
+
+def fed(text: bytes) -> JsonBounds:
+    """The bounds after a text has arrived in parts."""
     bounds = JsonBounds()
     for start in range(0, len(text), 1_000):
         bounds.feed(text[start : start + 1_000])
-    assert wide <= bounds.wide <= wide + 1_100
+    return bounds

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ai_api.errors import TooLarge
+from ai_api.features.image import Pixels
+from ai_api.images import reference
 from ai_api.images.decoding import Decoder
-from ai_api.images.reference import MAX_PIXELS, ImageRef, InvalidImage, PixelBudget
+from ai_api.images.reference import LARGE_PIXELS, MAX_PIXELS, ImageRef, InvalidImage, PixelBudget, opened
 from ai_api.tasks.products import Product
 from tests.ai.support.drawn import encoded, plain
-from tests.waiting import eventually
+from tests.waiting import eventually, until
 
 pytestmark = pytest.mark.anyio
 
@@ -57,6 +62,38 @@ def test_the_pixels_of_a_call_are_bounded_before_they_are_decoded(monkeypatch: p
     assert decoded.count == 2
 
 
+def test_large_images_are_in_memory_one_at_a_time_and_small_ones_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    large = encoded(Image.new("1", (LARGE_PIXELS // 2_000 + 1, 2_000)))
+    monkeypatch.setattr(reference, "LARGE", lock := NotedLock())
+    with ThreadPoolExecutor(2) as threads:
+        with opened(large):
+            waiting = [threads.submit(ImageRef.parse, large) for _ in range(2)]
+            until(lambda: lock.asked == 3, "both to ask")
+            assert ImageRef.parse(plain(size=(60, 40))).pixels == 2_400
+            assert lock.given == 1
+        assert {each.result(60).pixels for each in waiting} == {(LARGE_PIXELS // 2_000 + 1) * 2_000}
+    assert lock.given == 3
+    for _ in range(2):  # a failure gives it back
+        with pytest.raises(InvalidImage, match="must be a whole image"):
+            ImageRef.parse(large[:-40])
+
+
+class NotedLock:
+    """A lock that counts how often it was asked for and given."""
+
+    def __init__(self) -> None:
+        self.asked = self.given = 0
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self.asked += 1
+        assert self._lock.acquire(timeout=60)
+        self.given += 1
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 class Loads:
     """Counts the images that are decoded."""
 
@@ -78,10 +115,38 @@ def test_a_jpeg_that_ends_early_is_refused_although_it_is_decoded_at_a_small_siz
             ImageRef.parse(content[:length])
 
 
-def test_an_image_with_too_many_pixels_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
-    from PIL import Image
+@pytest.mark.parametrize(
+    ("mode", "format_", "most"),
+    [
+        ("1", "PNG", 25),
+        ("P", "GIF", 25),
+        ("L", "JPEG", 25),
+        ("RGB", "PNG", 16),
+        ("RGBA", "PNG", 16),
+        ("I;16", "PNG", 16),
+        ("RGB", "progressive JPEG", 10),
+        ("RGB", "WEBP", 4),
+    ],
+)
+def test_an_image_with_more_pixels_than_its_format_may_have_is_refused_by_its_header(
+    mode: str, format_: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decoded := Loads())
+    monkeypatch.setattr("PIL.WebPImagePlugin.WebPImageFile.load", decoded)
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", decoded)
 
-    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", decoded := Loads())
-    with pytest.raises(InvalidImage, match="25 million pixels"):
-        ImageRef.parse(encoded(Image.new("1", (5_000, MAX_PIXELS // 5_000 + 1)), "PNG"))
+    def content(millions: int) -> bytes:
+        canvas = Image.new(mode, (5_000, 200 * millions))
+        return encoded(canvas, format_.removeprefix("progressive "), progressive=format_.startswith("progressive"))
+
+    with pytest.raises(InvalidImage, match=f"at most {most} million pixels"):
+        ImageRef.parse(content(most + 1))
     assert decoded.count == 0
+    assert ImageRef.parse(content(most)).pixels == most * 1_000_000
+    assert decoded.count == 1
+
+
+def test_a_long_thin_image_is_read_too() -> None:
+    for size in ((1, MAX_PIXELS), (MAX_PIXELS, 1)):
+        line = Pixels(40, 30).transform([encoded(Image.new("L", size, 70))])
+        assert np.abs(line.astype(int) - 70).max() <= 1

@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 FOLDER = "http/body"
 DIFFERENT = {"guarded_route.py"}
 """data-api counts requests and takes a form there."""
-BOUNDS = re.compile(r'^MAX_(DEPTH|VALUES) = .*\n""".*"""\n', re.MULTILINE)
+BOUNDS = re.compile(r'^MAX_(DEPTH|VALUES|WIDE_BYTES) = .*\n""".*"""\n', re.MULTILINE)
 
 
 def code(service: str, package: str, name: str) -> str:

@@ -25,7 +25,7 @@ LAYERS: dict[str, list[list[str]]] = {
         ["tasks", "estimators", "inference"],
         ["features"],
         ["task sources datasets corrections images"],
-        ["errors metrics slices"],
+        ["errors metrics process slices"],
     ],
     "data_api": [
         ["main __main__ commands routes admin"],

@@ -21,6 +21,8 @@ MAX_DEPTH = 32
 """Deepest nesting of lists and objects."""
 MAX_VALUES = 200_000
 """Most values in one body: items of lists and fields of objects. A thousand rows of 200 columns have as many."""
+MAX_WIDE_BYTES = 8 * 2**20
+"""Most bytes of texts that are not ASCII in one body: as Python's strings they may take four times as much."""
 LENIENT_BYTES = 2**20
 """Largest body in which a lone surrogate is an error of its field and not of the whole body."""
 STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -48,7 +50,9 @@ class JsonBounds:
         self._narrow_bytes, self._is_wide = 0, False  # of the open string, in the parts before
 
     def feed(self, part: bytes) -> None:
-        """Counts the next part; InvalidRequest over MAX_DEPTH or `max_values`. Most text that is no JSON passes."""
+        """Counts the next part; InvalidRequest over MAX_DEPTH, MAX_WIDE_BYTES or `max_values`. Most text that is no
+        JSON passes.
+        """
         text = self._begun + part
         backslash = b"\\" if (len(text) - len(text.rstrip(b"\\"))) % 2 else b""
         # A quote after the end closes a string that is open there, and stays as the last byte when none is.
@@ -56,6 +60,9 @@ class JsonBounds:
         self._strings += strings - self._begun.startswith(b'"')
         self._begun = (b"" if outside.endswith(b'"') else b'"') + backslash
         self._count_wide(part, continues=not outside)
+        if self.wide > MAX_WIDE_BYTES:
+            most = MAX_WIDE_BYTES // 2**20
+            raise InvalidRequest(f"body: more than {most} MiB of text that is not ASCII. Send less in one call.")
         structure = outside.translate(None, NO_STRUCTURE)
         brackets = structure.translate(None, b",:")
         opened = brackets.count(b"[") + brackets.count(b"{")
@@ -90,20 +97,21 @@ class JsonBounds:
             self._narrow_bytes = 0
 
 
-async def read_json(request: Request, max_values: int = MAX_VALUES) -> tuple[bytearray, object]:
-    """The body and the value of its JSON, None of an empty body. A large one is parsed in a thread.
+async def read_json(request: Request, max_values: int = MAX_VALUES) -> tuple[int, object]:
+    """The bytes of the body and the value of its JSON, None of an empty body. A large one is parsed in a thread.
 
     InvalidRequest when it is not JSON by its Content-Type or its content, not UTF-8, too deep, or repeats a name.
     """
     check_json(request.headers.get("content-type", ""))
     bounds = JsonBounds(max_values)
     content = await body_of(request).read(bounds.feed)
-    if not content:
-        return content, None
-    if len(content) <= SMALL_BYTES:
-        return content, parse_json(content, bounds.names)
+    size = len(content)
+    if size <= SMALL_BYTES:
+        return size, parse_json(content, bounds.names) if content else None
     body_of(request).add_memory(3 * bounds.wide)
-    return content, await asyncio.to_thread(parse_large, content, bounds.names)
+    value = await asyncio.to_thread(parse_large, content, bounds.names)
+    content.clear()  # the value takes as much again
+    return size, value
 
 
 def parse_large(content: bytearray, names: int) -> object:
