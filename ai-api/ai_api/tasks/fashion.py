@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 
 import numpy as np
@@ -34,7 +35,9 @@ def read_fashion(source: Source) -> Table:
 def parse(styles: bytes, images: bytes) -> Table:
     """The rows of styles.csv, with the images of an archive of `images/<id>.jpg`, all in memory: 32 MB."""
     columns = ("id", "articleType", "productDisplayName")
-    file = CsvFile(styles, STYLES.name, columns, texts=columns)  # "NA" is a usage and a colour here, not a gap
+    file = CsvFile(
+        with_quoted_titles(styles), STYLES.name, columns, texts=columns
+    )  # "NA" is a usage and a colour here, not a gap
     by_name = archived_images(images)
     rows: list[dict[str, object]] = [
         {"designation": title, "description": None, "image": by_name.get(f"{id_}.jpg")}
@@ -44,6 +47,12 @@ def parse(styles: bytes, images: bytes) -> Table:
         raise InvalidData(f"{IMAGES.name}: has no image of any id in {STYLES.name}; expected are images/<id>.jpg.")
     truths = file.filled("articleType").to_numpy(dtype=object)
     return Table(checked_rows(rows, Product, file.where), truths, key=("designation",))
+
+
+def with_quoted_titles(styles: bytes) -> bytes:
+    """The same lines, with quotes around the titles that have commas: in Kaggle's file 22 lack them."""
+    before = styles.partition(b"\n")[0].count(b",")
+    return re.sub(rb'^((?:[^",\r\n]*,){%d})([^"\r\n]*,[^"\r\n]*)' % before, rb'\1"\2"', styles, flags=re.MULTILINE)
 
 
 def archived_images(content: bytes) -> dict[str, ImageRef]:

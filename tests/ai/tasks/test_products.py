@@ -147,6 +147,14 @@ def test_fashion_reads_titles_types_and_images_and_reads_na_as_a_word() -> None:
     assert table.rows[1]["image"] is None
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_titles_of_fashion_may_have_commas_without_quotes(end: str) -> None:
+    _, images = fashion.generate_fashion(rows=4)
+    lines = [*STYLES.splitlines(), "1000,Men,Apparel,Topwear,Shirts,Red,Fall,2011,Casual,Red, blue,green"]
+    table = fashion.parse(end.join([*lines, ""]).encode(), images)
+    assert [row["designation"] for row in table.rows] == ["Turtle, the Check Shirt", "NA", "Red, blue,green"]
+
+
 def test_fashion_finds_the_mirrors_files_however_they_are_packed(tmp_path: Path) -> None:
     styles, images = fashion.generate_fashion(rows=30)
     folder = tmp_path / fashion.FOLDER
