@@ -24,7 +24,7 @@ from .schemas.predictions.accuracy import (
 )
 from .tally import SCORE_BINS, Group, Population, Tally, total
 
-K = TypeVar("K", int, str, date)
+K = TypeVar("K", int, str, date, tuple[int, str])
 TOO_LARGE = "A prediction or its correction is larger than 1e100, so there is no mean of the errors."
 
 
@@ -38,7 +38,8 @@ def summary(task: str, after: datetime, before: datetime, groups: Sequence[Group
         before=before,
         overall=both(groups),
         versions=[
-            OfVersion(version=key, **_both(some)) for key, some in _by(groups, lambda group: group.version).items()
+            OfVersion(version=number, run_id=run_id or None, **_both(some))
+            for (number, run_id), some in by_run(groups).items()
         ],
         days=[OfDay(day=key, **_both(some)) for key, some in _by(groups, lambda group: group.day).items()],
         classes=[
@@ -48,6 +49,19 @@ def summary(task: str, after: datetime, before: datetime, groups: Sequence[Group
         confusion=_confusion(truths),
         calibration=BothCalibrations(all=_calibration(_of("all", groups)), random=_calibration(_of("random", groups))),
     )
+
+
+def by_run(groups: Sequence[Group]) -> dict[tuple[int, str], list[Group]]:
+    """The groups by version and run, "" if the run is not known. A version with one known run has no other."""
+    runs: dict[int, set[str]] = {}
+    for group in groups:
+        runs.setdefault(group.version, set()).update(filter(None, (group.run_id,)))
+
+    def key(group: Group) -> tuple[int, str]:
+        known = runs[group.version]
+        return group.version, min(known) if len(known) == 1 else group.run_id or ""
+
+    return _by(groups, key)
 
 
 def measure(tally: Tally, labels: bool) -> Measure:
@@ -128,11 +142,21 @@ def recent(database: Database, days: int = 7) -> list[VersionAccuracy]:
     with database.session() as session:
         for task in crud.tasks(session):
             tallies: dict[tuple[int, Population, bool], Tally] = {}
-            for group in crud.groups(session, task, now - timedelta(days=days), now):
+            for group in newest_runs(list(crud.groups(session, task, now - timedelta(days=days), now))):
                 key = (group.version, group.population, group.truth is not None)
                 tallies[key] = tallies.get(key, Tally()) + group.tally
             found += [_gauge(task, *key, tally) for key, tally in tallies.items()]
     return found
+
+
+def newest_runs(groups: Sequence[Group]) -> list[Group]:
+    """The groups of each version's run that predicted last: the gauges know a version by its number only."""
+    newest: dict[int, list[Group]] = {}
+    for (version, _), some in by_run(groups).items():
+        newest[version] = max(
+            newest.get(version, []), some, key=lambda each: max((one.day for one in each), default=date.min)
+        )
+    return [group for some in newest.values() for group in some]
 
 
 def _gauge(task: str, version: int, population: Population, labels: bool, tally: Tally) -> VersionAccuracy:

@@ -49,6 +49,8 @@ class Group:
 
     population: Population
     version: int
+    run_id: str | None
+    """The MLflow run of the version: its number may be that of another one, if the registered model was made anew."""
     day: date
     truth: str | None
     label: str | None

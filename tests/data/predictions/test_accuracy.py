@@ -82,6 +82,21 @@ def test_accuracy_is_counted_by_version_day_and_class(api: ApiClient, task: str)
     assert query(api, task, **window)["overall"]["all"]["rows"] == 3
 
 
+def test_versions_of_one_number_are_told_apart_by_their_runs(api: ApiClient, database: Database, task: str) -> None:
+    """The registered model was deleted and made anew; ai-api did not send runs at first."""
+    user = api.person()
+    old = [binary(task, user.id, "good", at=NOON - timedelta(days=1), run_id=run) for run in (None, "old")]
+    new = binary(task, user.id, "good", at=NOON, run_id="new")
+    api.send("/predictions", *old)
+    api.send("/feedback", *(feedback(row, user.id, label="bad") for row in old))
+    assert [(one["run_id"], one["all"]["rows"]) for one in query(api, task)["versions"]] == [("old", 2)]
+    api.send("/predictions", new)
+    api.send("/feedback", feedback(new, user.id, label="good"))
+    found = {one["run_id"]: one["all"]["accuracy"] for one in query(api, task)["versions"]}
+    assert found == {None: 0.0, "old": 0.0, "new": 1.0}
+    assert [one.share for one in recent(database) if (one.task, one.kind) == (task, "all")] == [1.0]
+
+
 def test_a_prediction_counts_once_by_its_counting_correction(api: ApiClient, task: str) -> None:
     user, trainer = api.person(), api.person("trainer")
     row = binary(task, user.id, "good")

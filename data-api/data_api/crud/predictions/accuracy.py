@@ -24,7 +24,7 @@ from data_api.tally import SCORE_BINS, Group, Population, Tally
 from . import correction
 
 COLUMNS = (
-    Example.prediction_id, Example.version, Example.label, Example.value,
+    Example.prediction_id, Example.version, Example.run_id, Example.label, Example.value,
     Example.answer_label, Example.answer_score, Example.answer_value,
 )  # fmt: skip
 """All that is counted; the rows themselves are not read."""
@@ -60,10 +60,10 @@ def groups(
             query = query.where(known.version == version)
         if label is not None:
             query = query.where(known.label == label)
-        for found_version, day, truth, predicted, score_bin, rows, *found in session.execute(query):
+        for found_version, run_id, day, truth, predicted, score_bin, rows, *found in session.execute(query):
             moment = (EPOCH + timedelta(days=day)).date()
             tally = Tally(rows, *map(float, found))
-            yield Group(population, found_version, moment, truth, predicted, score_bin, tally)
+            yield Group(population, found_version, run_id, moment, truth, predicted, score_bin, tally)
 
 
 def tasks(session: Session) -> list[str]:
@@ -82,7 +82,7 @@ def _sums(known: Any, population: Population, weight: ColumnElement[Any]) -> Sel
     error = _error(known.answer_value, known.value)
     is_right = cast(known.label == known.answer_label, Integer)
     score_bin = func.least(func.width_bucket(known.answer_score, 0, 1, SCORE_BINS), SCORE_BINS)
-    keys = (known.version, _day(known.prediction_id), known.label, known.answer_label, score_bin)
+    keys = (known.version, known.run_id, _day(known.prediction_id), known.label, known.answer_label, score_bin)
     score = _summable(known.answer_score)
     sums = (weight, weight * weight, weight * is_right, weight * score)
     errors = (weight * error, weight * func.abs(error), weight * error * error)

@@ -33,9 +33,12 @@ class Both(Schema):
 
 
 class OfVersion(Both):
-    """The measures of one version."""
+    """The measures of one version. `run_id` is its MLflow run, since a registered model that was deleted and made anew
+    gives the same numbers again; null for predictions stored before ai-api sent it, if there are several runs.
+    """
 
     version: int
+    run_id: str | None
 
 
 class OfDay(Both):
