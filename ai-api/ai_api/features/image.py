@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from ai_api.errors import InvalidParams, MissingExtra, MissingWeights, ModelRefused
-from ai_api.images.reference import LARGE_PIXELS, ImageRef, InvalidImage, opened
+from ai_api.images.reference import ImageRef, InvalidImage, opened
 
 from . import image_features
 from .onednn import pack_convolutions
@@ -37,6 +37,8 @@ GREY = 128
 """The value of every byte of a missing image."""
 CHUNK = 64
 """Images that one thread decodes at a time."""
+LARGE_PIXELS = 4_000_000
+"""An image of more pixels is reduced tile by tile."""
 TILE = 1_000
 """About how many pixels wide and high the part of a large image is that is reduced at a time."""
 PATTERNS = ("model.safetensors", "*.safetensors", "*.pth", "pytorch_model.bin")

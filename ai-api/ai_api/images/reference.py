@@ -28,8 +28,8 @@ MAX_PIXELS = 25_000_000
 """Largest image in pixels: a small file can decode into a very large image."""
 MAX_DECODED_BYTES = 64_000_000
 """Most memory that decoding one image takes."""
-LARGE_PIXELS = 4_000_000
-"""An image of more decoded pixels is large."""
+LARGE_BYTES = 16_000_000
+"""An image that takes more memory while it is decoded is large."""
 LARGE = threading.Lock()
 """One large image is in memory at a time."""
 MAX_CALL_PIXELS = 4 * MAX_PIXELS
@@ -169,11 +169,13 @@ def opened(content: bytes, shrink: tuple[int, int] | None = None) -> Iterator[Im
 def _loaded(image: Image, shrink: tuple[int, int] | None) -> Iterator[None]:
     """Decodes the image. A large one waits until no other large one is in use."""
     with ExitStack() as stack:
-        is_large = _is_progressive(image) and image.width * image.height > LARGE_PIXELS
+        pixels = image.width * image.height
         try:
             if shrink:
                 image.draft("RGB", shrink)
-            if is_large or image.width * image.height > LARGE_PIXELS:
+            if not _is_progressive(image):
+                pixels = image.width * image.height
+            if pixels * _bytes_per_pixel(image) > LARGE_BYTES:
                 stack.enter_context(LARGE)
             image.load()
         except Exception:  # on malformed bytes the decoders raise many kinds of errors
@@ -197,16 +199,21 @@ def _header(content: bytes) -> Image:
 
 
 def _most_pixels(image: Image) -> int:
-    """Most pixels of an image in this format and mode: those that can be decoded within MAX_DECODED_BYTES.
-
-    A JPEG is decoded at a smaller size, unless it is progressive: then its coefficients are all in memory at once.
-    The decoder of WebP has four copies.
+    """Most pixels of an image in this format and mode: those that can be decoded within MAX_DECODED_BYTES. Of a JPEG
+    that is not progressive only a smaller image is decoded.
     """
+    if image.format in ("JPEG", "MPO") and not _is_progressive(image):
+        return MAX_PIXELS
+    return min(MAX_PIXELS, MAX_DECODED_BYTES // _bytes_per_pixel(image))
+
+
+def _bytes_per_pixel(image: Image) -> int:
+    """Memory that decoding takes. WebP's decoder has four copies; a progressive JPEG has coefficients of 16 bits."""
     if image.format == "WEBP":
-        return MAX_DECODED_BYTES // 16
-    if image.format in ("JPEG", "MPO"):
-        return MAX_DECODED_BYTES // 6 if _is_progressive(image) else MAX_PIXELS
-    return min(MAX_PIXELS, MAX_DECODED_BYTES // (1 if image.mode in ("1", "L", "P") else 4))
+        return 16
+    if _is_progressive(image):
+        return 6
+    return 1 if image.mode in ("1", "L", "P") else 4
 
 
 def _is_progressive(image: Image) -> bool:

@@ -15,7 +15,7 @@ from ai_api.errors import TooLarge
 from ai_api.features.image import Pixels
 from ai_api.images import reference
 from ai_api.images.decoding import Decoder
-from ai_api.images.reference import LARGE_PIXELS, MAX_PIXELS, ImageRef, InvalidImage, PixelBudget, opened
+from ai_api.images.reference import MAX_PIXELS, ImageRef, InvalidImage, PixelBudget, opened
 from ai_api.tasks.products import Product
 from tests.ai.support.drawn import encoded, plain
 from tests.waiting import eventually, until
@@ -62,8 +62,14 @@ def test_the_pixels_of_a_call_are_bounded_before_they_are_decoded(monkeypatch: p
     assert decoded.count == 2
 
 
-def test_large_images_are_in_memory_one_at_a_time_and_small_ones_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    large = encoded(Image.new("1", (LARGE_PIXELS // 2_000 + 1, 2_000)))
+@pytest.mark.parametrize(
+    ("mode", "format_", "millions"),
+    [("1", "PNG", 17), ("RGB", "PNG", 5), ("RGB", "WEBP", 2), ("RGB", "progressive JPEG", 3)],
+)
+def test_large_images_are_in_memory_one_at_a_time_and_small_ones_do_not_wait(
+    mode: str, format_: str, millions: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = of_size(mode, format_, millions)
     monkeypatch.setattr(reference, "LARGE", lock := NotedLock())
     with ThreadPoolExecutor(2) as threads:
         with opened(large):
@@ -71,11 +77,17 @@ def test_large_images_are_in_memory_one_at_a_time_and_small_ones_do_not_wait(mon
             until(lambda: lock.asked == 3, "both to ask")
             assert ImageRef.parse(plain(size=(60, 40))).pixels == 2_400
             assert lock.given == 1
-        assert {each.result(60).pixels for each in waiting} == {(LARGE_PIXELS // 2_000 + 1) * 2_000}
+        assert {each.result(60).pixels for each in waiting} == {millions * 1_000_000}
     assert lock.given == 3
     for _ in range(2):  # a failure gives it back
         with pytest.raises(InvalidImage, match="must be a whole image"):
             ImageRef.parse(large[:-40])
+
+
+def of_size(mode: str, format_: str, millions: int) -> bytes:
+    """An image of so many million pixels."""
+    canvas = Image.new(mode, (5_000, 200 * millions))
+    return encoded(canvas, format_.removeprefix("progressive "), progressive=format_.startswith("progressive"))
 
 
 class NotedLock:
@@ -135,14 +147,10 @@ def test_an_image_with_more_pixels_than_its_format_may_have_is_refused_by_its_he
     monkeypatch.setattr("PIL.WebPImagePlugin.WebPImageFile.load", decoded)
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", decoded)
 
-    def content(millions: int) -> bytes:
-        canvas = Image.new(mode, (5_000, 200 * millions))
-        return encoded(canvas, format_.removeprefix("progressive "), progressive=format_.startswith("progressive"))
-
     with pytest.raises(InvalidImage, match=f"at most {most} million pixels"):
-        ImageRef.parse(content(most + 1))
+        ImageRef.parse(of_size(mode, format_, most + 1))
     assert decoded.count == 0
-    assert ImageRef.parse(content(most)).pixels == most * 1_000_000
+    assert ImageRef.parse(of_size(mode, format_, most)).pixels == most * 1_000_000
     assert decoded.count == 1
 
 
