@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -69,3 +70,17 @@ async def test_the_connection_of_a_body_that_goes_on_after_the_response_is_close
     async with connected() as (reader, writer, _):
         writer.write(REQUEST.replace(b"GET", b"POST").replace(b"\r\n\r\n", b"\r\nContent-Length: 9\r\n\r\nabc"))
         assert (await reader.read()).endswith(b"ok")
+
+
+@pytest.mark.parametrize(
+    "sent", [b"\x16\x03\x01\x00", b"GET /\xff HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\n : secret\r\n\r\n"]
+)
+async def test_what_is_no_http_gets_an_error_body_that_does_not_repeat_it(sent: bytes) -> None:
+    async with connected() as (reader, writer, _):
+        writer.write(sent + b"\r\n\r\n")
+        head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400")
+        assert b"nosniff" in head
+        assert b"no-store" in head
+        assert json.loads(body)["error"] == "InvalidRequest"
+        assert b"secret" not in body

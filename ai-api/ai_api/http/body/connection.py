@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import uuid
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 HEAD_SECONDS = 10.0
 """Longest from the start of a connection, or from the first byte of a later request, to the end of its headers."""
+
+
+HEADERS = (
+    ("Content-Type", "application/json"),
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Connection", "close"),
+)
 
 
 class DeadlineProtocol(H11Protocol):
@@ -43,6 +53,16 @@ class DeadlineProtocol(H11Protocol):
             self.transport.close()
         elif self.conn.their_state is h11.IDLE and self.conn.trailing_data[0] and self._head_timer is None:
             self._expect_head()
+
+    def send_400_response(self, _: str) -> None:
+        """Responds to what is no HTTP as the routes do, not with uvicorn's plain text, and closes the connection."""
+        request_id = uuid.uuid4().hex
+        detail = "This is no valid HTTP/1.1 request. For HTTPS, ask the proxy that has the certificate."
+        body = json.dumps({"error": "InvalidRequest", "detail": detail, "request_id": request_id}).encode()
+        headers = [*HEADERS, ("Content-Length", str(len(body))), ("X-Request-ID", request_id)]
+        for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def _expect_head(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._close)
