@@ -118,7 +118,7 @@ EXAMPLES: dict[str, JsonObject] = {
         "after": MORNING,
         "before": NOON,
         "overall": BOTH_MEASURES,
-        "versions": [{"version": 3, **BOTH_MEASURES}],
+        "versions": [{"version": 3, "run_id": STORED_PREDICTION["run_id"], **BOTH_MEASURES}],
         "days": [{"day": "2026-11-21", **BOTH_MEASURES}],
         "classes": [{"label": "negative", "recall": BOTH_MEASURES, "precision": BOTH_MEASURES}],
         "confusion": [{"truth": "negative", "label": "positive", "all": 12, "random": 0.06}],

@@ -18,6 +18,7 @@ from data_api.errors import Overloaded
 from data_api.ids import new_id
 from data_api.security import Passwords
 from tests.data.api import PASSWORD, ApiClient, refresh
+from tests.waiting import until
 
 
 @pytest.mark.parametrize(
@@ -72,14 +73,16 @@ def test_a_sign_in_holds_no_connection_while_it_waits_to_hash(
 ) -> None:
     person = api.person()
     context, checked_out = app.state.context, []
-    real = context.passwords.verify
+    pool, real = context.database.engine.pool, context.passwords.verify
+    until(lambda: pool.checkedout() == 0, "connections of earlier calls to be given back")
 
     def verify(password: str, stored_hash: str | None) -> bool:
-        checked_out.append(context.database.engine.pool.checkedout())
+        checked_out.append(pool.checkedout())
         return bool(real(password, stored_hash))
 
     monkeypatch.setattr(context.passwords, "verify", verify)
     api.sign_in(person.email, PASSWORD)
+    until(lambda: pool.checkedout() == 0, "the connection of the first to be given back")
     response = api.client.post("/auth/token", data={"username": "nobody@example.org", "password": PASSWORD})
     assert response.status_code == 401
     assert checked_out == [0, 0]
