@@ -112,6 +112,7 @@ def test_an_admin_deletes_a_user_after_a_confirmation(api: ApiClient, page: Page
     sign_in(page, admin.email)
     page.goto(f"/admin/user/details/{user.id}")
     page.get_by_role("link", name="Delete").click()
+    expect(page.locator("#modal-delete-text")).to_contain_text("permanently delete")  # before, its button has no target
     page.locator("#modal-delete-button").click()
     page.wait_for_url("**/admin/user/list*")
     assert api.client.get(f"/users/{user.id}", headers=api.admin.headers).status_code == 404
