@@ -35,9 +35,8 @@ def read_fashion(source: Source) -> Table:
 def parse(styles: bytes, images: bytes) -> Table:
     """The rows of styles.csv, with the images of an archive of `images/<id>.jpg`, all in memory: 32 MB."""
     columns = ("id", "articleType", "productDisplayName")
-    file = CsvFile(
-        with_quoted_titles(styles), STYLES.name, columns, texts=columns
-    )  # "NA" is a usage and a colour here, not a gap
+    # "NA" is a usage and a colour here, not a gap
+    file = CsvFile(with_quoted_titles(styles), STYLES.name, columns, texts=columns)
     by_name = archived_images(images)
     rows: list[dict[str, object]] = [
         {"designation": title, "description": None, "image": by_name.get(f"{id_}.jpg")}
